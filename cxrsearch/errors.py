@@ -1,0 +1,82 @@
+"""Every error the library raises on purpose.
+
+    CxrsearchError                 anything wrong with the input, the data or the set-up
+    ├── UsageError                 an argument that cannot be meant (k = 0, an unknown metric, two options that exclude)
+    ├── ImageError                 an image file that cannot be used, with the reason
+    ├── CatalogueError             a table of images that cannot be used
+    │   ├── VocabularyError        a label that is not a finding of the vocabulary
+    │   └── SplitError             a split that is undefined, empty, or shares patients between its parts
+    ├── CheckpointError            weights that cannot be loaded, or are not what they claim
+    ├── StoreError                 an index directory that cannot be read or written
+    │   ├── IntegrityError         bytes that are not those the manifest promises
+    │   ├── FormatVersionError     an index written by a newer cxrsearch
+    │   ├── LockedError            another builder is at work
+    │   └── EncoderMismatchError   an index and a query with different encoders
+    └── MissingDependencyError     an optional package that is not installed
+
+A message is one line: what is wrong, what was found, and the fix. The command line turns `UsageError` into exit code 2
+and every other one into exit code 1; it never shows a traceback for them.
+"""
+
+
+class CxrsearchError(Exception):
+    """Base class: something is wrong with the input, the data or the set-up, not with the program.
+
+    `problem` says what is wrong and what was found, `fix` what the user can do; `str()` gives both on one line.
+    """
+
+    def __init__(self, problem: str, fix: str = "") -> None:
+        self.problem = " ".join(problem.split())
+        self.fix = " ".join(fix.split())
+        super().__init__(self.problem, self.fix)
+
+    def __str__(self) -> str:
+        return f"{self.problem} — {self.fix}" if self.fix else self.problem
+
+
+class UsageError(CxrsearchError):
+    """An argument that cannot be meant."""
+
+
+class ImageError(CxrsearchError):
+    """An image file that cannot be used."""
+
+
+class CatalogueError(CxrsearchError):
+    """A table of images that cannot be used."""
+
+
+class VocabularyError(CatalogueError):
+    """A label that is not a finding of the vocabulary."""
+
+
+class SplitError(CatalogueError):
+    """A split that is undefined, empty, or shares patients between its parts."""
+
+
+class CheckpointError(CxrsearchError):
+    """Weights that cannot be loaded, or are not what they claim."""
+
+
+class StoreError(CxrsearchError):
+    """An index directory that cannot be read or written."""
+
+
+class IntegrityError(StoreError):
+    """Bytes that are not those the manifest promises."""
+
+
+class FormatVersionError(StoreError):
+    """An index written by a newer cxrsearch."""
+
+
+class LockedError(StoreError):
+    """Another builder is at work."""
+
+
+class EncoderMismatchError(StoreError):
+    """An index and a query that use different encoders."""
+
+
+class MissingDependencyError(CxrsearchError):
+    """An optional package that is not installed."""

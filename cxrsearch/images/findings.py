@@ -1,0 +1,108 @@
+"""The vocabulary of findings: NIH ChestX-ray14's fourteen by default, any other list on request."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrsearch.errors import VocabularyError
+
+NO_FINDING = "No Finding"
+
+NIH_FINDINGS = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Effusion",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pneumonia",
+    "Pneumothorax",
+    "Consolidation",
+    "Edema",
+    "Emphysema",
+    "Fibrosis",
+    "Pleural_Thickening",
+    "Hernia",
+)
+"""The 14 findings in the order of Wang et al. 2017 (CVPR), which CheXNet and the paper's code share."""
+
+_SYNONYMS = {"infiltrate": "Infiltration"}  # NIH's own box list writes it so
+
+
+def _key(label: str) -> str:
+    return "_".join(label.replace("_", " ").lower().split())
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """An ordered list of findings; the order is that of every label matrix and of the encoder's outputs.
+
+    Raises:
+        VocabularyError: the list is empty, has an empty name, a name twice, a "|", or "No Finding".
+    """
+
+    findings: tuple[str, ...] = NIH_FINDINGS
+
+    def __post_init__(self) -> None:
+        keys = [_key(name) for name in self.findings]
+        if not keys or "" in keys or len(set(keys)) < len(keys):
+            raise VocabularyError(
+                f"the list of findings must be non-empty and without repeats: got {list(self.findings)}",
+                "give each finding once, as --findings a,b,c",
+            )
+        if _key(NO_FINDING) in keys or any("|" in name for name in self.findings):
+            raise VocabularyError(
+                f"a finding may not be called {NO_FINDING!r} or contain '|': got {list(self.findings)}",
+                f"leave {NO_FINDING!r} out: it is what an image without findings is called",
+            )
+
+    def __len__(self) -> int:
+        return len(self.findings)
+
+    @cached_property
+    def _by_key(self) -> dict[str, str]:
+        names = {_key(name): name for name in self.findings}
+        return {k: v for k, v in _SYNONYMS.items() if v in self.findings} | names
+
+    def canonical(self, label: str) -> str:
+        """The finding that `label` names: any case, a space for `_`, and `Infiltrate` are understood.
+
+        Raises:
+            VocabularyError: no such finding; the message lists the vocabulary.
+        """
+        try:
+            return self._by_key[_key(label)]
+        except KeyError:
+            raise VocabularyError(
+                f"unknown finding {label!r}; the vocabulary is {', '.join(self.findings)}",
+                "correct the label, or name your own vocabulary with --findings a,b,c",
+            ) from None
+
+    def parse(self, cell: str) -> tuple[str, ...]:
+        """The findings of a table's cell, `Effusion|Mass`, in vocabulary order; empty or `No Finding` gives ().
+
+        Raises:
+            VocabularyError: a label outside the vocabulary, or `No Finding` beside another label.
+        """
+        labels = [part.strip() for part in cell.split("|") if part.strip()]
+        none = [label for label in labels if _key(label) == _key(NO_FINDING)]
+        named = {self.canonical(label) for label in labels if label not in none}
+        if none and named:
+            raise VocabularyError(f"{NO_FINDING!r} beside a finding: got {cell!r}", "remove one of the two")
+        return tuple(name for name in self.findings if name in named)
+
+    def encode(self, findings: Iterable[Sequence[str]]) -> NDArray[np.bool_]:
+        """A label matrix, bool (n, len(self)), of n tuples of canonical names."""
+        column = {name: i for i, name in enumerate(self.findings)}
+        rows = list(findings)
+        matrix = np.zeros((len(rows), len(self)), dtype=np.bool_)
+        for row, names in enumerate(rows):
+            matrix[row, [column[name] for name in names]] = True
+        return matrix
+
+    def decode(self, row: NDArray[np.bool_]) -> tuple[str, ...]:
+        """The findings of one row of a label matrix, bool (len(self),)."""
+        return tuple(name for name, present in zip(self.findings, row, strict=True) if present)
