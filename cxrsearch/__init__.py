@@ -1,0 +1,1 @@
+"""Search and understand chest X-ray collections by their DenseNet embeddings."""

@@ -1,0 +1,1 @@
+"""Questions asked of embeddings and labels: arrays in, a frozen dataclass out."""

@@ -1,0 +1,1 @@
+"""From pixels to embeddings: DenseNet, its checkpoints, and batched embedding."""

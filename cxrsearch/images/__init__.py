@@ -1,0 +1,1 @@
+"""Images in: findings, radiographs, the catalogue, splits, preprocessing, the pixel cache, the phantom."""

@@ -1,12 +1,11 @@
-"""From a radiograph to the network's input: one specification, one code path, for training, indexing and querying alike.
+"""From a radiograph to the network's input: one specification and one code path for training, indexing and querying.
 
 Two steps, because the first is slow and the same for every encoder with the same `pixel_side`:
 
     radiograph (any height x width, uint8) --stored_pixels--> (pixel_side, pixel_side), what caches and indexes keep
     stored pixels                          --network_pixels-> (size, size), what the network sees
 
-Both resize with Pillow's antialiased bilinear filter, the reference here: other resizers differ by up to 172 grey levels.
-Images are stretched to a square, as NIH's own 1024 x 1024 files were. The last step, uint8 to normalised float, is
+Both resize with Pillow's antialiased bilinear filter, the reference here: others differ by up to 172 grey levels. Images are stretched to a square, as NIH's own 1024 x 1024 files were. The last step, uint8 to normalised float, is
 `affine`, which the encoder applies on its device.
 """
 

@@ -1,0 +1,1 @@
+"""Results for people: contact sheets, in one visual language."""

@@ -1,0 +1,1 @@
+"""k-nearest-neighbour search over vectors: numpy and FAISS, one protocol."""
