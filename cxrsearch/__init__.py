@@ -1,1 +1,53 @@
-"""Search and understand chest X-ray collections by their DenseNet embeddings."""
+"""Search and understand chest X-ray collections by their DenseNet embeddings.
+
+    import cxrsearch
+
+    cxrsearch.build_index("images", "Data_Entry_2017.csv", index="cxr-index", weights="imagenet")
+    answer = cxrsearch.open_index("cxr-index").query("image.png", k=20)
+    answer.to_frame()
+
+Names are imported when they are first used, so that `import cxrsearch` loads neither torch nor FAISS.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cxrsearch.answer import QueryResult
+    from cxrsearch.build import BuildResult, build_index
+    from cxrsearch.errors import CxrsearchError
+    from cxrsearch.images.phantom import make_phantom
+    from cxrsearch.query import Index, open_index
+    from cxrsearch.store.search import Filters
+
+_HOME = {
+    "BuildResult": "cxrsearch.build",
+    "CxrsearchError": "cxrsearch.errors",
+    "Filters": "cxrsearch.store.search",
+    "Index": "cxrsearch.query",
+    "QueryResult": "cxrsearch.answer",
+    "build_index": "cxrsearch.build",
+    "make_phantom": "cxrsearch.images.phantom",
+    "open_index": "cxrsearch.query",
+}
+
+__all__ = [
+    "BuildResult",
+    "CxrsearchError",
+    "Filters",
+    "Index",
+    "QueryResult",
+    "build_index",
+    "make_phantom",
+    "open_index",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -12,6 +12,7 @@
     │   ├── FormatVersionError     an index written by a newer cxrsearch
     │   ├── LockedError            another builder is at work
     │   └── EncoderMismatchError   an index and a query with different encoders
+    ├── WriteError                 a file that cannot be written: a read-only folder, a full disk
     └── MissingDependencyError     an optional package that is not installed
 
 A message is one line: what is wrong, what was found, and the fix. The command line turns `UsageError` into exit code 2
@@ -76,6 +77,10 @@ class LockedError(StoreError):
 
 class EncoderMismatchError(StoreError):
     """An index and a query that use different encoders."""
+
+
+class WriteError(CxrsearchError):
+    """A file that cannot be written."""
 
 
 class MissingDependencyError(CxrsearchError):

@@ -36,6 +36,10 @@ def _key(label: str) -> str:
     return "_".join(label.replace("_", " ").lower().split())
 
 
+def _labels(cell: str) -> list[str]:
+    return [part.strip() for part in cell.split("|") if part.strip()]
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """An ordered list of findings; the order is that of every label matrix and of the encoder's outputs.
@@ -81,13 +85,18 @@ class Vocabulary:
                 "correct the label, or name your own vocabulary with --findings a,b,c",
             ) from None
 
+    def unknown(self, cells: Iterable[str]) -> list[str]:
+        """The labels of a table's cells that are neither a finding nor `No Finding`, each once, in order."""
+        labels = dict.fromkeys(label for cell in cells for label in _labels(cell))
+        return [label for label in labels if _key(label) not in self._by_key and _key(label) != _key(NO_FINDING)]
+
     def parse(self, cell: str) -> tuple[str, ...]:
         """The findings of a table's cell, `Effusion|Mass`, in vocabulary order; empty or `No Finding` gives ().
 
         Raises:
             VocabularyError: a label outside the vocabulary, or `No Finding` beside another label.
         """
-        labels = [part.strip() for part in cell.split("|") if part.strip()]
+        labels = _labels(cell)
         none = [label for label in labels if _key(label) == _key(NO_FINDING)]
         named = {self.canonical(label) for label in labels if label not in none}
         if none and named:

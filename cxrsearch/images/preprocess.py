@@ -5,8 +5,9 @@ Two steps, because the first is slow and the same for every encoder with the sam
     radiograph (any height x width, uint8) --stored_pixels--> (pixel_side, pixel_side), what caches and indexes keep
     stored pixels                          --network_pixels-> (size, size), what the network sees
 
-Both resize with Pillow's antialiased bilinear filter, the reference here: others differ by up to 172 grey levels. Images are stretched to a square, as NIH's own 1024 x 1024 files were. The last step, uint8 to normalised float, is
-`affine`, which the encoder applies on its device.
+Both resize with Pillow's antialiased bilinear filter, the one reference: other resizers differ by up to 172 grey
+levels. Images are stretched to a square, as NIH's own 1024 x 1024 files were. The last step, uint8 to normalised float,
+is `affine`, which the encoder applies on its device.
 """
 
 import hashlib

@@ -1,0 +1,155 @@
+"""`cxrsearch build-index`: from a folder of X-rays to an index."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cxrsearch.errors import UsageError
+from cxrsearch_cli import console
+from cxrsearch_cli.options import AsJson, Device, IndexOption, Weights, data_folder, index_folder, names
+
+_SHOWN = 10
+
+
+def command(
+    images: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder of PNG, JPEG or DICOM files, searched with its sub-folders. "
+            "Default: images/ in $CXRSEARCH_DATA (else ./data), with the Data_Entry_2017*.csv beside it.",
+            show_default=False,
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="NIH's Data_Entry CSV, or a CSV with the columns image,patient,findings (and view,sex,age,split). "
+            "Without it, findings are unknown and nothing can vote.",
+            show_default=False,
+        ),
+    ] = None,
+    index: IndexOption = None,
+    weights: Weights = None,
+    arch: Annotated[
+        str | None, typer.Option(help="densenet121 (default), 169 or 201, for imagenet and random.", show_default=False)
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side of the network's input. Default: 224.", show_default=False)
+    ] = None,
+    kind: Annotated[
+        Literal["exact", "faiss-flat", "faiss-hnsw"], typer.Option(help="How the index is searched; see README.")
+    ] = "exact",
+    metric: Annotated[
+        Literal["l2", "ip", "cosine"],
+        typer.Option(help="Distance: L2 (not squared), the negated inner product, or 1 - cosine."),
+    ] = "l2",
+    findings: Annotated[
+        str | None, typer.Option(help="Another vocabulary than NIH's 14 findings, as a,b,c.", show_default=False)
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Record a split: paper[:DIR], official[:DIR], patient-hash:a/b/c (fractions) or column.",
+            show_default=False,
+        ),
+    ] = None,
+    part: Annotated[
+        str | None, typer.Option(help="Index only this part of the split: train, val or test.", show_default=False)
+    ] = None,
+    patient_pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="Without a table: regular expression whose group is the patient, such as '^([0-9]+)_'.",
+            show_default=False,
+        ),
+    ] = None,
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"], typer.Option(help="auto is bf16 on a GPU, else fp32.")
+    ] = "auto",
+    device: Device = "auto",
+    batch_size: Annotated[int, typer.Option(help="Images a batch.")] = 32,
+    workers: Annotated[
+        int | None, typer.Option(help="Decoding processes. Default: one a core; 0: none.", show_default=False)
+    ] = None,
+    pixels: Annotated[
+        bool, typer.Option(help="Keep 256-pixel images in the index, for contact sheets (65 kB an image).")
+    ] = True,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="CXRSEARCH_CACHE",
+            help="Folder of a pixel cache: a second build of the same images skips decoding.",
+            show_default=False,
+        ),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Build nothing when any image is refused.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Embed a folder of chest X-rays into an index. Interrupted, the same command goes on where it was.
+
+    Images that cannot be read, or that the table does not name, are left out, listed, and make the exit code 3.
+    """
+    from cxrsearch.build import build_index
+
+    folder, table = _inputs(images, labels)
+    with console.progress() as progress:
+        result = build_index(
+            folder,
+            table,
+            index=index_folder(None, index),
+            weights=weights,
+            arch=arch,
+            size=size,
+            kind=kind,
+            metric=metric,
+            findings=names(findings) or None,
+            split=split,
+            part=part,
+            patient_pattern=patient_pattern,
+            precision=precision,
+            device=device,
+            batch_size=batch_size,
+            workers=workers,
+            pixels=pixels,
+            cache=cache,
+            strict=strict,
+            progress=progress,
+        )
+    for warning in result.warnings:
+        console.warn(warning)
+    if as_json:
+        console.json_line(result.to_json())
+    else:
+        console.text(f"{result.path}: {result.images} images of {result.patients} patients, {result.generation}")
+    if result.rows_without_image:
+        console.note(f"{result.rows_without_image} rows of the table have no image in the folder")
+    if result.refused:
+        _list_refused(result.refused, result.path, result.generation)
+        raise typer.Exit(3)
+
+
+def _inputs(images: Path | None, labels: Path | None) -> tuple[Path, Path | None]:
+    """The folder and the table: as given, else where a data set lies; a folder that is given needs no table."""
+    folder = images or data_folder() / "images"
+    beside = sorted(folder.parent.glob("Data_Entry_2017*.csv"))
+    if labels is not None:
+        return folder, labels
+    if images is not None:
+        if beside:
+            console.note(f"no table given, so findings stay unknown; {beside[0]} lies beside the folder (--labels)")
+        return folder, None
+    if len(beside) > 1:
+        raise UsageError(
+            f"{len(beside)} tables in {folder.parent}: {', '.join(path.name for path in beside)}",
+            "name the right one with --labels",
+        )
+    return folder, beside[0] if beside else None
+
+
+def _list_refused(refused: tuple[tuple[str, str], ...], path: Path, generation: str) -> None:
+    console.note(f"{len(refused)} images refused:")
+    for image, reason in refused[:_SHOWN]:
+        console.note(f"  {image}: {reason}")
+    if len(refused) > _SHOWN:
+        console.note(f"  ... all are listed in {path / generation / 'report.json'}")

@@ -1,0 +1,57 @@
+"""`cxrsearch info`: what an index is."""
+
+from typing import TYPE_CHECKING
+
+from cxrsearch.files import Json
+from cxrsearch.images.findings import NO_FINDING
+from cxrsearch_cli import console
+from cxrsearch_cli.options import AsJson, IndexArgument, IndexOption, index_folder
+
+if TYPE_CHECKING:
+    from cxrsearch.store.manifest import Manifest
+
+
+def command(directory: IndexArgument = None, index: IndexOption = None, as_json: AsJson = False) -> None:
+    """Say what an index holds. Its manifest and catalogue are checked; `verify` checks every byte."""
+    from cxrsearch.store.integrity import check_files
+    from cxrsearch.store.layout import CATALOGUE
+    from cxrsearch.store.manifest import describe_split, read_manifest
+
+    folder = index_folder(directory, index)
+    manifest = read_manifest(folder)
+    check_files(folder, manifest, [CATALOGUE])
+    size = sum(entry.size for entry in manifest.files.values())
+    if as_json:
+        console.json_line({"path": str(folder.resolve()), "bytes": size} | manifest.to_json())
+        return
+    encoder, summary = manifest.encoder, manifest.summary
+    rows = {
+        "generation": manifest.generation,
+        "images": f"{manifest.n} of {summary['patients']} patients (patients from: {manifest.patient_source})",
+        "views": ", ".join(f"{view} {count}" for view, count in summary["views"].items()) or "unknown",
+        "not indexed": f"{summary['refused']} images refused, {summary['rows_without_image']} table rows without image",
+        "encoder": f"{encoder['label']}, {encoder['architecture']}, {manifest.dim} dimensions, {encoder['precision']}",
+        "fingerprint": encoder["fingerprint"],
+        "trained on": _provenance(encoder["provenance"]),
+        "search": f"{manifest.kind}, {manifest.metric}",
+        "split": describe_split(manifest.split),
+        "images root": manifest.images_root,
+        "size": f"{size / 1e6:.1f} MB in {len(manifest.files)} files",
+    }
+    console.table(str(folder), {"": False, " ": False}, rows.items())
+    _show_findings(manifest)
+
+
+def _provenance(provenance: Json) -> str:
+    if provenance["train_ids_sha256"] is None:
+        return "unknown"
+    return f"{provenance['n_train']} images, split {provenance['split']}, ids {provenance['train_ids_sha256'][:16]}"
+
+
+def _show_findings(manifest: "Manifest") -> None:
+    counts = manifest.summary["findings"]
+    if counts is None:
+        console.text("The findings of the images are unknown: the index was built without a table.")
+        return
+    rows = ((name, str(counts[name]), f"{counts[name] / manifest.n:.1%}") for name in (*manifest.findings, NO_FINDING))
+    console.table("Findings", {"finding": False, "images": True, "share": True}, rows)

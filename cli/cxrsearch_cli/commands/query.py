@@ -1,0 +1,167 @@
+"""`cxrsearch query`: the nearest images of other patients, and what they say."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from cxrsearch.errors import CxrsearchError, UsageError
+from cxrsearch_cli import console
+from cxrsearch_cli.options import AsJson, Device, IndexOption, index_folder, names
+
+if TYPE_CHECKING:
+    from cxrsearch.answer import QueryResult
+    from cxrsearch.query import Index
+
+
+def command(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="An image, several, or a folder of images.")],
+    index: IndexOption = None,
+    k: Annotated[int, typer.Option("-k", help="Neighbours wanted.")] = 20,
+    vote: Annotated[
+        Literal["uniform", "distance", "softmax", "mlknn"],
+        typer.Option(help="How neighbours vote. mlknn is fitted at each query: minutes on a large index."),
+    ] = "uniform",
+    patient: Annotated[
+        str | None,
+        typer.Option(help="The query's patient, whose images are left out. Default: found as README says."),
+    ] = None,
+    same_patient: Annotated[
+        bool, typer.Option("--same-patient", help="Let images of the query's own patient, and itself, answer too.")
+    ] = False,
+    view: Annotated[str | None, typer.Option(help="Only images of this view: PA or AP.")] = None,
+    sex: Annotated[str | None, typer.Option(help="Only images of this sex: F or M.")] = None,
+    age: Annotated[str | None, typer.Option(help="Only these years of age, as 40-60.")] = None,
+    present: Annotated[str | None, typer.Option("--with", help="Only images with all these findings, as a,b.")] = None,
+    absent: Annotated[str | None, typer.Option("--without", help="Only images with none of these findings.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write a contact sheet of the query and its neighbours to this PNG.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Use these weights; refused unless they are the index's. Default: its own copy.")
+    ] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Find the most similar X-rays of other patients, and let them vote on the findings.
+
+    Several images, or a folder, print one answer each, in name order; one that fails makes the exit code 3.
+    """
+    from cxrsearch.query import open_index
+    from cxrsearch.store.search import Filters
+
+    filters = Filters(view, sex, _years(age), names(present), names(absent))
+    paths, several = _paths(images)
+    if several and sheet is not None:
+        raise UsageError(f"one contact sheet for {len(paths)} images", "query one image with --sheet")
+    opened = open_index(index_folder(None, index), device=device, weights=weights)
+    failed = 0
+    for path in paths:
+        try:
+            with console.progress() as progress:
+                result = opened.query(
+                    path,
+                    k=k,
+                    vote=vote,
+                    patient=patient,
+                    same_patient=same_patient,
+                    filters=filters,
+                    progress=progress,
+                )
+        except UsageError:
+            raise
+        except CxrsearchError as problem:
+            if not several:
+                raise
+            failed += 1
+            _show_failure(path, problem, as_json)
+            continue
+        _show(result, as_json)
+        if sheet is not None:
+            _write_sheet(opened, result, sheet)
+    if failed:
+        raise typer.Exit(3)
+
+
+def _years(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,3})-(\d{1,3})", text)
+    if not match:
+        raise UsageError(f"an age that cannot be meant: {text!r}", "give the years as 40-60")
+    return int(match[1]), int(match[2])
+
+
+def _paths(images: list[Path]) -> tuple[list[Path], bool]:
+    """The images to ask for, and whether several were meant; folders stand for the images in them."""
+    from cxrsearch.images.radiograph import find_images
+
+    several = len(images) > 1 or images[0].is_dir()
+    paths = [path for image in images for path in (find_images(image) if image.is_dir() else [image])]
+    if not paths:
+        raise UsageError(f"no images in {images[0]}", "name a folder of PNG, JPEG or DICOM files")
+    return (sorted(paths, key=lambda path: (path.name, path)) if several else paths), several
+
+
+def _show_failure(path: Path, problem: CxrsearchError, as_json: bool) -> None:
+    if as_json:
+        console.json_line({"query": str(path), "error": str(problem)})
+    else:
+        console.error(problem)
+
+
+def _show(result: "QueryResult", as_json: bool) -> None:
+    for warning in result.warnings:
+        console.warn(warning)
+    if as_json:
+        console.json_line(result.to_json())
+        return
+    columns = {"": True, "image": False, "patient": False, "view": False, "findings": False, "distance": True}
+    rows = (
+        (
+            str(record["rank"]),
+            record["image"],
+            record["patient"],
+            record["view"] or "",
+            "unknown" if record["findings"] is None else ", ".join(record["findings"]),
+            f"{record['distance']:.4g}",
+        )
+        for record in result.neighbours.records()
+    )
+    title = (
+        f"{result.query}: {len(result.neighbours)} nearest images, patient {result.query_patient or 'unknown'} left out"
+    )
+    console.table(title, columns, rows)
+    _show_votes(result)
+    console.text(result.typicality.description)
+
+
+def _show_votes(result: "QueryResult") -> None:
+    predictions = {record["finding"]: record["probability"] for record in result.predictions_records()}
+    columns = {"finding": False, "vote": True, "prevalence": True, "lift": True}
+    columns |= {"network": True} if predictions else {}
+    rows = [
+        [
+            vote["finding"],
+            _share(vote["probability"]),
+            _share(vote["prevalence"]),
+            "" if vote["lift"] is None else f"{vote['lift']:.1f}x",
+            *([_share(predictions.get(vote["finding"]))] if predictions else []),
+        ]
+        for vote in result.votes_records()
+    ]
+    if rows:
+        console.table("Votes of these neighbours", columns, rows)
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+def _write_sheet(index: "Index", result: "QueryResult", path: Path) -> None:
+    from cxrsearch.report.contact_sheet import save_png
+    from cxrsearch.sheet import query_sheet
+
+    save_png(query_sheet(index, result), path)
+    console.note(f"contact sheet: {path}")

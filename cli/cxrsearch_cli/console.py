@@ -1,0 +1,92 @@
+"""What a person sees: results on stdout; progress, warnings and errors on stderr. The only place that prints."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from cxrsearch.errors import CxrsearchError
+from cxrsearch.progress import Progress
+
+
+def json_line(value: Mapping[str, Any]) -> None:
+    """Print one object as one line of JSON on stdout."""
+    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def text(line: str = "") -> None:
+    """Print a line of plain text on stdout."""
+    sys.stdout.write(line + "\n")
+
+
+def note(line: str) -> None:
+    """Print a line for the person at the terminal on stderr."""
+    sys.stderr.write(line + "\n")
+
+
+def warn(line: str) -> None:
+    """Print a warning on stderr."""
+    note(f"warning: {line}")
+
+
+def error(problem: CxrsearchError) -> None:
+    """Print what is wrong, and the fix, on one line of stderr."""
+    note(f"error: {problem}")
+
+
+def table(title: str, columns: Mapping[str, bool], rows: Iterable[Iterable[str]]) -> None:
+    """Print a table on stdout, as wide as the terminal.
+
+    Args:
+        title: what it shows.
+        columns: name of each column, and whether it holds numbers (set to the right, never folded); without any name
+            there is no header.
+        rows: the cells as text.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    header = any(columns)
+    style = box.SIMPLE_HEAD if header else None
+    drawn = Table(title=Text(title), title_justify="left", box=style, pad_edge=False, show_header=header)
+    for name, number in columns.items():
+        drawn.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False).print(drawn)
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """A progress display on stderr: a bar with rate and time left a stage; a line a stage where it is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Display
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    tasks: dict[str, tuple[TaskID, int]] = {}
+    with Display(*columns, console=console, disable=not console.is_terminal) as display:
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = display.add_task(stage, total=total, completed=done, rate=""), done
+                if not console.is_terminal:
+                    note(f"{stage}: {total}")
+                return
+            task, already = tasks[stage]
+            elapsed = display.tasks[task].elapsed or 0.0
+            rate = f"{(done - already) / elapsed:.1f}/s" if elapsed else ""
+            display.update(task, completed=done, rate=rate)
+
+        yield show

@@ -1,0 +1,50 @@
+"""Options that several commands share, and what they mean when they are not given."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxrsearch.errors import UsageError
+
+IndexOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--index", help="The index directory. Default: $CXRSEARCH_INDEX, else ./cxr-index.", show_default=False
+    ),
+]
+IndexArgument = Annotated[
+    Path | None, typer.Argument(metavar="[DIR]", help="The index directory, as --index.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of tables.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; also for FAISS kinds that run on a GPU.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        help="A checkpoint, a run's folder, imagenet, or random:SEED. "
+        "Default: $CXRSEARCH_WEIGHTS, else the newest run in ./runs, else imagenet.",
+        show_default=False,
+    ),
+]
+
+
+def index_folder(argument: Path | None, option: Path | None = None) -> Path:
+    """The index directory: the argument or the option, else `$CXRSEARCH_INDEX`, else `cxr-index`.
+
+    Raises:
+        UsageError: both are given and differ.
+    """
+    if argument is not None and option is not None and argument != option:
+        raise UsageError(f"two index directories: {argument} and --index {option}", "give one of the two")
+    return argument or option or Path(os.environ.get("CXRSEARCH_INDEX") or "cxr-index")
+
+
+def data_folder() -> Path:
+    """The folder of a data set: `$CXRSEARCH_DATA`, else `data`."""
+    return Path(os.environ.get("CXRSEARCH_DATA") or "data")
+
+
+def names(given: str | None) -> tuple[str, ...]:
+    """The names in `a,b,c`."""
+    return tuple(name.strip() for name in (given or "").split(",") if name.strip())

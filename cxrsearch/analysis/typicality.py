@@ -1,0 +1,128 @@
+"""Is a query like the images of the index? Its distance to its k-th neighbour, against theirs to theirs.
+
+The distance to the k-th neighbour is a plain and strong measure of novelty (Ramaswamy et al. 2000, SIGMOD; Sun et al.
+2022, ICML, arXiv:2204.06507). The reference are such distances of images of the index, each to images of other patients
+only. A hand or a photograph lies farther from its neighbours than nearly all of them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrsearch.errors import UsageError
+from cxrsearch_indexes.base import Neighbours
+
+REFERENCE_LIMIT = 5000
+ALARM_PERCENTILE = 99.0
+"""From here on a query is flagged: by construction, 1 in 100 images of the index's own kind is."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The distances of m indexed images to their k-th neighbour of another patient.
+
+    Attributes:
+        k: which neighbour, from 1.
+        distances: float64 (m,), ascending.
+
+    Raises:
+        UsageError: no distance, one that is not finite, or k < 1.
+    """
+
+    k: int
+    distances: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.k < 1 or self.distances.ndim != 1 or not self.distances.size or not np.isfinite(self.distances).all():
+            got = f"k = {self.k}, distances of shape {self.distances.shape}"
+            raise UsageError(f"a reference needs k >= 1 and finite distances: got {got}", "build it from an index")
+        object.__setattr__(self, "distances", np.sort(self.distances))
+
+    @classmethod
+    def of(cls, neighbours: Neighbours, k: int) -> "Reference | None":
+        """The reference of images whose other-patient neighbours these are.
+
+        Where an image has fewer than k, the largest number that every image has takes its place; `Reference.k` tells.
+        None where an image has no neighbour at all: the index holds a single patient.
+        """
+        k = int(neighbours.counts.min(initial=k))
+        return cls(k, neighbours.last(k)) if k > 0 and len(neighbours) else None
+
+
+@dataclass(frozen=True)
+class Typicality:
+    """How usual a query is for the index.
+
+    Attributes:
+        kth_distance: the query's distance to its k-th neighbour; None where it has fewer.
+        percentile: 0 to 100, the share of the reference distances that are smaller, those that are equal counting half
+            (the mid-rank: `scipy.stats.percentileofscore(kind="mean")`). High is unusual. None without a comparison.
+        description: the percentile in words; why there is none, otherwise.
+        warning: one sentence where the query is unlike the index, or cannot be compared with it; None otherwise.
+    """
+
+    kth_distance: float | None
+    percentile: float | None
+    description: str
+    warning: str | None
+
+
+def reference_rows(n: int, seed: int, limit: int = REFERENCE_LIMIT) -> NDArray[np.int64]:
+    """The rows of the images that serve as reference, int64, ascending: all n, or `limit` drawn without repeats."""
+    rows = np.random.default_rng(seed).choice(n, size=min(n, limit), replace=False)
+    return np.sort(rows).astype(np.int64)
+
+
+def typicality(reference: Reference | None, kth_distance: float) -> Typicality:
+    """Compare a query with the reference.
+
+    A query is flagged from the 99th percentile on, and so are some ordinary images: the rank of one more image of the
+    index's kind among m is uniform, so floor(m / 100) + 1 in m + 1 are, 1% for a large m.
+
+    Args:
+        reference: of the index; None if it has none.
+        kth_distance: the query's distance to its `reference.k`-th neighbour of another patient in the whole index, in
+            the index's metric (`Neighbours.last`); inf if it has fewer.
+    """
+    known = float(kth_distance) if np.isfinite(kth_distance) else None
+    if reference is None:
+        return _incomparable(known, "the index holds the images of one patient only")
+    if known is None:
+        return _incomparable(None, f"this image has fewer than {reference.k} neighbours of other patients")
+    below, not_above = (int(np.searchsorted(reference.distances, known, side=side)) for side in ("left", "right"))
+    m = len(reference.distances)
+    percentile = 50 * (below + not_above) / m
+    description = _describe(reference.k, m, percentile, farthest=below == m, nearest=not_above == 0)
+    return Typicality(known, percentile, description, _alarm(percentile, m, description))
+
+
+def _incomparable(kth_distance: float | None, reason: str) -> Typicality:
+    sentence = f"cannot tell whether this image is usual for the index: {reason}"
+    return Typicality(kth_distance, None, sentence, sentence)
+
+
+def _alarm(percentile: float, m: int, description: str) -> str | None:
+    if percentile < ALARM_PERCENTILE:
+        return None
+    ordinary = (m + 1) // (m // 100 + 1)
+    return f"this image is unlike the index: it is {description} (about 1 in {ordinary} ordinary images is flagged too)"
+
+
+def _describe(k: int, m: int, percentile: float, *, farthest: bool, nearest: bool) -> str:
+    """The percentile in words, never claiming more than m images can show."""
+    far = percentile >= 50
+    than, theirs = ("farther from", "from theirs") if far else ("nearer to", "to theirs")
+    share = _rounded_down(percentile if far else 100 - percentile)
+    images = f"all {m}" if farthest or nearest else f"{share}% of the {m}"
+    return f"{than} its {_ordinal(k)} neighbour than {images} reference images are {theirs}"
+
+
+def _rounded_down(percentile: float) -> str:
+    """Whole per cent, or tenths from 99 on, never rounded up to a 100 that was not reached."""
+    return f"{np.floor(percentile):.0f}" if percentile < ALARM_PERCENTILE else f"{np.floor(percentile * 10) / 10:.1f}"
+
+
+def _ordinal(k: int) -> str:
+    suffix = "th" if k % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(k % 10, "th")
+    return f"{k}{suffix}"

@@ -1,0 +1,128 @@
+"""What an index answers to one query: neighbours, votes, predictions and typicality, for Python and as JSON."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cxrsearch.analysis.typicality import Typicality
+from cxrsearch.analysis.vote import Votes
+from cxrsearch.files import Json
+from cxrsearch.images.findings import NO_FINDING
+from cxrsearch.images.preprocess import Pixels
+
+Head = tuple[tuple[str, ...], NDArray[np.float64]]
+"""A trained head's findings and their probabilities."""
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """The neighbours of a query, nearest first; m of them.
+
+    Attributes:
+        row: int64 (m,), rows of the catalogue.
+        image, patient: str (m,).
+        distance: float64 (m,), in the index's metric; lower is nearer.
+        findings: m tuples, None where the findings are not known, empty for No Finding.
+        view: `PA`, `AP` or None.
+    """
+
+    row: NDArray[np.int64]
+    image: NDArray[np.object_]
+    patient: NDArray[np.object_]
+    distance: NDArray[np.float64]
+    findings: tuple[tuple[str, ...] | None, ...]
+    view: tuple[str | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def records(self) -> list[Json]:
+        """One JSON object a neighbour."""
+        columns = zip(self.image, self.patient, self.distance, self.findings, self.view, strict=True)
+        return [
+            {
+                "rank": rank,
+                "image": image,
+                "patient": patient,
+                "distance": float(distance),
+                "findings": None if findings is None else list(findings) or [NO_FINDING],
+                "view": view,
+            }
+            for rank, (image, patient, distance, findings, view) in enumerate(columns, 1)
+        ]
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """What an index answers.
+
+    Attributes:
+        query: the image's path as it was given.
+        pixels: uint8 (side, side), the image as the index would keep it.
+        index: path, generation and encoder of the index.
+        neighbours: the nearest images of other patients.
+        query_patient: the patient whose images were left out; None when not known.
+        findings: the index's vocabulary, F findings.
+        votes: the neighbours' votes, None where their findings are not known.
+        head: the trained head's findings, and its probabilities, float64; None without a trained head.
+        typicality: how far the query lies from the index.
+        warnings: what a reader must know.
+    """
+
+    query: str
+    pixels: Pixels
+    index: Json
+    neighbours: Retrieved
+    query_patient: str | None
+    findings: tuple[str, ...]
+    votes: Votes | None
+    head: Head | None
+    typicality: Typicality
+    warnings: tuple[str, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """The neighbours: columns rank, image, patient, distance, findings, view."""
+        return pd.DataFrame(self.neighbours.records())
+
+    def votes_frame(self) -> pd.DataFrame:
+        """The votes: columns finding, probability, prevalence, lift."""
+        return pd.DataFrame(self.votes_records(), columns=["finding", "probability", "prevalence", "lift"])
+
+    def to_json(self) -> Json:
+        """The object that `cxrsearch query --json` prints."""
+        return {
+            "query": self.query,
+            "index": self.index,
+            "neighbours": self.neighbours.records(),
+            "query_patient": self.query_patient,
+            "votes": None if self.votes is None else self.votes_records(),
+            "predictions": None if self.head is None else self.predictions_records(),
+            "typicality": {
+                "kth_distance": self.typicality.kth_distance,
+                "percentile": self.typicality.percentile,
+                "warning": self.typicality.warning,
+            },
+            "warnings": list(self.warnings),
+        }
+
+    def votes_records(self) -> list[Json]:
+        """One JSON object a finding, none without votes."""
+        if self.votes is None:
+            return []
+        columns = (self.votes.probability[0], self.votes.prevalence, self.votes.lift[0])
+        return [
+            {"finding": finding, "probability": _number(p), "prevalence": _number(q), "lift": _number(lift)}
+            for finding, p, q, lift in zip(self.findings, *columns, strict=True)
+        ]
+
+    def predictions_records(self) -> list[Json]:
+        """One JSON object a finding of the trained head, none without one."""
+        if self.head is None:
+            return []
+        return [{"finding": f, "probability": float(p)} for f, p in zip(*self.head, strict=True)]
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,208 @@
+"""Building an index: a folder of images and a table in, an index directory out.
+
+catalogue (images) -> shards of embeddings and pixels (encoder, store) -> search structure, reference -> commit
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from cxrsearch.analysis.typicality import Reference, reference_rows
+from cxrsearch.encoder.checkpoint import save_checkpoint
+from cxrsearch.encoder.embed import Embedder
+from cxrsearch.encoder.weights import default_weights, load_encoder
+from cxrsearch.errors import UsageError
+from cxrsearch.files import Json, write_json
+from cxrsearch.images.catalogue import Catalogue, Matched, catalogue_of_folder, match_images, read_table
+from cxrsearch.images.findings import Vocabulary
+from cxrsearch.images.pixel_cache import PixelCache
+from cxrsearch.images.splits import parse_split
+from cxrsearch.progress import Progress, silent
+from cxrsearch.store.content import UNLISTED, IndexContent, refusal
+from cxrsearch.store.layout import CATALOGUE, ENCODER, REPORT, SEARCH, TYPICALITY
+from cxrsearch.store.manifest import Manifest
+from cxrsearch.store.search import build_vectors
+from cxrsearch.store.shards import ShardFiller
+from cxrsearch.store.writer import IndexWriter
+from cxrsearch_indexes import Metric, Restriction, VectorIndex
+from cxrsearch_indexes.vectors import Vectors
+
+REFERENCE_K = 20
+"""Typicality compares distances to the 20th neighbour of another patient, the paper's k."""
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What became of the images.
+
+    Attributes:
+        path: the index directory.
+        generation: of the index that was written.
+        images: indexed images.
+        patients: their patients.
+        refused: image and reason for every file that is not in the index.
+        rows_without_image: rows of the table for which the folder has no file.
+        warnings: what a user should know.
+    """
+
+    path: Path
+    generation: str
+    images: int
+    patients: int
+    refused: tuple[tuple[str, str], ...]
+    rows_without_image: int
+    warnings: tuple[str, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """The refused images: columns image, reason."""
+        return pd.DataFrame(list(self.refused), columns=["image", "reason"])
+
+    def to_json(self) -> Json:
+        """The object that `cxrsearch build-index --json` prints."""
+        refused = [{"image": image, "reason": reason} for image, reason in self.refused]
+        return asdict(self) | {"path": str(self.path), "refused": refused, "warnings": list(self.warnings)}
+
+
+def build_index(
+    images: Path | str,
+    labels: Path | str | None = None,
+    *,
+    index: Path | str = "cxr-index",
+    weights: str | None = None,
+    arch: str | None = None,
+    size: int | None = None,
+    kind: str = "exact",
+    metric: Metric = "l2",
+    findings: Sequence[str] | None = None,
+    split: str | None = None,
+    part: str | None = None,
+    patient_pattern: str | None = None,
+    precision: str = "auto",
+    device: str = "auto",
+    batch_size: int = 32,
+    workers: int | None = None,
+    pixels: bool = True,
+    cache: Path | str | None = None,
+    strict: bool = False,
+    progress: Progress = silent,
+) -> BuildResult:
+    """Embed every image of a folder into an index; interrupted, the same call goes on where it was.
+
+    Args:
+        images: folder of PNG, JPEG or DICOM files, searched with its sub-folders.
+        labels: NIH's Data_Entry table or a plain CSV; None leaves findings unknown.
+        index: the index directory; an index that is there is replaced at the end, in one step.
+        weights: a checkpoint's path, `imagenet` or `random:SEED`; None: see `default_weights`.
+        arch, size: network and input side for `imagenet` and `random`.
+        kind, metric: how the index is searched.
+        findings: another vocabulary than NIH's.
+        split, part: a split's definition, recorded in the catalogue, and the one part to index.
+        patient_pattern: regular expression that finds the patient in a file name, where there is no table.
+        precision, device, batch_size, workers: how to embed; workers defaults to the number of cores.
+        pixels: keep the stored pixels in the index.
+        cache: folder of a pixel cache to read and fill.
+        strict: refuse to build when any image is refused.
+        progress: called as work goes on.
+
+    Raises:
+        CxrsearchError: any input that cannot be used; see `cxrsearch.errors`.
+    """
+    _require_meant(batch_size, workers, split, part)
+    folder, vocabulary = Path(images), Vocabulary(tuple(findings)) if findings else Vocabulary()
+    matched = _matched(folder, None if labels is None else Path(labels), vocabulary, patient_pattern, progress)
+    if strict and matched.unlisted:
+        raise refusal([(path.relative_to(folder).as_posix(), UNLISTED) for path in matched.unlisted])
+    matched = replace(matched, catalogue=_split(matched.catalogue, split, part))
+    embedder = Embedder(
+        load_encoder(weights or default_weights(os.environ, Path.cwd()), arch=arch, size=size), device, precision
+    )
+    filler = ShardFiller(
+        folder,
+        list(matched.catalogue.frame["path"]),
+        embedder,
+        batch_size=batch_size,
+        workers=_cores() if workers is None else workers,
+        keep_pixels=pixels,
+        cache=None if cache is None else PixelCache(Path(cache), embedder.spec.preprocess),
+    )
+    with IndexWriter(Path(index), filler.plan()) as writer:
+        content = IndexContent(matched, filler.run(writer, progress))
+        content.require_images(strict)
+        save_checkpoint(writer.content / ENCODER, embedder.encoder)
+        write_json(writer.content / REPORT, content.report())
+        content.write_catalogue(writer.content / CATALOGUE)
+        progress("building the search structure", 0, 1)
+        vectors = build_vectors(kind, writer.blocks(), metric, writer.content / SEARCH, device)
+        write_json(writer.content / TYPICALITY, _reference(vectors, Vectors(writer.blocks()), content.catalogue))
+        progress("building the search structure", 1, 1)
+        manifest = writer.commit(content.manifest(embedder, vectors, writer.plan, {"definition": split, "part": part}))
+    return _result(Path(index), content, manifest)
+
+
+def _require_meant(batch_size: int, workers: int | None, split: str | None, part: str | None) -> None:
+    if batch_size < 1 or (workers or 0) < 0:
+        raise UsageError(f"batch size {batch_size} with {workers} workers", "use a batch size >= 1 and workers >= 0")
+    if part is not None and split is None:
+        raise UsageError(f"part {part!r} of no split", "name a --split as well")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _matched(
+    folder: Path, labels: Path | None, vocabulary: Vocabulary, patient_pattern: str | None, progress: Progress
+) -> Matched:
+    if labels is None:
+        return catalogue_of_folder(folder, vocabulary, patient_pattern=patient_pattern, progress=progress)
+    if patient_pattern is not None:
+        raise UsageError("a patient pattern beside a table: the table names the patients", "leave one of the two out")
+    return match_images(read_table(labels, vocabulary), folder)
+
+
+def _split(catalogue: Catalogue, definition: str | None, part: str | None) -> Catalogue:
+    """The catalogue with the split's parts, and of these only the one asked for."""
+    if definition is None:
+        return catalogue
+    split = parse_split(definition)
+    assigned = replace(catalogue, frame=catalogue.frame.assign(split=split.assign(catalogue)))
+    return assigned if part is None else assigned.take(split.rows(catalogue, part))
+
+
+def _reference(index: VectorIndex, vectors: Vectors, catalogue: Catalogue) -> Json:
+    """The k-th other-patient distances of at most 5,000 seeded images of the index."""
+    rows, groups = reference_rows(vectors.n, seed=0), catalogue.patient_groups()
+    restriction = Restriction(groups=groups, query_groups=groups[rows])
+    reference = Reference.of(index.search(vectors.take(rows), REFERENCE_K, restriction), REFERENCE_K)
+    if reference is None:
+        return {"k": REFERENCE_K, "distances": []}
+    return {"k": reference.k, "distances": reference.distances.tolist()}
+
+
+def _result(path: Path, content: IndexContent, manifest: Manifest) -> BuildResult:
+    return BuildResult(
+        path=path,
+        generation=manifest.generation,
+        images=manifest.n,
+        patients=manifest.summary["patients"],
+        refused=tuple(content.refused),
+        rows_without_image=content.matched.rows_without_image,
+        warnings=tuple(_warnings(content.matched, manifest)),
+    )
+
+
+def _warnings(matched: Matched, manifest: Manifest) -> list[str]:
+    warnings = []
+    if matched.patient_source == "file":
+        warnings.append(
+            "patients are not known: every file counts as its own patient, so a query may find images of its own "
+            "patient (give --labels or --patient-pattern)"
+        )
+    elif matched.own_patients:
+        warnings.append(f"{matched.own_patients} images without a patient id count as their own patients")
+    if manifest.untrained:
+        warnings.append("the encoder is untrained: neighbours and votes carry no medical meaning")
+    return warnings

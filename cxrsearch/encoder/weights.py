@@ -1,0 +1,136 @@
+"""Which weights: `--weights` is a file, a run's folder, `imagenet`, or `random:SEED`."""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from cxrsearch.encoder.checkpoint import BEST, is_checkpoint, load_checkpoint
+from cxrsearch.encoder.densenet import Encoder, random_tensors
+from cxrsearch.encoder.foreign import DEFAULT_SIZE, load_foreign
+from cxrsearch.encoder.spec import Architecture
+from cxrsearch.errors import CheckpointError, UsageError
+from cxrsearch.images.preprocess import Preprocess
+
+_CHOICES = "name a checkpoint file, a run's folder, 'imagenet' or 'random:SEED'"
+
+_IMAGENET_URL = "https://download.pytorch.org/models/"
+_IMAGENET_FILES: dict[Architecture, str] = {
+    "densenet121": "densenet121-a639ec97.pth",
+    "densenet169": "densenet169-b2777c0a.pth",
+    "densenet201": "densenet201-c1103571.pth",
+}
+"""torchvision's files; the hex digits are the start of the file's sha256."""
+
+
+def load_encoder(weights: str, *, arch: str | None = None, size: int | None = None) -> Encoder:
+    """Load an encoder.
+
+    Args:
+        weights: a checkpoint (the project's own, or of any layout that `foreign` reads); the folder of a run, which
+            means its best checkpoint; `imagenet`, torchvision's file from torch's cache, downloaded when absent; or
+            `random:SEED`, untrained. A file of such a name is reached as `./imagenet`.
+        arch: `densenet121` (the default for `imagenet` and `random`), `densenet169` or `densenet201`. A checkpoint
+            has its own, and is refused when another is asked for.
+        size: side of the network's input, 224 by default. The project's own checkpoints have theirs, and are refused
+            when another is asked for; for others it may be chosen, since no file tells it.
+
+    Raises:
+        UsageError: an unknown architecture, an impossible size or seed.
+        CheckpointError: no such weights, or weights that are damaged, unsafe, or not what was asked for.
+    """
+    asked = _architecture(arch)
+    kind, _, seed = weights.partition(":")
+    if kind == "random":
+        return _random(seed, asked or "densenet121", size or DEFAULT_SIZE)
+    if weights == "imagenet":
+        return load_foreign(_imagenet_file(asked or "densenet121"), size=size, label="imagenet")
+    encoder = _from_path(weights, size)
+    found = encoder.spec.architecture
+    if asked not in (None, found):
+        raise CheckpointError(f"{weights} is a {found}, not the {asked} asked for", "leave --arch out")
+    return encoder
+
+
+def default_weights(environ: Mapping[str, str], folder: Path) -> str:
+    """What `--weights` means when it is not given: `$CXRSEARCH_WEIGHTS`, else the newest run in `runs/`, else imagenet.
+
+    Args:
+        environ: the environment.
+        folder: the working directory.
+    """
+    if chosen := environ.get("CXRSEARCH_WEIGHTS"):
+        return chosen
+    runs = sorted((folder / "runs").glob(f"*/{BEST}"), key=lambda best: (best.stat().st_mtime_ns, best))
+    return str(runs[-1].parent) if runs else "imagenet"
+
+
+def _architecture(name: str | None) -> Architecture | None:
+    choices: tuple[Architecture, ...] = get_args(Architecture)
+    for choice in choices:
+        if choice == name:
+            return choice
+    if name is None:
+        return None
+    raise UsageError(f"unknown architecture {name!r}", f"choose one of {', '.join(choices)}")
+
+
+def _random(seed: str, architecture: Architecture, size: int) -> Encoder:
+    if not (seed.isdecimal() and int(seed) < 2**63):
+        raise UsageError(f"'random:' needs a seed, a whole number from 0: got {seed!r}", "write random:0")
+    note = "untrained: its answers carry no medical meaning"
+    label = f"random:{int(seed)} (untrained)"
+    return Encoder(random_tensors(architecture, int(seed)), Preprocess.for_size(size), label=label, note=note)
+
+
+def _from_path(weights: str, size: int | None) -> Encoder:
+    path = Path(os.path.expanduser(weights))  # noqa: PTH111  (Path's own raises for an unknown user)
+    try:
+        file = path / BEST if path.is_dir() else path
+        if not file.is_file():
+            raise CheckpointError(f"no weights at {file}", _CHOICES)
+        own = is_checkpoint(file)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}", _CHOICES) from error
+    if not own:
+        return load_foreign(file, size=size)
+    encoder = load_checkpoint(file)
+    found = encoder.spec.preprocess.size
+    if size not in (None, found):
+        raise CheckpointError(f"{weights} was made for images of {found} pixels, not {size}", "leave --size out")
+    return encoder
+
+
+def _imagenet_file(architecture: Architecture) -> Path:
+    """torchvision's file in torch's cache, downloaded if need be, its sha256 checked either way."""
+    name = _IMAGENET_FILES[architecture]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    try:
+        if not path.exists():
+            _download(_IMAGENET_URL + name, path)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}", "name other weights by their path") from error
+    if not digest.startswith(_digest_prefix(name)):
+        raise CheckpointError(f"{path} is damaged or another file: its sha256 starts {digest[:8]}", "delete it")
+    return path
+
+
+def _download(url: str, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), _digest_prefix(path.name), progress=False)
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(
+            f"cannot download {url}: {error}", f"put that file at {path}, or name other weights by their path"
+        ) from error
+
+
+def _digest_prefix(name: str) -> str:
+    """The hex digits in `densenet121-a639ec97.pth`."""
+    return re.sub(r".*-(.*)\.pth$", r"\1", name)

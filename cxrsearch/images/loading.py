@@ -1,0 +1,62 @@
+"""One image file, from its path to what the index keeps and the network sees: the work of a decoding process."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrsearch.errors import ImageError
+from cxrsearch.images.pixel_cache import PixelCache, StoredImage
+from cxrsearch.images.preprocess import Pixels, Preprocess
+from cxrsearch.images.radiograph import decode_radiograph, read_bytes
+
+
+@dataclass(frozen=True)
+class LoadedImage:
+    """An image ready for the network.
+
+    Attributes:
+        stored: what caches and indexes keep of it.
+        network: uint8 (size, size), the network's input.
+    """
+
+    stored: StoredImage
+    network: Pixels
+
+
+@dataclass(frozen=True)
+class RefusedImage:
+    """An image that cannot be used, why, and the sha256 of its file where that could be read."""
+
+    reason: str
+    source_sha256: str | None
+
+
+def load_image(path: Path, preprocess: Preprocess, cache: PixelCache | None = None) -> LoadedImage | RefusedImage:
+    """Read one image, from the cache where it is there; a file that cannot be used is returned as such, not raised."""
+    sha256 = None
+    try:
+        data = read_bytes(path)
+        sha256 = hashlib.sha256(data).hexdigest()
+        stored = cache.get(sha256) if cache else None
+        stored = stored or _decoded(data, path.name, preprocess)
+        return LoadedImage(stored, preprocess.network_pixels(stored.pixels))
+    except ImageError as error:
+        return RefusedImage(str(error), sha256)
+
+
+def _decoded(data: bytes, name: str, preprocess: Preprocess) -> StoredImage:
+    radiograph = decode_radiograph(data, name)
+    return StoredImage(
+        preprocess.stored_pixels(radiograph.pixels),
+        radiograph.source_sha256,
+        radiograph.pixel_sha256,
+        radiograph.description,
+    )
+
+
+def has_sha256(path: Path, expected: str | None) -> bool:
+    """Whether a file still is the one that was read; None stands for one that could not be read."""
+    try:
+        return hashlib.sha256(read_bytes(path)).hexdigest() == expected
+    except ImageError:
+        return expected is None

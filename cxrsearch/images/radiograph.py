@@ -1,0 +1,234 @@
+"""Reading a radiograph: a PNG, JPEG or DICOM file becomes 8-bit grey pixels, or an error that says why not.
+
+What a file is, its content decides, never its name. Higher is whiter is denser, everywhere.
+
+PNG and JPEG: 8-bit grey is taken as it is. Colour channels must be equal, exactly in PNG and within the noise of
+compression in JPEG; a palette is looked up first; alpha says nothing about density and is left out. 16-bit grey is
+scaled from the full range of the bit depth that its values need (10, 12, 14 or 16), so that a 12-bit image in a 16-bit
+file is not nearly black. JPEG's orientation tag is followed. DICOM: see `dicom`.
+"""
+
+import hashlib
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageChops, ImageOps
+
+from cxrsearch.errors import CatalogueError, ImageError
+
+MAX_PIXELS = 64_000_000
+MIN_SIDE = 32
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".dcm", ".dicom"})
+
+_CHROMA_NOISE = 8  # grey levels between channels that JPEG leaves behind in a grey image
+_FIX = "mend the file or leave it out"
+
+
+@dataclass(frozen=True)
+class DicomTags:
+    """What a DICOM header says of the image; None where it says nothing usable.
+
+    Attributes:
+        patient_id: PatientID as it is written.
+        view: `PA` or `AP`.
+        sex: `M` or `F`.
+        age: years.
+    """
+
+    patient_id: str | None
+    view: Literal["PA", "AP"] | None
+    sex: Literal["M", "F"] | None
+    age: int | None
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """Decoded pixels, and what they were read from.
+
+    Attributes:
+        pixels: uint8 (height, width).
+        source_sha256: of the file's bytes.
+        pixel_sha256: of height, width and pixels, so that a copy in another format is recognised.
+        description: what was read, for people.
+        tags: of a DICOM file; None for others.
+    """
+
+    pixels: NDArray[np.uint8]
+    source_sha256: str
+    pixel_sha256: str
+    description: str
+    tags: DicomTags | None
+
+
+def read_radiograph(path: Path) -> Radiograph:
+    """Read a file. Raises ImageError, as `decode_radiograph` does, or where it cannot be read at all."""
+    return decode_radiograph(read_bytes(path), path.name)
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes. Raises ImageError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from error
+
+
+def decode_radiograph(data: bytes, name: str) -> Radiograph:
+    """Decode the bytes of a file; `name` is for messages.
+
+    Raises:
+        ImageError: empty, truncated or damaged; not PNG, JPEG or DICOM; in colour; over 64 megapixels, under 32 pixels
+            on a side, or of one grey level only; a DICOM object that is no single chest radiograph.
+    """
+    tags = None
+    if is_dicom(data):
+        from cxrsearch.images.dicom import decode_dicom  # pydicom is slow to import, and PNG does without it
+
+        pixels, description, tags = decode_dicom(data, name)
+    elif data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
+        pixels, description = _decode_picture(data, name)
+    else:
+        what = "is empty" if not data else f"is neither PNG, JPEG nor DICOM: it begins with {data[:8]!r}"
+        raise ImageError(f"{name} {what}", _FIX)
+    require_usable(pixels, name)
+    return Radiograph(pixels, hashlib.sha256(data).hexdigest(), _pixel_sha256(pixels), description, tags)
+
+
+def read_tags(path: Path) -> DicomTags:
+    """A DICOM file's tags, without reading its pixels.
+
+    Raises:
+        ImageError: not a DICOM file, or a damaged one.
+    """
+    try:
+        with path.open("rb") as file:
+            dicom = is_dicom(file.read(132))
+    except OSError as error:
+        raise ImageError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from error
+    if not dicom:
+        raise ImageError(f"{path.name} is not a DICOM file", _FIX)
+    from cxrsearch.images.dicom import read_dicom_tags
+
+    return read_dicom_tags(path)
+
+
+def is_dicom(data: bytes) -> bool:
+    """Whether bytes begin as a DICOM file does (PS3.10, section 7.1)."""
+    return data[128:132] == b"DICM"
+
+
+def find_images(folder: Path) -> list[Path]:
+    """The image files of a folder and its sub-folders, by relative path.
+
+    These are the files with one of `SUFFIXES`, in any case, and files without a suffix that begin as DICOM does. Hidden
+    files and folders are passed over; links to folders are followed, each folder once.
+
+    Raises:
+        CatalogueError: no such folder.
+    """
+    if not folder.is_dir():
+        raise CatalogueError(f"no folder {folder}", "name the folder that holds the images")
+    return sorted(_walk(folder), key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    seen = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        seen.add(Path(root).resolve())
+        visible = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in visible if Path(root, name).resolve() not in seen]
+        for name in files:
+            path = Path(root, name)
+            if not name.startswith(".") and (path.suffix.lower() in SUFFIXES or _bare_dicom(path)):
+                yield path
+
+
+def _bare_dicom(path: Path) -> bool:
+    """Whether a file without a suffix is a DICOM file, as scanners' media write them."""
+    if path.suffix and not path.suffix[1:].isdigit():  # names such as 1.2.840.113619.2 are DICOM UIDs
+        return False
+    try:
+        with path.open("rb") as file:
+            return is_dicom(file.read(132))
+    except OSError:
+        return False
+
+
+def require_size(height: int, width: int, name: str, frames: int = 1) -> None:
+    """Refuse, before anything is decoded, what would not fit. Raises ImageError."""
+    if height * width * frames > MAX_PIXELS:
+        raise ImageError(
+            f"{name} has {width} x {height} pixels, over the limit of {MAX_PIXELS // 1_000_000} megapixels",
+            "reduce it to 4,096 pixels or fewer on a side",
+        )
+    if min(height, width) < MIN_SIDE:
+        raise ImageError(f"{name} has {width} x {height} pixels, fewer than {MIN_SIDE} on a side", _FIX)
+
+
+def require_usable(pixels: NDArray[np.uint8], name: str) -> None:
+    """Refuse an image that shows nothing. Raises ImageError."""
+    if pixels.min() == pixels.max():
+        raise ImageError(f"{name} shows nothing: every pixel has the grey level {pixels.min()}", _FIX)
+
+
+def _pixel_sha256(pixels: NDArray[np.uint8]) -> str:
+    height, width = pixels.shape
+    digest = hashlib.sha256(f"{height}x{width}\n".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
+
+
+def _decode_picture(data: bytes, name: str) -> tuple[NDArray[np.uint8], str]:
+    """The grey pixels of a PNG or JPEG and what was read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # require_size is stricter
+            image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
+            require_size(image.height, image.width, name)
+            if image.format == "PNG":
+                Image.open(io.BytesIO(data), formats=("PNG",)).verify()  # the checksums, which `load` does not check
+            image.load()
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name} is over the limit of {MAX_PIXELS // 1_000_000} megapixels", _FIX) from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise ImageError(f"{name} is truncated or damaged: {error}", _FIX) from error
+    if getattr(image, "n_frames", 1) > 1:
+        raise ImageError(f"{name} holds {image.n_frames} frames, not one image", _FIX)  # type: ignore[attr-defined]
+    upright = ImageOps.exif_transpose(image) if image.format == "JPEG" else image
+    pixels, read = _grey(upright, name, jpeg=image.format == "JPEG")
+    return pixels, f"{image.format} {read}"
+
+
+def _grey(image: Image.Image, name: str, *, jpeg: bool) -> tuple[NDArray[np.uint8], str]:
+    """Grey pixels by Pillow's mode of the image, and the mode in words."""
+    if image.mode == "L":
+        return np.asarray(image), "8-bit grey"
+    if image.mode == "LA":
+        return np.asarray(image.getchannel("L")), "8-bit grey with alpha"
+    if image.mode.startswith("I"):
+        return _from_16_bit(np.asarray(image))
+    if image.mode in ("P", "PA"):
+        return _grey(image.convert("RGB"), name, jpeg=jpeg)[0], "palette"
+    if image.mode in ("RGB", "RGBA"):
+        red, green, blue = image.split()[:3]
+        differences = (ImageChops.difference(red, other) for other in (green, blue))
+        largest = max(int(difference.getextrema()[1]) for difference in differences)  # type: ignore[arg-type]
+        if largest <= (_CHROMA_NOISE if jpeg else 0):
+            return np.asarray(image.convert("L") if largest else red), f"8-bit {image.mode}, equal channels"
+        raise ImageError(f"{name} is in colour: its channels differ by up to {largest} grey levels", _FIX)
+    raise ImageError(f"{name} has Pillow's mode {image.mode!r}, which is no grey image", "save it as 8-bit grey PNG")
+
+
+def _from_16_bit(values: NDArray[np.integer]) -> tuple[NDArray[np.uint8], str]:
+    """Scale the full range of the values' own bit depth to 0 to 255."""
+    highest = int(values.max())
+    bits = next(depth for depth in (8, 10, 12, 14, 16) if highest < 2**depth)
+    scaled = np.round(values.astype(np.float64) * (255 / (2**bits - 1)))
+    return scaled.astype(np.uint8), f"16-bit grey, {bits} bits used"

@@ -1,0 +1,195 @@
+"""Splits of a catalogue into train, val and test, no patient in two of them.
+
+A split is always given by its definition, one of
+
+    paper[:DIR]          train_list.txt, val_list.txt and test_list.txt: the lists of the paper, Yao et al.'s split
+    official[:DIR]       train_val_list.txt and test_list.txt: NIH's own lists. NIH gives no val; it is a tenth of the
+                         train_val patients, those that `patient-hash:0.9/0.1/0` puts there
+    patient-hash:a/b/c   fractions of the patients, by the sha256 of the patient id. (A DICOM patient's id is a hash
+                         with the salt of one set of files, so there its part lasts as long as that set.)
+    column               the table's own column `split`, with train, val, test, or nothing
+
+DIR defaults to `$CXRSEARCH_DATA/splits`. Images that a split does not name are in no part.
+"""
+
+import hashlib
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import combinations
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cxrsearch.errors import SplitError, UsageError
+from cxrsearch.images.catalogue import Catalogue
+from cxrsearch.images.tables import listed
+
+Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = get_args(Part)
+FORMS = "paper[:DIR], official[:DIR], patient-hash:a/b/c or column"
+
+_OFFICIAL_VAL = "0.9/0.1/0"
+
+_Parts = Sequence[Part | None]
+
+
+@dataclass(frozen=True)
+class Split:
+    """A definition of parts, which `assign` applies to a catalogue; made by `parse_split`."""
+
+    definition: str
+    _parts_of: Callable[[Catalogue], _Parts] = field(repr=False, compare=False)
+
+    def assign(self, catalogue: Catalogue) -> NDArray[np.object_]:
+        """Each image's part, object (n,) of `train`, `val`, `test`, or None where it is in no part.
+
+        Raises:
+            SplitError: the lists or the column cannot be used, or a patient is in two parts.
+        """
+        parts = np.array(self._parts_of(catalogue), dtype=object)
+        _require_disjoint(catalogue, parts, self.definition)
+        return parts
+
+    def rows(self, catalogue: Catalogue, part: str) -> NDArray[np.int64]:
+        """The rows of a part, int64, ascending.
+
+        Raises:
+            UsageError: no such part.
+            SplitError: as `assign`; or the part is empty.
+        """
+        if part not in PARTS:
+            raise UsageError(f"unknown part {part!r}", f"use one of {', '.join(PARTS)}")
+        parts = self.assign(catalogue)
+        rows = np.flatnonzero(parts == part).astype(np.int64)
+        if not len(rows):
+            sizes = ", ".join(f"{name} {np.count_nonzero(parts == name)}" for name in PARTS)
+            raise SplitError(
+                f"part {part} of split {self.definition} is empty: of {len(catalogue)} images, {sizes}",
+                "use another --part or --split",
+            )
+        return rows
+
+
+def parse_split(definition: str) -> Split:
+    """The split of a definition; its lists are read when it is applied.
+
+    Raises:
+        UsageError: not one of the four forms, or fractions that do not sum to 1.
+    """
+    form, colon, argument = definition.partition(":")
+    if definition == "column":
+        return Split(definition, _by_column)
+    if form == "patient-hash" and argument:
+        bounds = _parse_fractions(argument)
+        return Split(definition, lambda catalogue: _by_hash(catalogue, bounds))
+    if form in ("paper", "official") and (argument or not colon):
+        folder = Path(argument).expanduser() if argument else default_lists_folder()
+        by_lists = _by_paper_lists if form == "paper" else _by_official_lists
+        return Split(definition, lambda catalogue: by_lists(catalogue, folder))
+    raise UsageError(f"unknown split {definition!r}", f"use {FORMS}")
+
+
+def default_lists_folder() -> Path:
+    """`$CXRSEARCH_DATA/splits`, or `data/splits` where the variable is not set."""
+    return Path(os.environ.get("CXRSEARCH_DATA") or "data") / "splits"
+
+
+def ids_digest(ids: Iterable[str]) -> str:
+    """The sha256 of a set of image ids, sorted and one a line: what a part is, whatever its definition says."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
+
+
+def _by_column(catalogue: Catalogue) -> _Parts:
+    named: dict[str, Part] = {part: part for part in PARTS}
+    cells = catalogue.frame["split"].dropna()
+    unknown = [cell for cell in cells.unique() if cell not in named]
+    if unknown or cells.empty:
+        found = f"holds {listed([repr(cell) for cell in unknown])}" if unknown else "is missing or empty"
+        raise SplitError(
+            f"the table's column split {found}", "write train, val or test, or nothing for an image in no part"
+        )
+    return [None if pd.isna(cell) else named[cell] for cell in catalogue.frame["split"]]
+
+
+def _by_paper_lists(catalogue: Catalogue, folder: Path) -> _Parts:
+    parts = _read_lists(folder, {"train": "train_list.txt", "val": "val_list.txt", "test": "test_list.txt"})
+    return [parts.get(image) for image in catalogue.ids]
+
+
+def _by_official_lists(catalogue: Catalogue, folder: Path) -> _Parts:
+    parts = _read_lists(folder, {"train": "train_val_list.txt", "test": "test_list.txt"})
+    carved = _by_hash(catalogue, _parse_fractions(_OFFICIAL_VAL))
+    return [
+        hashed if parts.get(image) == "train" else parts.get(image)
+        for image, hashed in zip(catalogue.ids, carved, strict=True)
+    ]
+
+
+def _read_lists(folder: Path, names: Mapping[Part, str]) -> dict[str, Part]:
+    """The part of every image that the lists name; a list holds one image id a line."""
+    parts: dict[str, Part] = {}
+    for part, name in names.items():
+        for image in dict.fromkeys(_read_list(folder / name, list(names.values()))):
+            if image in parts:
+                raise SplitError(
+                    f"{image!r} is in {names[parts[image]]} and in {name} of {folder}", "correct the lists"
+                )
+            parts[image] = part
+    return parts
+
+
+def _read_list(path: Path, needed: Sequence[str]) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise SplitError(
+            f"cannot read the list {path}: {reason}",
+            f"put {', '.join(needed)} into {path.parent}, or name their folder: paper:DIR, official:DIR",
+        ) from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _parse_fractions(text: str) -> tuple[int, int]:
+    """Where val and test begin, in steps of 2^-64 of the patients; exact, so that a part of 0 gets nobody."""
+    numbers = text.split("/")
+    if len(numbers) != 3 or not all(re.fullmatch(r"[0-9]+\.?[0-9]*|\.[0-9]+", number) for number in numbers):
+        raise UsageError(f"the fractions {text!r} are not a/b/c", "use patient-hash:0.7/0.1/0.2 or the like")
+    train, val, test = (Fraction(number) for number in numbers)
+    total = train + val + test
+    if abs(total - 1) > Fraction(1, 10**9):
+        raise UsageError(f"the fractions {text!r} sum to {float(total):g}", "give fractions that sum to 1")
+    return math.floor(train / total * 2**64), math.floor((train + val) / total * 2**64)
+
+
+def _by_hash(catalogue: Catalogue, bounds: tuple[int, int]) -> _Parts:
+    parts = {patient: _part_of_patient(patient, bounds) for patient in set(catalogue.patients)}
+    return [parts[patient] for patient in catalogue.patients]
+
+
+def _part_of_patient(patient: str, bounds: tuple[int, int]) -> Part:
+    """Where the first 64 bits of the id's sha256 lie; it depends on nothing but the id and the fractions."""
+    place = int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8], "big")
+    return "train" if place < bounds[0] else "val" if place < bounds[1] else "test"
+
+
+def _require_disjoint(catalogue: Catalogue, parts: NDArray[np.object_], definition: str) -> None:
+    """Refuse parts that share patients; the message gives images, as patient ids are never logged."""
+    patients = np.array(catalogue.patients, dtype=object)
+    for one, other in combinations(PARTS, 2):
+        shared = set(patients[parts == one]) & set(patients[parts == other])
+        if shared:
+            rows = [row for row in np.flatnonzero(parts == one) if patients[row] in shared]
+            images = [catalogue.ids[row] for row in rows]
+            raise SplitError(
+                f"split {definition}: {len(shared)} patients are in both {one} and {other}, for example those of "
+                f"{listed(images, 3)}",
+                "keep all images of a patient in one part",
+            )

@@ -1,0 +1,246 @@
+"""Asking an index: an image in; its nearest images of other patients, votes, predictions and typicality out.
+
+image -> radiograph -> network pixels (images) -> embedding (encoder) -> neighbours (store) -> votes (analysis)
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import scipy.special
+from numpy.typing import NDArray
+
+from cxrsearch.analysis.mlknn import MLkNN
+from cxrsearch.analysis.typicality import Reference, Typicality, reference_rows, typicality
+from cxrsearch.analysis.vote import VOTES, Votes, Weighting, vote
+from cxrsearch.answer import Head, QueryResult, Retrieved
+from cxrsearch.encoder.embed import Embedder
+from cxrsearch.encoder.weights import load_encoder
+from cxrsearch.errors import UsageError
+from cxrsearch.images.patients import hash_patient, patient_of_nih_name
+from cxrsearch.images.preprocess import Pixels
+from cxrsearch.images.radiograph import Radiograph, read_radiograph
+from cxrsearch.progress import Progress, silent
+from cxrsearch.store.reader import open_stored, require_encoder
+from cxrsearch.store.search import Filters, open_vectors
+from cxrsearch_indexes import Neighbours, Restriction, VectorIndex
+
+Vote = Weighting | Literal["mlknn"]
+
+MLKNN_ROWS = 20_000
+"""ML-kNN is fitted on at most so many rows of the bank (seeded), which a warning then says."""
+
+_CHUNK = 512
+_NO_FILTERS = Filters()
+
+
+class Index:
+    """An index, open for questions. `open_index` makes one.
+
+    Args:
+        folder: the index directory.
+        device: where the encoder (and FAISS) runs: `auto`, `cpu`, `cuda` or `cuda:N`.
+        weights: an encoder to use instead of the index's own copy; it must be the same one.
+
+    Raises:
+        StoreError: no index there, or one that is damaged, of a newer format, or of another encoder.
+    """
+
+    def __init__(self, folder: Path | str, *, device: str = "auto", weights: str | None = None) -> None:
+        self.stored = open_stored(Path(folder))
+        self.manifest, self.catalogue = self.stored.manifest, self.stored.catalogue
+        self._device, self._weights = device, weights
+        if weights is not None:
+            self._embedder  # noqa: B018  # so that a wrong encoder is refused before any work
+
+    def __len__(self) -> int:
+        return self.manifest.n
+
+    @cached_property
+    def _embedder(self) -> Embedder:
+        own = self.manifest.encoder
+        encoder = load_encoder(self._weights) if self._weights else self.stored.load_encoder()
+        require_encoder(self.manifest, encoder.spec.fingerprint(own["precision"]), encoder.spec.label)
+        return Embedder(encoder, self._device, own["precision"])
+
+    @cached_property
+    def _vectors(self) -> VectorIndex:
+        return open_vectors(self.stored, self._device)
+
+    @cached_property
+    def _groups(self) -> NDArray[np.int64]:
+        return self.catalogue.patient_groups()
+
+    def query(
+        self,
+        image: Path | str,
+        *,
+        k: int = 20,
+        vote: Vote = "uniform",
+        patient: str | None = None,
+        same_patient: bool = False,
+        filters: Filters = _NO_FILTERS,
+        progress: Progress = silent,
+    ) -> QueryResult:
+        """The nearest indexed images of other patients, and what follows from them.
+
+        Args:
+            image: a PNG, JPEG or DICOM file.
+            k: neighbours wanted; fewer come where fewer may answer.
+            vote: `uniform`, `distance`, `softmax` or `mlknn`.
+            patient: the query's patient, where it is known better than from the file.
+            same_patient: let images of the query's own patient, and the image itself, answer too.
+            filters: which images may answer.
+            progress: called while ML-kNN is fitted.
+
+        Raises:
+            UsageError: k < 1, an unknown vote or filter.
+            ImageError: the image cannot be used.
+        """
+        _require_meant(k, vote)
+        allowed = filters.rows(self.catalogue)
+        radiograph = read_radiograph(Path(image))
+        stored = self._embedder.spec.preprocess.stored_pixels(radiograph.pixels)
+        embedding, head = self._embed(stored)
+        copies = self._copies(radiograph)
+        own, warnings = self._query_patient(Path(image), radiograph, copies) if patient is None else (patient, [])
+        others = ~(copies | self._images_of(own)) if not same_patient else np.ones(len(self), dtype=np.bool_)
+        bank = others if allowed is None else others & allowed
+        neighbours = self._vectors.search(embedding, k, Restriction(allowed=bank))
+        votes, vote_warnings = self._votes(neighbours, bank, k, vote, progress)
+        typical = self._typicality(embedding, others)
+        warnings += vote_warnings + self._warnings(len(neighbours.rows), k, typical)
+        return QueryResult(
+            query=str(image),
+            pixels=stored,
+            index={"path": str(self.stored.folder), "generation": self.manifest.generation}
+            | {"encoder": self.manifest.encoder["label"]},
+            neighbours=self._retrieved(neighbours),
+            query_patient=own,
+            findings=self.manifest.findings,
+            votes=votes,
+            head=head,
+            typicality=typical,
+            warnings=tuple(warnings),
+        )
+
+    def stored_pixels(self, row: int) -> Pixels | None:
+        """The stored pixels of an indexed image, uint8 (side, side), or None in an index without pixels."""
+        return self.stored.stored_pixels(row)
+
+    def _embed(self, stored: Pixels) -> tuple[NDArray[np.float32], Head | None]:
+        """The embedding, float32 (1, dim), and what the trained head makes of it."""
+        network = self._embedder.spec.preprocess.network_pixels(stored)
+        embedding, logits = self._embedder(network[np.newaxis])
+        if logits is None or self._embedder.spec.findings is None:
+            return embedding, None
+        return embedding, (self._embedder.spec.findings, scipy.special.expit(logits[0].astype(np.float64)))
+
+    def _copies(self, radiograph: Radiograph) -> NDArray[np.bool_]:
+        """The rows, bool (n,), that are this image: the same file, or the same pixels in another file."""
+        same_file = self.stored.files["source_sha256"].eq(radiograph.source_sha256)
+        return (same_file | self.stored.files["pixel_sha256"].eq(radiograph.pixel_sha256)).to_numpy(dtype=np.bool_)
+
+    def _images_of(self, patient: str | None) -> NDArray[np.bool_]:
+        """The rows, bool (n,), of a patient; none where the patient is not known."""
+        if patient is None:
+            return np.zeros(len(self), dtype=np.bool_)
+        return self.catalogue.frame["patient"].eq(patient).to_numpy(dtype=np.bool_)
+
+    def _query_patient(
+        self, path: Path, radiograph: Radiograph, copies: NDArray[np.bool_]
+    ) -> tuple[str | None, list[str]]:
+        """The query's patient by the first of: the same image, the same id, the DICOM tag, NIH's file name."""
+        same_id = self.catalogue.frame["id"].isin(self._ids(path)).to_numpy(dtype=np.bool_)
+        for rows in (copies, same_id):
+            if rows.any():
+                return self._only_patient(np.flatnonzero(rows))
+        if radiograph.tags is not None and radiograph.tags.patient_id:
+            salt, patient_id = self.manifest.patient_salt, radiograph.tags.patient_id
+            return patient_id if salt is None else hash_patient(patient_id, salt), []
+        if (number := patient_of_nih_name(path.name)) is not None:
+            return number, []
+        return None, ["the query's patient is not known, so no image was left out as the same patient's (--patient ID)"]
+
+    def _ids(self, path: Path) -> set[str]:
+        """What the catalogue may call a file: its name, or its path in the folder that was indexed."""
+        root, resolved = Path(self.manifest.images_root), path.resolve()
+        inside = {resolved.relative_to(root).as_posix()} if resolved.is_relative_to(root) else set()
+        return {path.name} | inside
+
+    def _only_patient(self, rows: NDArray[np.int64]) -> tuple[str, list[str]]:
+        """The patient of rows that are one image, and a warning where the table gives that image to several."""
+        patients = [self.catalogue.patients[row] for row in rows]
+        if len(set(patients)) == 1:
+            return patients[0], []
+        several = ", ".join(self.catalogue.ids[row] for row in rows[:3])
+        return patients[0], [f"this image is in the index under {len(set(patients))} patients ({several}): check them"]
+
+    def _retrieved(self, neighbours: Neighbours) -> Retrieved:
+        rows = neighbours.rows
+        found = self.catalogue.frame.iloc[rows]
+        known = self.catalogue.labels is not None
+        return Retrieved(
+            row=rows,
+            image=found["id"].to_numpy(dtype=object),
+            patient=found["patient"].to_numpy(dtype=object),
+            distance=neighbours.distances,
+            findings=tuple(self.catalogue.findings(row) if known else None for row in rows),
+            view=tuple(None if pd.isna(view) else str(view) for view in found["view"]),
+        )
+
+    def _votes(
+        self, neighbours: Neighbours, bank: NDArray[np.bool_], k: int, weighting: Vote, progress: Progress
+    ) -> tuple[Votes | None, list[str]]:
+        labels = self.catalogue.labels
+        if labels is None:
+            return None, ["no votes: the findings of the indexed images are not known (build the index with --labels)"]
+        if weighting != "mlknn":
+            return vote(neighbours, labels, weighting=weighting, bank=bank), []
+        model, warnings = self._fitted_mlknn(labels, bank, k, progress)
+        return model.predict(neighbours, labels, bank=bank), warnings
+
+    def _fitted_mlknn(
+        self, labels: NDArray[np.bool_], bank: NDArray[np.bool_], k: int, progress: Progress
+    ) -> tuple[MLkNN, list[str]]:
+        """ML-kNN of the bank, each row's neighbours being those of other patients in the bank."""
+        members = np.flatnonzero(bank)
+        rows = members[reference_rows(len(members), seed=0, limit=MLKNN_ROWS)]
+        found = []
+        for start in range(0, len(rows), _CHUNK):
+            progress("fitting ML-kNN", start, len(rows))
+            part = rows[start : start + _CHUNK]
+            restriction = Restriction(bank, self._groups, self._groups[part])
+            found.append(self._vectors.search(self.stored.vectors.take(part), k, restriction))
+        progress("fitting ML-kNN", len(rows), len(rows))
+        model = MLkNN.fit(Neighbours.concatenate(found), labels[rows], labels, k=k, bank=bank)
+        sampled = f"ML-kNN was fitted on {len(rows)} of the bank's {len(members)} images (seed 0)"
+        return model, [sampled] if len(rows) < len(members) else []
+
+    def _typicality(self, embedding: NDArray[np.float32], others: NDArray[np.bool_]) -> Typicality:
+        """How far the query lies from the whole index, whatever the filters say."""
+        k, distances = self.stored.reference["k"], np.asarray(self.stored.reference["distances"], dtype=np.float64)
+        near = self._vectors.search(embedding, k, Restriction(allowed=others))
+        return typicality(Reference(k, distances) if distances.size else None, float(near.last(k)[0]))
+
+    def _warnings(self, found: int, k: int, typical: Typicality) -> list[str]:
+        warnings = [] if typical.warning is None else [typical.warning]
+        if found < k:
+            warnings.append(f"only {found} of the {k} neighbours asked for: no more images may answer")
+        if self.manifest.untrained:
+            warnings.append("the encoder is untrained: neighbours and votes carry no medical meaning")
+        return warnings
+
+
+def open_index(folder: Path | str, *, device: str = "auto", weights: str | None = None) -> Index:
+    """Open an index for questions; see `Index`."""
+    return Index(folder, device=device, weights=weights)
+
+
+def _require_meant(k: int, vote: str) -> None:
+    if k < 1:
+        raise UsageError(f"k = {k}", "ask for at least one neighbour")
+    if vote not in VOTES:
+        raise UsageError(f"unknown vote {vote!r}", f"use one of {', '.join(VOTES)}")

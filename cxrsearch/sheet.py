@@ -1,0 +1,32 @@
+"""The contact sheet of an answer: the query, its neighbours, and what is known of each."""
+
+from PIL import Image
+
+from cxrsearch.answer import QueryResult
+from cxrsearch.files import Json
+from cxrsearch.query import Index
+from cxrsearch.report import style
+from cxrsearch.report.contact_sheet import Tile, contact_sheet
+
+
+def query_sheet(index: Index, result: QueryResult) -> Image.Image:
+    """Draw the contact sheet of one answer of `index`, from the pixels the index keeps."""
+    patient = f"patient {result.query_patient}" if result.query_patient else "patient unknown"
+    query = Tile(result.pixels, result.query.rpartition("/")[2], [patient, *_votes(result)], emphasised=True)
+    records = zip(result.neighbours.row, result.neighbours.records(), strict=True)
+    tiles = [query, *(_tile(index, int(row), record) for row, record in records)]
+    title = f"{len(result.neighbours)} nearest images of other patients, encoder {result.index['encoder']}"
+    return contact_sheet(tiles, title=title, footer=". ".join([*result.warnings, style.DISCLAIMER]))
+
+
+def _tile(index: Index, row: int, record: Json) -> Tile:
+    findings = "findings unknown" if record["findings"] is None else ", ".join(record["findings"])
+    where = f"patient {record['patient']} · {record['view'] or 'view unknown'} · {record['distance']:.4g}"
+    return Tile(index.stored_pixels(row), f"{record['rank']} · {record['image']}", [where, findings.replace("_", " ")])
+
+
+def _votes(result: QueryResult) -> list[str]:
+    """The findings that any neighbour has, the most voted first."""
+    votes = sorted(result.votes_records(), key=lambda vote: -(vote["probability"] or 0))
+    lines = [f"{vote['finding'].replace('_', ' ')} {vote['probability']:.0%}" for vote in votes if vote["probability"]]
+    return ["", "votes of the neighbours:", *lines] if lines else []

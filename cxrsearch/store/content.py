@@ -1,0 +1,109 @@
+"""What an index will hold beside its shards: catalogue, report, manifest, from the records of the finished shards."""
+
+from collections import Counter
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+from cxrsearch.encoder.embed import Embedder
+from cxrsearch.errors import ImageError
+from cxrsearch.files import Json, written_atomically
+from cxrsearch.images.catalogue import Matched
+from cxrsearch.images.findings import NO_FINDING
+from cxrsearch.store.manifest import Manifest
+from cxrsearch.store.writer import ShardRecord
+from cxrsearch_indexes import VectorIndex
+
+UNLISTED = "the table has no row for it"
+_SOFTWARE = ("cxrsearch", "numpy", "pillow", "torch", "torchvision")
+
+
+class IndexContent:
+    """What an index will hold, once every shard is finished."""
+
+    def __init__(self, matched: Matched, records: Sequence[ShardRecord]) -> None:
+        self.matched = matched
+        rows = [image["row"] for record in records for image in record.images]
+        self.catalogue = matched.catalogue.take(rows)
+        names = list(matched.catalogue.frame["path"])
+        unlisted = [(path.relative_to(matched.folder).as_posix(), UNLISTED) for path in matched.unlisted]
+        refused = [(names[entry["row"]], entry["reason"]) for record in records for entry in record.refused]
+        self.refused = sorted(unlisted + refused)
+        filled = [record.images for record in records if record.images]
+        self._files = pd.DataFrame(
+            [
+                {"source_sha256": image["source_sha256"], "pixel_sha256": image["pixel_sha256"]}
+                | {"read_as": image["description"], "shard": shard, "offset": offset}
+                for shard, images in enumerate(filled)
+                for offset, image in enumerate(images)
+            ]
+        )
+
+    def require_images(self, strict: bool) -> None:
+        """Raise ImageError where no image is left, or, if strict, any was refused."""
+        if len(self.catalogue) == 0 or (strict and self.refused):
+            raise refusal(self.refused)
+
+    def write_catalogue(self, path: Path) -> None:
+        """Write catalogue.parquet."""
+        findings = None
+        if self.catalogue.labels is not None:
+            findings = ["|".join(self.catalogue.findings(row) or [NO_FINDING]) for row in range(len(self.catalogue))]
+        frame = self.catalogue.frame.assign(findings=pd.Series(findings, dtype="string"))
+        with written_atomically(path) as file:
+            pd.concat([frame, self._files], axis=1).to_parquet(file, index=False)
+
+    def report(self) -> Json:
+        """What was read and what was refused."""
+        return {
+            "images": len(self.catalogue),
+            "read_as": dict(sorted(Counter(self._files["read_as"]).items())),
+            "refused": [{"image": image, "reason": reason} for image, reason in self.refused],
+            "rows_without_image": self.matched.rows_without_image,
+            "own_patients": self.matched.own_patients,
+        }
+
+    def summary(self) -> Json:
+        """Counts for `cxrsearch info`."""
+        labels = self.catalogue.labels
+        counts = None
+        if labels is not None:
+            counts = dict(zip(self.catalogue.vocabulary.findings, labels.sum(axis=0).tolist(), strict=True))
+            counts[NO_FINDING] = int((~labels.any(axis=1)).sum())
+        return {
+            "patients": len(set(self.catalogue.patients)),
+            "refused": len(self.refused),
+            "rows_without_image": self.matched.rows_without_image,
+            "findings": counts,
+            "views": dict(sorted(Counter(self.catalogue.frame["view"].dropna()).items())),
+        }
+
+    def manifest(self, embedder: Embedder, vectors: VectorIndex, plan: str, split: dict[str, str | None]) -> Manifest:
+        """The manifest but for its files and generation."""
+        encoder = embedder.spec.to_json() | {"precision": embedder.precision, "fingerprint": embedder.fingerprint}
+        return Manifest(
+            n=vectors.n,
+            dim=vectors.dim,
+            kind=vectors.kind,
+            metric=vectors.metric,
+            findings=self.catalogue.vocabulary.findings,
+            labelled=self.catalogue.labels is not None,
+            encoder=encoder,
+            images_root=str(self.matched.folder.resolve()),
+            patient_source=self.matched.patient_source,
+            patient_salt=self.matched.patient_salt,
+            split=split,
+            summary=self.summary(),
+            software={name: version(name) for name in _SOFTWARE},
+            plan=plan,
+        )
+
+
+def refusal(refused: Sequence[tuple[str, str]]) -> ImageError:
+    """The error for images, by name and reason, that must not be refused."""
+    name, reason = refused[0]
+    return ImageError(
+        f"{len(refused)} images refused, the first: {name}: {reason}", "mend or remove them, or build without --strict"
+    )

@@ -1,0 +1,151 @@
+"""The manifest: what an index is, and a digest of every file in it and of itself.
+
+It names one generation, and replacing it by an atomic rename is the moment at which a new generation becomes the index
+(as in Lance's format). The generation is a digest of the content, so the same input gives the same generation.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from cxrsearch.errors import FormatVersionError, IntegrityError, StoreError
+from cxrsearch.files import Json, canonical_json, digest_bytes, write_bytes
+from cxrsearch.store.layout import MANIFEST
+
+FORMAT = "cxrsearch-index"
+VERSION = 1
+_ZERO = "0" * 32
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """What the manifest promises of one file: its size in bytes and its xxh3-128."""
+
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an index is.
+
+    Attributes:
+        n: indexed images.
+        dim: dimensions of an embedding (float32).
+        kind: search structure, one of `cxrsearch_indexes.KINDS`.
+        metric: `l2`, `ip` or `cosine`.
+        findings: the vocabulary; the order of label matrices.
+        labelled: whether the findings of the images are known.
+        encoder: the encoder's specification as JSON, with `precision` and `fingerprint`.
+        images_root: the folder the catalogue's paths are relative to.
+        patient_source: where patients come from: the `table`, `dicom` tags, a `pattern`, or every `file` its own.
+        patient_salt: what DICOM patient ids were hashed with; None where they come from elsewhere.
+        split: the split's definition and the part indexed, either may be None.
+        summary: counts for people: patients, refused images, images a finding, ...
+        software: versions of what decides the embeddings' bytes.
+        plan: digest of all that decides the shards' bytes; a builder with the same plan takes them over.
+        files: every file of the generation by its path relative to the index directory.
+        generation: digest of all of the above, 16 hex digits.
+    """
+
+    n: int
+    dim: int
+    kind: str
+    metric: Literal["l2", "ip", "cosine"]
+    findings: tuple[str, ...]
+    labelled: bool
+    encoder: Json
+    images_root: str
+    patient_source: str
+    patient_salt: str | None
+    split: dict[str, str | None]
+    summary: Json
+    software: dict[str, str]
+    plan: str
+    files: dict[str, FileEntry] = field(default_factory=dict)
+    generation: str = ""
+
+    def with_files(self, files: Mapping[str, FileEntry]) -> "Manifest":
+        """This manifest with the files of a generation, named relative to its folder, and the generation's id."""
+        bare = asdict(replace(self, generation="", files=dict(files)))
+        generation = digest_bytes(canonical_json(bare))[:16]
+        return replace(
+            self, generation=generation, files={f"{generation}/{name}": entry for name, entry in files.items()}
+        )
+
+    def to_json(self) -> Json:
+        """The manifest as one JSON object."""
+        return asdict(self)
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the encoder's weights are random."""
+        return str(self.encoder["label"]).startswith("random:")
+
+    def path(self, folder: Path, name: str) -> Path:
+        """The path of one of this generation's files."""
+        return folder / self.generation / name
+
+    def names(self, prefix: str) -> list[str]:
+        """The generation's files whose name begins so, in order, relative to the generation's folder."""
+        start = f"{self.generation}/{prefix}"
+        return sorted(name.partition("/")[2] for name in self.files if name.startswith(start))
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Make `manifest` the index's manifest, atomically. Raises WriteError."""
+    body = {"format": FORMAT, "version": VERSION, "digest": _ZERO} | asdict(manifest)
+    body["digest"] = digest_bytes(canonical_json(body))
+    write_bytes(folder / MANIFEST, canonical_json(body))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an index directory, its own digest and version checked.
+
+    Raises:
+        StoreError: no index there.
+        FormatVersionError: the index was written by a newer cxrsearch.
+        IntegrityError: the manifest is damaged.
+    """
+    path = folder / MANIFEST
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise StoreError(f"no index at {folder}", "make one with `cxrsearch build-index --index DIR`") from None
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from error
+    body = _parsed(path, text)
+    del body["format"], body["version"], body["digest"]
+    body["files"] = {name: FileEntry(**entry) for name, entry in body["files"].items()}
+    body["findings"] = tuple(body["findings"])
+    return Manifest(**body)
+
+
+def _parsed(path: Path, text: bytes) -> dict[str, Any]:
+    """The manifest's JSON after its version and digest were checked, in this order: a newer version has other rules."""
+    damaged = IntegrityError(
+        f"{path} is damaged: its bytes are not those that were written",
+        "restore it from a copy, or build the index anew",
+    )
+    try:
+        body = json.loads(text)
+        version, digest = body["version"], body["digest"]
+        known = body["format"] == FORMAT and isinstance(version, int)
+    except (ValueError, TypeError, KeyError):
+        raise damaged from None
+    if known and version > VERSION:
+        raise FormatVersionError(
+            f"{path} has format version {version}, this cxrsearch reads up to {VERSION}", "upgrade cxrsearch"
+        )
+    if not known or canonical_json(body) != text or digest_bytes(canonical_json(body | {"digest": _ZERO})) != digest:
+        raise damaged
+    return dict(body)
+
+
+def describe_split(split: Mapping[str, str | None]) -> str:
+    """A split and part for people: `paper, part train`, or `none`."""
+    if not split.get("definition"):
+        return "none"
+    return f"{split['definition']}, part {split['part']}" if split.get("part") else f"{split['definition']}, all parts"

@@ -1,0 +1,120 @@
+"""Searching an index: which rows may answer, and the vector index that finds them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import cxrsearch_indexes as vectors
+from cxrsearch.errors import MissingDependencyError, StoreError, UsageError, VocabularyError, WriteError
+from cxrsearch.images.catalogue import Catalogue
+from cxrsearch.store.reader import StoredIndex
+
+_GPU_KINDS = ("faiss-flat",)
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which indexed images may answer a query; everything given must hold.
+
+    Attributes:
+        view: `PA` or `AP`.
+        sex: `F` or `M`.
+        age: youngest and oldest age in years, both included; images without an age are left out.
+        present: findings an image must have, all of them.
+        absent: findings it must not have, none of them.
+    """
+
+    view: str | None = None
+    sex: str | None = None
+    age: tuple[int, int] | None = None
+    present: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+
+    def rows(self, catalogue: Catalogue) -> NDArray[np.bool_] | None:
+        """The rows that may answer, bool (n,), or None where all may.
+
+        Raises:
+            UsageError: an unknown value or finding, or a filter on findings where they are not known.
+        """
+        masks = []
+        for column, value, allowed in (("view", self.view, ("PA", "AP")), ("sex", self.sex, ("F", "M"))):
+            if value is not None:
+                _require(value in allowed, f"{column} {value!r}", f"use {' or '.join(allowed)}")
+                masks.append(catalogue.frame[column].eq(value).fillna(False).to_numpy(dtype=bool))
+        if self.age is not None:
+            _require(0 <= self.age[0] <= self.age[1], f"age {self.age[0]}-{self.age[1]}", "use --age 40-60")
+            masks.append(catalogue.frame["age"].between(*self.age).fillna(False).to_numpy(dtype=bool))
+        masks += [_with_finding(catalogue, name) for name in self.present]
+        masks += [~_with_finding(catalogue, name) for name in self.absent]
+        return np.logical_and.reduce(masks) if masks else None
+
+
+def _require(condition: bool, got: str, fix: str) -> None:
+    if not condition:
+        raise UsageError(f"a filter that cannot be meant: {got}", fix)
+
+
+def _with_finding(catalogue: Catalogue, name: str) -> NDArray[np.bool_]:
+    if catalogue.labels is None:
+        raise UsageError(
+            "the findings of this index's images are not known", "build it with --labels to filter by them"
+        )
+    try:
+        column = catalogue.vocabulary.findings.index(catalogue.vocabulary.canonical(name))
+    except VocabularyError as error:
+        raise UsageError(error.problem, "name a finding of the vocabulary") from error
+    return catalogue.labels[:, column]
+
+
+def _vector_device(kind: str, device: str) -> str:
+    """Where a kind searches: `device` is the encoder's in the first place, and most kinds have no GPU form."""
+    return device if kind in _GPU_KINDS and device.startswith("cuda") else "cpu"
+
+
+@contextmanager
+def _backend_errors() -> Iterator[None]:
+    """The vector layer's errors, in the library's words."""
+    try:
+        yield
+    except vectors.BackendUnavailable as error:
+        raise MissingDependencyError(str(error)) from error
+
+
+def build_vectors(
+    kind: str, blocks: Sequence[NDArray[np.float32]], metric: vectors.Metric, folder: Path, device: str
+) -> vectors.VectorIndex:
+    """Build the search structure over embeddings and write its files into `folder`.
+
+    Raises:
+        MissingDependencyError: FAISS is not installed, or has no such device.
+        WriteError: the disk is full or read-only.
+    """
+    with _backend_errors():
+        index = vectors.build(kind, blocks, metric, device=_vector_device(kind, device))
+        try:
+            index.save(folder)
+        except OSError as error:
+            raise WriteError(f"cannot write {folder}: {error}", "check free space and permissions") from error
+        return index
+
+
+def open_vectors(stored: StoredIndex, device: str) -> vectors.VectorIndex:
+    """The search structure of an index.
+
+    Raises:
+        MissingDependencyError: FAISS is not installed, or has no such device.
+        StoreError: the structure does not belong to the embeddings.
+    """
+    manifest = stored.manifest
+    place = _vector_device(manifest.kind, device)
+    with _backend_errors():
+        try:
+            return vectors.load(manifest.kind, stored.search_folder, stored.blocks, manifest.metric, device=place)
+        except ValueError as error:
+            raise StoreError(
+                f"the search structure of {stored.folder} cannot be used: {error}", "build it anew"
+            ) from error

@@ -1,0 +1,149 @@
+"""Filling an index with shards of embeddings and pixels; finished shards of an earlier run are verified and kept.
+
+Batches never cross a shard, so a shard made again after an interruption consists of the same batches, and of the same
+bytes. Memory: one shard (142 MB at 256 px and 1024 dimensions) beside what the embedder needs.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrsearch.encoder.embed import Embedder, load_batches
+from cxrsearch.files import Json, digest_bytes
+from cxrsearch.images.loading import LoadedImage, RefusedImage, has_sha256
+from cxrsearch.images.pixel_cache import SHARD_IMAGES, PixelCache
+from cxrsearch.images.preprocess import Pixels
+from cxrsearch.progress import Progress
+from cxrsearch.store.writer import IndexWriter, ShardRecord
+
+_Batch = list[LoadedImage | RefusedImage]
+
+
+class ShardFiller:
+    """Embeds images, in the order given, shard by shard.
+
+    Args:
+        root: the folder the images lie in.
+        names: their paths relative to it, one a row of the plan.
+        embedder: makes the embeddings.
+        batch_size: images a batch.
+        workers: decoding processes; 0 decodes in this one.
+        keep_pixels: whether shards hold the stored pixels too.
+        cache: pixels of images decoded before; filled with the others.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        names: Sequence[str],
+        embedder: Embedder,
+        *,
+        batch_size: int,
+        workers: int,
+        keep_pixels: bool,
+        cache: PixelCache | None,
+    ) -> None:
+        self._names, self._paths = names, [root / name for name in names]
+        self._embedder, self._cache = embedder, cache
+        self._batch_size, self._workers, self._keep_pixels = batch_size, workers, keep_pixels
+        self._shards = [range(i, min(i + SHARD_IMAGES, len(names))) for i in range(0, len(names), SHARD_IMAGES)]
+
+    def plan(self) -> Json:
+        """All that decides the bytes of the shards, but the images' content, which `run` checks by itself."""
+        return {
+            "encoder": self._embedder.fingerprint,
+            "batch_size": self._batch_size,
+            "shard_images": SHARD_IMAGES,
+            "pixels": self._keep_pixels,
+            "images": digest_bytes("\n".join(self._names).encode()),
+        }
+
+    def run(self, writer: IndexWriter, progress: Progress) -> list[ShardRecord]:
+        """Make every shard that is not there yet, and return the records of all.
+
+        Raises:
+            CxrsearchError: the network, a decoding process or the disk failed; finished shards stay.
+        """
+        records = self._kept(writer, progress)
+        todo = [number for number, record in records.items() if record is None]
+        batches = {number: self._batches(self._shards[number]) for number in todo}
+        loaded = load_batches(
+            self._paths,
+            [batch for number in todo for batch in batches[number]],
+            self._embedder.spec.preprocess,
+            cache=self._cache,
+            workers=self._workers,
+        )
+        done = sum(len(self._shards[number]) for number in records if number not in batches)
+        for number in todo:
+            counted = _counting(islice(loaded, len(batches[number])), done, len(self._paths), progress)
+            records[number] = self._make(number, counted, writer)
+            done += len(self._shards[number])
+        if self._cache is not None:
+            self._cache.flush()
+        return [record for record in records.values() if record is not None]
+
+    def _batches(self, rows: range) -> list[range]:
+        return [rows[i : i + self._batch_size] for i in range(0, len(rows), self._batch_size)]
+
+    def _kept(self, writer: IndexWriter, progress: Progress) -> dict[int, ShardRecord | None]:
+        records = {number: writer.finished_shard(number) for number in range(len(self._shards))}
+        found = [number for number, record in records.items() if record is not None]
+        for done, number in enumerate(found):
+            progress("checking finished shards", done, len(found))
+            if not self._unchanged(records[number]):
+                records[number] = None
+        return records
+
+    def _unchanged(self, record: ShardRecord | None) -> bool:
+        """Whether the image files still are those of the record, by their sha256: times and sizes may lie."""
+        entries = [] if record is None else record.images + record.refused
+        with ThreadPoolExecutor() as pool:
+            same = pool.map(lambda e: has_sha256(self._paths[e["row"]], e["source_sha256"]), entries)
+            return all(same)
+
+    def _make(self, number: int, loaded: Iterator[_Batch], writer: IndexWriter) -> ShardRecord:
+        shard = _OpenShard(iter(self._shards[number]), self._embedder, self._keep_pixels)
+        for batch in loaded:
+            for image in shard.add(batch):
+                if self._cache is not None:
+                    self._cache.add(image.stored)
+        writer.write_shard(number, shard.record, shard.embeddings, shard.pixels)
+        return shard.record
+
+
+class _OpenShard:
+    """A shard while batches are added to it; `rows` yields the plan's row of each image."""
+
+    def __init__(self, rows: Iterator[int], embedder: Embedder, keep_pixels: bool) -> None:
+        self.record = ShardRecord([], [])
+        self.embeddings: list[NDArray[np.float32]] = []
+        self.pixels: list[Pixels] = []
+        self._rows, self._embedder, self._keep_pixels = rows, embedder, keep_pixels
+
+    def add(self, batch: _Batch) -> list[LoadedImage]:
+        """Embed and record a batch; the images that were not refused are returned."""
+        usable = []
+        for row, image in zip(islice(self._rows, len(batch)), batch, strict=True):
+            if isinstance(image, RefusedImage):
+                self.record.refused.append({"row": row, "source_sha256": image.source_sha256, "reason": image.reason})
+            else:
+                usable.append(image)
+                self.record.images.append({"row": row} | image.stored.facts())
+        if usable:
+            self.embeddings.append(self._embedder(np.stack([image.network for image in usable]))[0])
+        if self._keep_pixels:
+            self.pixels += [image.stored.pixels for image in usable]
+        return usable
+
+
+def _counting(batches: Iterator[_Batch], done: int, total: int, progress: Progress) -> Iterator[_Batch]:
+    progress("embedding", done, total)
+    for batch in batches:
+        yield batch
+        done += len(batch)
+        progress("embedding", done, total)

@@ -1,0 +1,232 @@
+"""Writing an index: finished shards survive any interruption, and readers see the old index or the new one.
+
+    <index>.building/plan      a digest of all that decides a shard's bytes: other work in progress is thrown away
+    <index>.building/content/  what will be the generation: shards, their records, and at last the rest
+    <index>/build.lock         held while one builder is at work; the system frees it when the process dies
+    <index>/<generation>/...   the content, moved there in one rename
+    <index>/manifest.json      replaced in one rename: the commit; then the old generation is removed
+
+A shard's record is written last and carries the digests of its files: a shard without a record, or whose files differ
+from it, is done again. After the first rename nothing needs room on the disk any more.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from cxrsearch.errors import LockedError, StoreError
+from cxrsearch.files import (
+    Json,
+    canonical_json,
+    digest_bytes,
+    digest_file,
+    digest_files,
+    sync_folder,
+    translated,
+    write_array,
+    write_bytes,
+    write_json,
+)
+from cxrsearch.store.layout import EMBEDDINGS, LOCK, MANIFEST, PIXELS, RECORDS, SEARCH
+from cxrsearch.store.manifest import FileEntry, Manifest, read_manifest, write_manifest
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """What a finished shard holds.
+
+    Attributes:
+        images: for each embedded image, in order: `row` of the plan, `source_sha256`, `pixel_sha256`, `description`.
+        refused: for each refused image: `row` of the plan, `source_sha256` or None, `reason`.
+    """
+
+    images: list[Json]
+    refused: list[Json]
+
+
+class IndexWriter(AbstractContextManager["IndexWriter"]):
+    """One builder of one index directory.
+
+    Args:
+        folder: the index directory; made when missing.
+        plan: everything that decides the bytes of a shard; work in progress of another plan is thrown away.
+
+    Raises:
+        LockedError: another builder is at work.
+        StoreError: the path is a file, or a folder with other things in it.
+        WriteError: a folder cannot be made.
+    """
+
+    def __init__(self, folder: Path, plan: Mapping[str, Any]) -> None:
+        self.folder = folder.resolve()
+        self.staging = self.folder.with_name(self.folder.name + ".building")
+        self.content = self.staging / "content"
+        self.plan = digest_bytes(canonical_json(plan))
+        _require_index_or_nothing(self.folder)
+        with translated("make the index directory", self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(self.folder / LOCK, timeout=0)
+            try:
+                self._lock.acquire()
+            except Timeout:
+                raise LockedError(
+                    f"another build-index is at work on {folder}", "wait for it to end, or use another --index"
+                ) from None
+        try:
+            self._prepare_staging()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def _prepare_staging(self) -> None:
+        """Go on from work in progress of the same plan, else from the present index of that plan, else from nothing."""
+        plan = self.staging / "plan"
+        with translated("prepare", self.staging):
+            if not plan.exists() or plan.read_text() != self.plan:
+                shutil.rmtree(self.staging, ignore_errors=True)
+                self._adopt_present_index()
+            for name in (EMBEDDINGS, PIXELS, SEARCH, RECORDS):
+                (self.content / name).mkdir(parents=True, exist_ok=True)
+        write_bytes(plan, self.plan.encode())
+
+    def _adopt_present_index(self) -> None:
+        """Link the present index's shards, so that another `--kind` or corrected labels need no second embedding."""
+        present = _present_manifest(self.folder)
+        if present is None or present.plan != self.plan:
+            return
+        for kind in (EMBEDDINGS, PIXELS, RECORDS):
+            for name in present.names(f"{kind}/"):
+                (self.content / kind).mkdir(parents=True, exist_ok=True)
+                _link(present.path(self.folder, name), self.content / name)
+
+    def finished_shard(self, number: int) -> ShardRecord | None:
+        """The record of a shard that was finished before, its files verified; None when it must be made."""
+        try:
+            record = json.loads(self._record_path(number).read_bytes())
+            digest = record.pop("digest")
+            if digest_bytes(canonical_json(record)) != digest:
+                return None
+            if any(digest_file(self.content / name) != promised for name, promised in record["files"].items()):
+                return None
+        except (OSError, ValueError, KeyError, AttributeError):
+            return None
+        return ShardRecord(record["images"], record["refused"])
+
+    def write_shard(
+        self,
+        number: int,
+        record: ShardRecord,
+        embeddings: Sequence[NDArray[np.float32]],
+        pixels: Sequence[NDArray[np.uint8]],
+    ) -> None:
+        """Write a shard's embeddings, batches of (b, dim), its pixels, m of (side, side) or none, and then its record.
+
+        Raises:
+            WriteError: the disk is full or read-only.
+        """
+        arrays: dict[str, NDArray[Any]] = {}
+        if embeddings:
+            arrays[f"{EMBEDDINGS}/{number:05d}.npy"] = np.concatenate(embeddings)
+        if pixels:
+            arrays[f"{PIXELS}/{number:05d}.npy"] = np.stack(pixels)
+        for name, array in arrays.items():
+            write_array(self.content / name, array)
+        files = {name: digest_file(self.content / name) for name in arrays}
+        body = {"files": files, "images": record.images, "refused": record.refused}
+        write_json(self._record_path(number), body | {"digest": digest_bytes(canonical_json(body))})
+
+    def _record_path(self, number: int) -> Path:
+        return self.content / RECORDS / f"{number:05d}.json"
+
+    def blocks(self) -> list[NDArray[np.float32]]:
+        """The embeddings written so far, memory-mapped, in order."""
+        paths = sorted((self.content / EMBEDDINGS).glob("*.npy"))
+        return [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
+
+    def commit(self, manifest: Manifest) -> Manifest:
+        """Make the content the index, and return its manifest with generation and files filled in.
+
+        Raises:
+            WriteError: the disk is full or read-only; the old index stays as it was.
+        """
+        with translated("finish the index in", self.folder):
+            for folder in [path for path in self.content.iterdir() if path.is_dir() and not any(path.iterdir())]:
+                folder.rmdir()
+            paths = sorted(path for path in self.content.rglob("*") if path.is_file())
+            names = [path.relative_to(self.content).as_posix() for path in paths]
+            entries = [FileEntry(p.stat().st_size, d) for p, d in zip(paths, digest_files(paths), strict=True)]
+            manifest = manifest.with_files(dict(zip(names, entries, strict=True)))
+            self._publish(manifest)
+            shutil.rmtree(self.staging)
+        return manifest
+
+    def _publish(self, manifest: Manifest) -> None:
+        target = self.folder / manifest.generation
+        write_manifest(self.staging, manifest)
+        present = _present_manifest(self.folder)
+        if present is not None and present.generation == manifest.generation:
+            _replace_files(self.content, target)
+        else:
+            shutil.rmtree(target, ignore_errors=True)
+            self.content.rename(target)
+        sync_folder(self.folder)
+        (self.staging / MANIFEST).replace(self.folder / MANIFEST)
+        sync_folder(self.folder)
+        for path in self.folder.iterdir():
+            if path != target and re.fullmatch("[0-9a-f]{16}", path.name):
+                shutil.rmtree(path)
+
+
+def _require_index_or_nothing(folder: Path) -> None:
+    """Refuse to build into a folder of somebody's own things."""
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"{folder} is a file, not an index directory", "name another --index")
+    if folder.is_dir() and not (folder / MANIFEST).exists():
+        strange = sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
+        if strange:
+            raise StoreError(
+                f"{folder} is not an index and holds other files ({', '.join(strange[:3])})",
+                "name a new or empty folder with --index",
+            )
+
+
+def _present_manifest(folder: Path) -> Manifest | None:
+    try:
+        return read_manifest(folder)
+    except StoreError:  # no index yet, or a damaged one, which is replaced
+        return None
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for a file that is never changed, or a copy where the file system has no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _replace_files(source: Path, target: Path) -> None:
+    """Move equal content over a generation in use, file by file: readers notice nothing, damage is mended."""
+    for path in [path for path in source.rglob("*") if path.is_file()]:
+        place = target / path.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(place)

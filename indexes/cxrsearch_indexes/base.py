@@ -1,0 +1,150 @@
+"""The words every index shares: metric, restriction, neighbours, and what an index can do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, Protocol, Self, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Metric = Literal["l2", "ip", "cosine"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+
+
+class BackendUnavailable(ImportError):  # noqa: N818 - says what is the matter, not that it is an error
+    """A library or a device that an index needs is not there; the message names the fix."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The neighbours of q queries, nearest first, equal distances by row; as many as there are, never padded.
+
+    Attributes:
+        rows: int64 (m,), neighbours of all queries one after the other; query i has `rows[offsets[i]:offsets[i + 1]]`.
+        distances: float64 (m,), lower is nearer: L2 (not squared), negated inner product, or 1 - cosine.
+        offsets: int64 (q + 1,).
+    """
+
+    rows: NDArray[np.int64]
+    distances: NDArray[np.float64]
+    offsets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """The number of queries."""
+        return len(self.offsets) - 1
+
+    def __getitem__(self, query: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Rows and distances of one query, counted from 0."""
+        if not 0 <= query < len(self):
+            raise IndexError(f"query {query} of {len(self)}")
+        own = slice(self.offsets[query], self.offsets[query + 1])
+        return self.rows[own], self.distances[own]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """int64 (q,), the number of neighbours of each query."""
+        return np.diff(self.offsets)
+
+    def part(self, queries: NDArray[np.int64]) -> Self:
+        """The neighbours of some of the queries, in the order given."""
+        counts = self.counts[queries]
+        ends = np.cumsum(counts)
+        at = np.arange(ends[-1] if len(ends) else 0) + np.repeat(self.offsets[queries] - (ends - counts), counts)
+        return type(self)(self.rows[at], self.distances[at], np.concatenate(([0], ends)))
+
+    @classmethod
+    def concatenate(cls, parts: "Sequence[Neighbours]") -> "Neighbours":
+        """The neighbours of several batches of queries, one after the other; at least one batch."""
+        counts = np.concatenate([part.counts for part in parts])
+        offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+        return cls(np.concatenate([p.rows for p in parts]), np.concatenate([p.distances for p in parts]), offsets)
+
+    def last(self, k: int) -> NDArray[np.float64]:
+        """float64 (q,), the distance of the k-th neighbour; inf where there are fewer."""
+        last = np.full(len(self), np.inf)
+        full = self.counts >= k
+        last[full] = self.distances[self.offsets[:-1][full] + k - 1]
+        return last
+
+
+@dataclass(frozen=True)
+class Restriction:
+    """Which rows may answer.
+
+    Attributes:
+        allowed: bool (n,), the rows that may answer any query; None: all.
+        groups: int64 (n,), the group (a patient, say) of each row.
+        query_groups: int64 (q,), the group whose rows may not answer that query; -1: none. Given with `groups`.
+    """
+
+    allowed: NDArray[np.bool_] | None = None
+    groups: NDArray[np.int64] | None = None
+    query_groups: NDArray[np.int64] | None = None
+
+    def check(self, n: int, queries: int) -> None:
+        """Raise ValueError unless this fits n rows and that many queries."""
+        if (self.groups is None) != (self.query_groups is None):
+            raise ValueError("a restriction has groups and query_groups together, or neither")
+        for name, array, size in (
+            ("allowed", self.allowed, n),
+            ("groups", self.groups, n),
+            ("query_groups", self.query_groups, queries),
+        ):
+            if array is not None and array.shape != (size,):
+                raise ValueError(f"restriction: {name} has shape {array.shape}, not {(size,)}")
+        if self.allowed is not None and self.allowed.dtype != np.bool_:
+            raise ValueError(f"restriction: allowed is {self.allowed.dtype}, not bool")
+
+    def part(self, queries: slice | NDArray[np.int64]) -> Self:
+        """The same restriction for some of the queries."""
+        query_groups = None if self.query_groups is None else self.query_groups[queries]
+        return type(self)(self.allowed, self.groups, query_groups)
+
+    def excluded(self, queries: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The pairs that groups rule out: rows (allowed ones only), ascending, and the query of each, int64 (m,)."""
+        if self.groups is None or self.query_groups is None:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        wanted = np.unique(self.query_groups)
+        member = np.isin(self.groups, wanted[wanted >= 0])
+        rows = np.flatnonzero(member if self.allowed is None else member & self.allowed)
+        rows = rows[np.argsort(self.groups[rows], kind="stable")]
+        first = np.searchsorted(self.groups[rows], self.query_groups)
+        sizes = np.searchsorted(self.groups[rows], self.query_groups, side="right") - first
+        of = np.repeat(np.arange(queries), sizes)
+        rows = rows[np.arange(len(of)) + np.repeat(first - (np.cumsum(sizes) - sizes), sizes)]
+        order = np.argsort(rows, kind="stable")
+        return rows[order], of[order]
+
+
+ANY_ROW = Restriction()
+
+
+class VectorIndex(Protocol):
+    """Finds, for each query, the nearest of n vectors of dimension dim."""
+
+    kind: ClassVar[str]
+    metric: Metric
+    n: int
+    dim: int
+
+    def search(self, queries: NDArray[np.float32], k: int, restriction: Restriction = ANY_ROW) -> Neighbours:
+        """Find the k nearest rows each query may have.
+
+        Args:
+            queries: float32 (q, dim).
+            k: at least 1; where fewer rows may answer, fewer are returned.
+            restriction: which rows may answer which query.
+
+        Raises:
+            ValueError: k < 1, queries of another shape or not finite, a restriction of another shape.
+        """
+        ...
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write what the vectors alone do not hold into an existing folder; return the files written.
+
+        Raises:
+            OSError: the disk is full or the folder cannot be written.
+        """
+        ...

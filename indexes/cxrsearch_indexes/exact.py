@@ -1,0 +1,173 @@
+"""Exact search: every row is scored in float32, and the answer is that of float64 arithmetic."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrsearch_indexes.backend import gpu_ordinal
+from cxrsearch_indexes.base import ANY_ROW, BackendUnavailable, Metric, Neighbours, Restriction
+from cxrsearch_indexes.frame import Float32, Frame
+from cxrsearch_indexes.metric import Float64, joined, measure, nearest, units
+from cxrsearch_indexes.shortlist import RunningShortlist, refine, shortlist_size
+from cxrsearch_indexes.vectors import LARGEST_NORM, Vectors, check_queries, parts, unusable
+
+_QUERIES_AT_ONCE = 512
+_SCORES_AT_ONCE = 2**21
+# Values of rows at once: many for a matrix product, few where numpy goes over them twice and they should stay in cache.
+_PRODUCT_VALUES = 2**22
+_CACHED_VALUES = 2**18
+# A centre this far from the origin, in units of the rows' spread around it, is subtracted before the product; of a
+# nearer one the product's error bound takes care, which saves a pass over the rows.
+_FAR = 8.0
+
+
+class ExactIndex:
+    """Compares a query with every row: one float32 matrix product, then the few best by float64 difference.
+
+    The certificate is that of `frame`: a first pass keeps a shortlist, and where that may lack a neighbour (many
+    duplicates, near ties), a second pass measures every row whose score does not rule it out; so the result is exact
+    for any data. Beside the vectors, which stay where they are, up to 2 n floats are kept; working memory is under
+    100 MB whatever n is. Another way of scoring (bfloat16, a GPU) would replace `_score` and the frame's rounding.
+    """
+
+    kind: ClassVar[str] = "exact"
+
+    def __init__(self, vectors: Vectors, metric: Metric, centre: Float32 | None = None) -> None:
+        self.vectors, self.metric, self.n, self.dim = vectors, metric, vectors.n, vectors.dim
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below, by its row
+            self._factors = _unit_factors(vectors) if metric == "cosine" else None
+            centre = self._mean() if centre is None else centre
+            squares = np.concatenate(
+                [np.einsum("ij,ij->i", rows, rows) for rows in self._centred(centre, _cached_rows(self.dim))]
+            )
+        _refuse_unusable(vectors, squares, self._factors)
+        radius = float(np.sqrt(squares.max() * (1 + (self.dim + 16) * 2.0**-23)))
+        near = float(centre @ centre) <= _FAR**2 * float(squares.mean(dtype=np.float64))
+        self.frame = Frame(metric, centre, radius, raw=near)
+        self._offsets = np.zeros_like(squares) if metric == "ip" else squares / 2
+
+    @classmethod
+    def build(cls, vectors: Vectors, metric: Metric, *, seed: int, device: str) -> Self:
+        """Index vectors; nothing is random, so the seed changes nothing."""
+        if gpu_ordinal(device) is not None:
+            raise BackendUnavailable(f"device {device}: kind exact runs on the CPU; use device cpu, or kind faiss-flat")
+        return cls(vectors, metric)
+
+    @classmethod
+    def load(cls, vectors: Vectors, metric: Metric, *, folder: Path, device: str) -> Self:
+        """The same as `build`: the vectors are the index."""
+        return cls.build(vectors, metric, seed=0, device=device)
+
+    def save(self, folder: Path) -> list[Path]:
+        """Nothing to write: the vectors are the index."""
+        return []
+
+    def search(self, queries: Float32, k: int, restriction: Restriction = ANY_ROW) -> Neighbours:
+        """See `VectorIndex.search`."""
+        queries = check_queries(queries, self.dim, k)
+        restriction.check(self.n, len(queries))
+        k = min(k, self.n)
+        answers = (
+            (part, self._search(queries[part], k, restriction.part(part)))
+            for part in parts(len(queries), _QUERIES_AT_ONCE)
+        )
+        return joined(answers, len(queries), k)
+
+    def centred(self, size: int) -> Iterator[Float32]:
+        """The rows in the coordinates of `frame`, in order, at most `size` (m, dim) at a time."""
+        return self._centred(self.frame.centre, size)
+
+    def _search(self, queries: Float32, k: int, restriction: Restriction) -> Neighbours:
+        kept = RunningShortlist(len(queries), min(self.n, shortlist_size(k)))
+        for rows, scores in self._scores(queries, restriction):
+            kept.offer(rows, scores)
+        shortlist = kept.finish()
+        found, limits = refine(shortlist, self.vectors, self.frame, queries, k)
+        unsettled = shortlist.unsettled(limits)
+        if not len(unsettled):
+            return found
+        settled = np.setdiff1d(np.arange(len(queries)), unsettled)
+        again = self._within(queries[unsettled], limits[unsettled], k, restriction.part(unsettled))
+        return joined([(settled, found.part(settled)), (unsettled, again)], len(queries), k)
+
+    def _within(self, queries: Float32, limits: Float64, k: int, restriction: Restriction) -> Neighbours:
+        """The k nearest among all rows with a score up to the limit (q,) of their query."""
+        everyone = np.arange(len(queries))
+        best = joined([], len(queries), k)
+        for rows, scores in self._scores(queries, restriction):
+            of, at = np.nonzero(np.isfinite(scores) & (scores <= limits[:, None]))
+            hits = nearest(measure(self.vectors, queries, rows[at], of, self.metric), len(queries), k)
+            best = joined([(everyone, best), (everyone, hits)], len(queries), k)
+        return best
+
+    def _scores(self, queries: Float32, restriction: Restriction) -> Iterator[tuple[NDArray[np.int64], Float32]]:
+        """Block by block, the rows that may answer (b,) and their scores (q, b), inf for those of an excluded group."""
+        p = self.frame.queries(queries)
+        excluded, excluded_for = restriction.excluded(len(queries))
+        size = max(1, min(_PRODUCT_VALUES // self.dim, _SCORES_AT_ONCE // max(1, len(queries))))
+        for start, piece in self.vectors.pieces(size):
+            end = start + len(piece)
+            rows = np.arange(start, end)
+            if restriction.allowed is not None:
+                rows = rows[restriction.allowed[start:end]]
+            if not len(rows):
+                continue
+            scores = self._score(rows, piece if len(rows) == len(piece) else piece[rows - start], p)
+            here = slice(*np.searchsorted(excluded, (start, end)))
+            scores[excluded_for[here], np.searchsorted(rows, excluded[here])] = np.inf
+            yield rows, scores
+
+    def _score(self, rows: NDArray[np.int64], vectors: Float32, p: Float32) -> Float32:
+        """Float32 scores (q, b) of rows (b,) with these vectors (b, dim), as `frame` defines them."""
+        factors = None if self._factors is None else self._factors[rows]
+        if not self.frame.raw:
+            vectors = _centre(vectors, factors, self.frame.centre)
+        products: Float32 = p @ vectors.T
+        if self.frame.raw and factors is not None:
+            products *= factors
+        return np.subtract(self._offsets[rows], products, out=products)
+
+    def _centred(self, centre: Float32, size: int) -> Iterator[Float32]:
+        for start, piece in self.vectors.pieces(size):
+            factors = None if self._factors is None else self._factors[start : start + len(piece)]
+            yield _centre(piece, factors, centre)
+
+    def _mean(self) -> Float32:
+        """Mean of the rows (unit rows for cosine), float32 (dim,), summed in float64 over blocks."""
+        total = np.zeros(self.dim)
+        for start, piece in self.vectors.pieces(_cached_rows(self.dim)):
+            weights = np.ones(len(piece), np.float32) if self._factors is None else self._factors[start:][: len(piece)]
+            total += weights @ piece
+        return (total / self.n).astype(np.float32)
+
+
+def _cached_rows(dim: int) -> int:
+    return max(1, _CACHED_VALUES // dim)
+
+
+def _centre(vectors: Float32, factors: Float32 | None, centre: Float32) -> Float32:
+    if factors is None:
+        return vectors - centre
+    centred = vectors * factors[:, None]
+    centred -= centre
+    return centred
+
+
+def _unit_factors(vectors: Vectors) -> Float32:
+    """What makes each row a unit vector, float32 (n,)."""
+    pieces = vectors.pieces(_cached_rows(vectors.dim))
+    return np.concatenate([units(piece.astype(np.float64))[1].astype(np.float32) for _, piece in pieces])
+
+
+def _refuse_unusable(vectors: Vectors, squares: Float32, factors: Float32 | None) -> None:
+    """Raise ValueError that names the first row that cannot be indexed, if squared norms or factors point to one."""
+    short = factors is None or np.all((factors == 0) | (factors >= 1 / LARGEST_NORM))
+    if short and np.all(squares <= LARGEST_NORM**2):
+        return
+    for start, piece in vectors.pieces(_cached_rows(vectors.dim)):
+        refused = unusable(piece)
+        if refused.size:
+            raise ValueError(f"vector {start + refused[0]} is not finite, or its norm exceeds {LARGEST_NORM:g}")

@@ -1,0 +1,133 @@
+"""What the kinds that FAISS searches have in common: the centred vectors, the file, the restriction, the ids."""
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrsearch_indexes import backend
+from cxrsearch_indexes.base import ANY_ROW, Metric, Neighbours, Restriction
+from cxrsearch_indexes.exact import ExactIndex
+from cxrsearch_indexes.frame import Float32
+from cxrsearch_indexes.metric import dots, joined
+from cxrsearch_indexes.shortlist import Shortlist, refine, shortlist_size
+from cxrsearch_indexes.vectors import Vectors, check_queries, parts
+
+_QUERIES_AT_ONCE = 1024
+_ROWS_AT_ONCE = 16384
+
+Proposals = tuple[Float32, NDArray[np.int64]]
+
+
+class FaissIndex(ABC):
+    """FAISS proposes rows; an exact index of the same vectors measures them, and answers what FAISS cannot.
+
+    FAISS holds the rows in the coordinates of the exact index's frame (centred, of unit length for cosine), where its
+    float32 is as accurate as it can be; its file holds the centre too.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, exact: ExactIndex, wrapped: Any, gpu: int | None) -> None:
+        self.metric, self.n, self.dim = exact.metric, exact.n, exact.dim
+        self._exact, self._wrapped, self._on_gpu = exact, wrapped, gpu is not None
+        self._frame = replace(exact.frame, raw=False)
+        self._index = backend.unwrap(wrapped)[0]
+        if gpu is not None:
+            self._index, self._resources = backend.to_gpu(self._index, gpu)
+
+    @classmethod
+    def build(cls, vectors: Vectors, metric: Metric, *, seed: int, device: str) -> Self:
+        """Index vectors; the same blocks and seed give the same bytes, whatever the number of threads."""
+        gpu = cls._gpu(device)
+        exact = ExactIndex(vectors, metric)
+        index = cls._empty(vectors.dim, metric, seed)
+        with backend.repeatable_threads():
+            for rows in exact.centred(_ROWS_AT_ONCE):
+                index.add(rows)
+        return cls(exact, backend.wrap(index, exact.frame.centre), gpu)
+
+    @classmethod
+    def load(cls, vectors: Vectors, metric: Metric, *, folder: Path, device: str) -> Self:
+        """Read what `save` wrote into a folder, for the same vectors.
+
+        Raises:
+            ValueError: the file was not made from vectors of this number, dimension and metric.
+        """
+        gpu = cls._gpu(device)
+        wrapped = backend.read(cls._file(folder), cls._empty(vectors.dim, metric, 0), vectors.n)
+        return cls(ExactIndex(vectors, metric, centre=backend.unwrap(wrapped)[1]), wrapped, gpu)
+
+    def save(self, folder: Path) -> list[Path]:
+        """See `VectorIndex.save`."""
+        backend.write(self._wrapped, self._file(folder))
+        return [self._file(folder)]
+
+    def search(self, queries: Float32, k: int, restriction: Restriction = ANY_ROW) -> Neighbours:
+        """See `VectorIndex.search`."""
+        queries = check_queries(queries, self.dim, k)
+        restriction.check(self.n, len(queries))
+        k = min(k, self.n)
+        answers = (
+            (part, self._search(queries[part], k, restriction.part(part)))
+            for part in parts(len(queries), _QUERIES_AT_ONCE)
+        )
+        return joined(answers, len(queries), k)
+
+    @staticmethod
+    def _gpu(device: str) -> int | None:
+        """The GPU to search on, None for the CPU; BackendUnavailable if that cannot be."""
+        ordinal = backend.gpu_ordinal(device)
+        if ordinal is not None:
+            backend.require_gpu(ordinal)
+        return ordinal
+
+    @staticmethod
+    @abstractmethod
+    def _empty(dim: int, metric: Metric, seed: int) -> Any:
+        """FAISS's index of this kind, without rows."""
+
+    @abstractmethod
+    def _propose(self, p: Float32, size: int, allowed: NDArray[np.bool_] | None) -> Proposals | None:
+        """FAISS's `size` best of the allowed rows for p (q, dim); None: better asked of the exact index."""
+
+    @classmethod
+    def _file(cls, folder: Path) -> Path:
+        return folder / f"{cls.kind}.faiss"
+
+    def _search(self, queries: Float32, k: int, restriction: Restriction) -> Neighbours:
+        """Ask FAISS for enough rows to strike out those of an excluded group, and check what it says."""
+        struck = np.bincount(restriction.excluded(len(queries))[1], minlength=len(queries))
+        size = min(self.n, shortlist_size(k) + int(struck.max(initial=0)))
+        p = self._frame.queries(queries)
+        proposals = self._propose(p, size, restriction.allowed)
+        if proposals is None:
+            return self._exact.search(queries, k, restriction)
+        shortlist = self._shortlist(p, proposals, restriction)
+        found, limits = refine(shortlist, self._exact.vectors, self._frame, queries, k)
+        eligible = self.n if restriction.allowed is None else np.count_nonzero(restriction.allowed)
+        short = np.flatnonzero(found.counts < np.minimum(k, eligible - struck))
+        wrong = np.union1d(short, shortlist.unsettled(limits))
+        if not len(wrong):
+            return found
+        right = np.setdiff1d(np.arange(len(queries)), wrong)
+        again = self._exact.search(queries[wrong], k, restriction.part(wrong))
+        return joined([(right, found.part(right)), (wrong, again)], len(queries), k)
+
+    def _shortlist(self, p: Float32, proposals: Proposals, restriction: Restriction) -> Shortlist:
+        """FAISS's distances as scores; inf where it found nothing (row -1) or the row's group is excluded."""
+        scores, rows = proposals[0].astype(np.float64), proposals[1]
+        if self.metric == "ip":
+            scores = -scores
+        else:
+            exact = p.astype(np.float64)
+            scores = (scores - dots(exact, exact)[:, None]) / 2
+        scores[rows < 0] = np.inf
+        cut = scores[:, -1].copy()
+        if restriction.groups is not None and restriction.query_groups is not None:
+            of = restriction.query_groups[:, None]
+            scores[(of >= 0) & (restriction.groups[rows] == of)] = np.inf
+        return Shortlist(scores, rows, cut)

@@ -1,0 +1,107 @@
+"""From many float32 scores to few rows, and from those to neighbours that are certain."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrsearch_indexes.base import Neighbours
+from cxrsearch_indexes.frame import Float32, Frame
+from cxrsearch_indexes.metric import Float64, Pairs, measure, nearest, united
+from cxrsearch_indexes.vectors import Vectors
+
+# From one hit in this many scores on, as in the first block, all are merged instead of the hits being picked out.
+_DENSE = 8
+
+
+def shortlist_size(k: int) -> int:
+    """How many rows to keep by score for k neighbours: enough that few queries need a second pass."""
+    return 2 * k + 16
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """For each query, rows by float32 score (lower is nearer).
+
+    Attributes:
+        scores: (q, s), in any order; inf where there is no row.
+        rows: int64 (q, s).
+        cut: float64 (q,), a score that every row left out reaches; inf: none was left out.
+    """
+
+    scores: Float32 | Float64
+    rows: NDArray[np.int64]
+    cut: Float64
+
+    def unsettled(self, limits: Float64) -> NDArray[np.int64]:
+        """The queries of which a row that was left out may be a neighbour, given the limits (q,) of `refine`."""
+        return np.flatnonzero(np.isfinite(self.cut) & (self.cut <= limits))
+
+
+class RunningShortlist:
+    """Keeps the `size` lowest scores of each query while blocks of rows come by."""
+
+    def __init__(self, queries: int, size: int) -> None:
+        self.scores = np.full((queries, size), np.inf, np.float32)
+        self.rows = np.full((queries, size), -1, np.int64)
+        self._worst = np.full((queries, 1), np.inf, np.float32)
+
+    def offer(self, rows: NDArray[np.int64], scores: Float32) -> None:
+        """Take rows (b,) with scores (q, b), of which those below the worst kept are merged in."""
+        hits = np.flatnonzero(scores < self._worst)
+        if not len(hits):
+            return
+        if len(hits) > scores.size // _DENSE:
+            self._merge(scores, np.broadcast_to(rows, scores.shape))
+            return
+        of, at = np.divmod(hits, len(rows))
+        counts = np.bincount(of, minlength=len(scores))
+        slot = np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
+        packed = np.full((len(scores), counts.max()), np.inf, np.float32)
+        packed_rows = np.full(packed.shape, -1, np.int64)
+        packed[of, slot], packed_rows[of, slot] = scores[of, at], rows[at]
+        self._merge(packed, packed_rows)
+
+    def _merge(self, scores: Float32, rows: NDArray[np.int64]) -> None:
+        size = self.scores.shape[1]
+        scores, rows = np.hstack([self.scores, scores]), np.hstack([self.rows, rows])
+        keep = np.argpartition(scores, size - 1, axis=1)[:, :size]
+        self.scores, self.rows = np.take_along_axis(scores, keep, 1), np.take_along_axis(rows, keep, 1)
+        self._worst = self.scores.max(axis=1, keepdims=True)
+
+    def finish(self) -> Shortlist:
+        """The shortlist of all rows offered."""
+        return Shortlist(self.scores, self.rows, self._worst[:, 0].astype(np.float64))
+
+
+def refine(
+    shortlist: Shortlist, vectors: Vectors, frame: Frame, queries: Float32, k: int
+) -> tuple[Neighbours, Float64]:
+    """Neighbours in float64 from a shortlist by score.
+
+    The k best scores give k distances, the largest of which the true k-th cannot exceed; `Frame.limits` turns it into
+    the score up to which a row may still be among the k nearest. All such rows on the list are compared.
+
+    Args:
+        shortlist: of q queries, at least k rows each unless nothing was left out.
+        vectors: the indexed vectors.
+        frame: of the scores.
+        queries: float32 (q, dim).
+        k: at least 1.
+
+    Returns:
+        The k nearest, and float64 (q,) the limits; `Shortlist.unsettled` names the queries they leave open.
+    """
+    order = np.argsort(shortlist.scores, axis=1)
+    scores: Float64 = np.take_along_axis(shortlist.scores, order, 1).astype(np.float64)
+    listed = np.take_along_axis(shortlist.rows, order, 1)
+
+    def measured(chosen: NDArray[np.bool_]) -> Pairs:
+        of, at = np.nonzero(chosen & np.isfinite(scores))
+        return measure(vectors, queries, listed[of, at], of, frame.metric)
+
+    best = np.broadcast_to(np.arange(scores.shape[1]) < k, scores.shape)
+    first = measured(best)
+    limits = frame.limits(queries, nearest(first, len(queries), k).last(k))
+    second = measured(~best & (scores <= limits[:, None]))
+    return nearest(united([first, second]), len(queries), k), limits

@@ -1,0 +1,68 @@
+"""The indexed vectors: blocks that stay where they are (memory-mapped, usually), read a piece at a time."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Norms up to here square, and sum over any dimension, without overflow in float32.
+LARGEST_NORM = 1e15
+
+
+class Vectors:
+    """n float32 vectors of dimension dim in blocks of any length, in row order; nothing is copied.
+
+    Raises:
+        ValueError: no rows, or blocks that are not float32 (m, dim).
+    """
+
+    def __init__(self, blocks: Sequence[NDArray[np.float32]]) -> None:
+        self.blocks = [np.asarray(block) for block in blocks if len(block)]
+        if not self.blocks:
+            raise ValueError("no vectors to index")
+        self.dim = self.blocks[0].shape[-1]
+        for block in self.blocks:
+            if block.dtype != np.float32 or block.shape[1:] != (self.dim,) or not self.dim:
+                raise ValueError(f"a block of vectors is {block.dtype} {block.shape}, not float32 (m, {self.dim})")
+        self._starts = np.cumsum([0, *map(len, self.blocks)])
+        self.n = int(self._starts[-1])
+
+    def pieces(self, size: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """First row and a view of at most `size` rows, over all rows in order."""
+        for start, block in zip(self._starts, self.blocks, strict=False):
+            for at in range(0, len(block), size):
+                yield int(start) + at, block[at : at + size]
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Copy rows (m,) in the order asked for: float32 (m, dim)."""
+        taken = np.empty((len(rows), self.dim), np.float32)
+        block_of = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(block_of):
+            here = block_of == number
+            taken[here] = self.blocks[number][rows[here] - self._starts[number]]
+        return taken
+
+
+def parts(count: int, size: int) -> Iterator[NDArray[np.int64]]:
+    """The numbers from 0 to count - 1, at most `size` at a time."""
+    for start in range(0, count, size):
+        yield np.arange(start, min(start + size, count))
+
+
+def check_queries(queries: NDArray[np.float32], dim: int, k: int) -> NDArray[np.float32]:
+    """Queries as contiguous float32 (q, dim), or ValueError that says what is wrong with them or with k."""
+    if k < 1:
+        raise ValueError(f"k is {k}; it must be at least 1")
+    if queries.ndim != 2 or queries.shape[1] != dim:
+        raise ValueError(f"queries have shape {queries.shape}, not (q, {dim})")
+    queries = np.ascontiguousarray(queries, np.float32)
+    refused = unusable(queries)
+    if refused.size:
+        raise ValueError(f"query {refused[0]} is not finite, or its norm exceeds {LARGEST_NORM:g}")
+    return queries
+
+
+def unusable(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Which of the vectors (m, dim) are not finite or too long to compute with in float32."""
+    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    return np.flatnonzero(~(norms <= LARGEST_NORM))

@@ -1,0 +1,113 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import percentileofscore
+
+from cxrsearch.analysis.typicality import Reference, reference_rows, typicality
+from cxrsearch.errors import UsageError
+from cxrsearch_indexes.base import Neighbours
+
+Make = Callable[..., Neighbours]
+HUNDREDS = Reference(20, np.arange(1.0, 801.0))
+
+
+@settings(deadline=None)
+@given(
+    distances=st.lists(st.integers(-5, 5), min_size=1, max_size=60),
+    query=st.integers(-6, 6),
+)
+def test_percentile_equals_scipy(distances: list[int], query: int) -> None:
+    reference = Reference(3, np.array(distances, dtype=np.float64))
+    got = typicality(reference, float(query))
+    assert got.percentile == pytest.approx(percentileofscore(distances, query, kind="mean"), abs=1e-9)
+    assert got.kth_distance == query
+    assert (got.warning is not None) == (got.percentile is not None and got.percentile >= 99)
+
+
+@pytest.mark.parametrize(
+    ("distance", "percentile", "description"),
+    [
+        (0.5, 0.0, "nearer to its 20th neighbour than all 800 reference images are to theirs"),
+        (24.5, 3.0, "nearer to its 20th neighbour than 97% of the 800 reference images are to theirs"),
+        (400.5, 50.0, "farther from its 20th neighbour than 50% of the 800 reference images are from theirs"),
+        (799.5, 99.875, "farther from its 20th neighbour than 99.8% of the 800 reference images are from theirs"),
+        (1e9, 100.0, "farther from its 20th neighbour than all 800 reference images are from theirs"),
+    ],
+)
+def test_words_do_not_claim_more_than_was_seen(distance: float, percentile: float, description: str) -> None:
+    got = typicality(HUNDREDS, distance)
+    assert got.percentile == pytest.approx(percentile)
+    assert got.description == description
+
+
+def test_a_hand_is_flagged_with_the_rate_of_false_alarms() -> None:
+    assert typicality(HUNDREDS, 791.5).warning is None
+    assert typicality(HUNDREDS, 1e9).warning == (
+        "this image is unlike the index: it is farther from its 20th neighbour than all 800 reference images are "
+        "from theirs (about 1 in 89 ordinary images is flagged too)"
+    )
+
+
+@pytest.mark.parametrize("m", [1, 5, 60, 99, 100, 250, 1000])
+def test_as_many_ordinary_images_are_flagged_as_the_warning_says(m: int) -> None:
+    """One more image of the same kind is equally likely to have any rank among m + 1; every rank is tried."""
+    everything = np.arange(m + 1.0)
+    flagged = [typicality(Reference(20, np.delete(everything, i)), everything[i]).warning for i in range(m + 1)]
+    said = [warning for warning in flagged if warning is not None]
+    assert f"about 1 in {(m + 1) // len(said)} ordinary images" in said[0]
+
+
+@pytest.mark.parametrize(("k", "words"), [(1, "1st"), (2, "2nd"), (3, "3rd"), (11, "11th"), (12, "12th"), (23, "23rd")])
+def test_ordinals(k: int, words: str) -> None:
+    assert f"its {words} neighbour" in typicality(Reference(k, np.array([1.0, 2.0])), 1.5).description
+
+
+def test_no_reference_and_no_kth_neighbour_are_said() -> None:
+    alone = typicality(None, 3.0)
+    assert (alone.kth_distance, alone.percentile) == (3.0, None)
+    assert alone.warning is not None
+    assert "one patient only" in alone.warning
+    few = typicality(HUNDREDS, np.inf)
+    assert (few.kth_distance, few.percentile) == (None, None)
+    assert few.warning is not None
+    assert "fewer than 20 neighbours" in few.warning
+
+
+def test_reference_takes_the_kth_distance_of_each_image(by_hand: Make) -> None:
+    near = by_hand([(0, 1.0), (1, 2.0), (2, 7.0)], [(0, 0.5), (1, 3.0), (2, 4.0)])
+    reference = Reference.of(near, 3)
+    assert reference is not None
+    assert (reference.k, reference.distances.tolist()) == (3, [4.0, 7.0])
+
+
+def test_reference_uses_a_smaller_k_where_an_image_has_fewer(by_hand: Make) -> None:
+    near = by_hand([(0, 1.0), (1, 2.0), (2, 7.0)], [(0, 0.5), (1, 0.7)])
+    reference = Reference.of(near, 20)
+    assert reference is not None
+    assert (reference.k, reference.distances.tolist()) == (2, [0.7, 2.0])
+
+
+def test_one_patient_or_no_image_gives_no_reference(by_hand: Make) -> None:
+    assert Reference.of(by_hand([], [(0, 1.0)]), 20) is None
+    assert Reference.of(by_hand(), 20) is None
+
+
+@pytest.mark.parametrize(("k", "distances"), [(0, [1.0]), (1, []), (1, [np.nan]), (1, [np.inf]), (1, [[1.0]])])
+def test_a_damaged_reference_is_refused(k: int, distances: list[float]) -> None:
+    with pytest.raises(UsageError, match="a reference needs"):
+        Reference(k, np.array(distances))
+
+
+def test_reference_rows_are_all_or_a_seeded_sample() -> None:
+    assert reference_rows(7, seed=3).tolist() == list(range(7))
+    rows = reference_rows(20_000, seed=3)
+    assert len(rows) == len(set(rows.tolist())) == 5000
+    assert (np.diff(rows) > 0).all()
+    assert rows.min() >= 0
+    assert rows.max() < 20_000
+    assert abs(rows.mean() - 9999.5) < 4 * 20_000 / np.sqrt(12 * 5000)
+    np.testing.assert_array_equal(rows, reference_rows(20_000, seed=3))
+    assert set(rows.tolist()) != set(reference_rows(20_000, seed=4).tolist())

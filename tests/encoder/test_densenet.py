@@ -1,0 +1,179 @@
+import copy
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cxrsearch.encoder.densenet import Encoder, architecture_of, densenet_features, random_tensors, weights_digest
+from cxrsearch.encoder.spec import EncoderSpec, Provenance, block_channels
+from cxrsearch.errors import CheckpointError
+from cxrsearch.images.findings import NIH_FINDINGS
+from cxrsearch.images.preprocess import Preprocess
+
+
+def tensors_of(network: Any) -> dict[str, torch.Tensor]:
+    return {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+
+
+@pytest.fixture(scope="module")
+def encoder(network: Any) -> Encoder:
+    return Encoder(tensors_of(network), Preprocess(64), label="test", findings=NIH_FINDINGS)
+
+
+def test_embeddings_and_logits_are_torchvisions(encoder: Encoder, answers: Any, expected: Any, network: Any) -> None:
+    embedding, logits = answers(encoder)
+    np.testing.assert_allclose(embedding.numpy(), expected[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(logits.numpy(), expected[1], rtol=1e-4, atol=1e-4)
+    weight, bias = (value.detach().numpy().astype(np.float64) for value in network.classifier.parameters())
+    np.testing.assert_allclose(logits.numpy(), embedding.numpy() @ weight.T + bias, rtol=1e-4, atol=1e-5)
+
+
+def test_feature_map_is_what_the_embedding_averages(encoder: Encoder, answers: Any, pixels: Any) -> None:
+    with torch.inference_mode():
+        feature_map = encoder.eval().feature_map(torch.from_numpy(pixels)).numpy()
+    assert feature_map.shape == (2, 1024, 2, 2)
+    assert feature_map.min() < 0
+    np.testing.assert_allclose(np.maximum(feature_map, 0).mean((2, 3)), answers(encoder)[0], rtol=1e-5, atol=1e-6)
+
+
+def test_single_channel_input_runs_from_minus_1024_to_1024(build: Any, answers: Any, pixels: Any) -> None:
+    network = build(18, channels=1)
+    images = torch.from_numpy(pixels.astype(np.float32)[:, None] / 255 * 2048 - 1024)
+    with torch.inference_mode():
+        expected = np.maximum(network.features(images).numpy(), 0).mean((2, 3))
+    tensors = {k: v for k, v in tensors_of(network).items() if not k.startswith("classifier")}
+    encoder = Encoder(tensors, Preprocess(64, normalisation="xrv", channels=1), label="test")
+    embedding, logits = answers(encoder)
+    assert np.linalg.norm(embedding.numpy() - expected) < 1e-5 * np.linalg.norm(expected)
+    assert logits is None
+
+
+def test_bfloat16_and_channels_last_answer_in_float32_and_nearly_the_same(network: Any, answers: Any) -> None:
+    encoder = Encoder(tensors_of(network), Preprocess(64), label="test", findings=NIH_FINDINGS)
+    plain, _ = answers(encoder)
+    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    last, _ = answers(encoder)
+    with torch.autocast("cpu", torch.bfloat16):
+        half, logits = answers(encoder)
+    np.testing.assert_allclose(last.numpy(), plain.numpy(), rtol=1e-4, atol=1e-4)
+    assert half.dtype == logits.dtype == torch.float32
+    assert torch.nn.functional.cosine_similarity(half, plain).min() > 0.999
+    assert not torch.equal(half, plain)
+    weight, bias = encoder.tensors()["classifier.weight"], encoder.tensors()["classifier.bias"]
+    np.testing.assert_allclose(logits.numpy(), half.numpy() @ weight.numpy().T + bias.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("architecture", "dim"), [("densenet121", 1024), ("densenet169", 1664), ("densenet201", 1920)])
+def test_the_three_architectures_have_torchvisions_tensors(architecture: Any, dim: int, torchvision: Any) -> None:
+    with torch.device("meta"):
+        theirs = getattr(torchvision.models, architecture)().state_dict()
+        ours = densenet_features(architecture, 3).state_dict()
+    assert {f"features.{name}": value.shape for name, value in ours.items()} == {
+        name: value.shape for name, value in theirs.items() if not name.startswith("classifier")
+    }
+    assert architecture_of(theirs, "test") == architecture
+    assert block_channels(architecture)[-1] == dim == theirs["classifier.weight"].shape[1]
+
+
+@pytest.mark.parametrize("foreign", ["densenet161", "resnet18"])
+def test_other_networks_are_none_of_the_three(foreign: str, torchvision: Any) -> None:
+    with torch.device("meta"):
+        names = getattr(torchvision.models, foreign)().state_dict()
+    seen = {"densenet161": r"blocks of \[6, 12, 36, 24\]", "resnet18": r"bn1\.bias.*and 119 more"}[foreign]
+    with pytest.raises(CheckpointError, match=f"test is none of densenet121.*{seen}"):
+        architecture_of(names, "test")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("features.norm5.bias"), r"lacks features\.norm5\.bias —"),
+        (lambda t: t.update(extra=t["classifier.bias"]), "has unexpected extra —"),
+        (lambda t: t.update({"classifier.bias": torch.zeros(15)}), r"classifier\.bias: has shape \(15,\), not \(14,\)"),
+        (lambda t: t["features.conv0.weight"][0, 0, 0].fill_(torch.nan), r"conv0\.weight: holds values .* not finite"),
+        (lambda t: t.update({"classifier.bias": torch.full((14,), 1e300, dtype=torch.float64)}), "not finite"),
+        (lambda t: t.update({"classifier.bias": torch.zeros(14, dtype=torch.int64)}), "plain floating-point"),
+        (lambda t: t.update({"classifier.bias": torch.zeros(14).to_sparse()}), "plain floating-point"),
+        (lambda t: t.update({"classifier.bias": torch.zeros(14, device="meta")}), "plain floating-point"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(network: Any, change: Any, message: str) -> None:
+    tensors = copy.deepcopy(tensors_of(network))
+    change(tensors)
+    with pytest.raises(CheckpointError, match=message):
+        Encoder(tensors, Preprocess(64), label="test", findings=NIH_FINDINGS)
+
+
+def test_the_encoder_keeps_its_own_copy_of_the_weights(network: Any) -> None:
+    tensors = copy.deepcopy(tensors_of(network))
+    encoder = Encoder(tensors, Preprocess(64), label="test", findings=NIH_FINDINGS)
+    tensors["classifier.bias"].fill_(9)
+    assert torch.equal(encoder.tensors()["classifier.bias"], network.classifier.bias)
+    assert all(value.requires_grad for value in encoder.parameters())
+
+
+def test_half_precision_weights_are_taken_exactly(network: Any) -> None:
+    halves = {name: value.half() for name, value in tensors_of(network).items()}
+    encoder = Encoder(halves, Preprocess(64), label="test", findings=NIH_FINDINGS)
+    assert torch.equal(encoder.tensors()["features.norm5.bias"].half(), halves["features.norm5.bias"])
+    assert encoder.tensors()["features.norm5.bias"].dtype == torch.float32
+
+
+def test_random_tensors_are_a_function_of_the_seed_alone() -> None:
+    before = torch.get_rng_state()
+    first, again, other = (random_tensors("densenet121", seed) for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert weights_digest(first) == weights_digest(again) != weights_digest(other)
+
+
+def test_random_tensors_are_drawn_as_torchvision_does(torchvision: Any) -> None:
+    theirs, ours = tensors_of(torchvision.models.densenet121()), random_tensors("densenet121", 0)
+    assert ours.keys() == {name for name in theirs if not name.startswith("classifier")}
+    for name, value in ours.items():
+        if value.ndim == 4:  # both standard deviations are estimates from the same number of values
+            assert value.std().item() == pytest.approx(theirs[name].std().item(), rel=6 / value.numel() ** 0.5), name
+        else:
+            assert torch.equal(value, theirs[name]), name
+
+
+def test_making_an_encoder_draws_no_random_numbers() -> None:
+    before = torch.get_rng_state()
+    Encoder(random_tensors("densenet121", 0), Preprocess(64), label="test")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_digest_sees_names_shapes_and_values() -> None:
+    tensors = {"a": torch.tensor([1.0, 2.0]), "b": torch.zeros(2, 3)}
+    changes = [
+        {"a": tensors["a"], "c": tensors["b"]},
+        {"a": tensors["a"], "b": torch.zeros(3, 2)},
+        {"a": torch.tensor([1.0, 2.0000002]), "b": tensors["b"]},
+    ]
+    digests = {weights_digest(value) for value in (tensors, *changes)}
+    assert len(digests) == 4
+    assert weights_digest({"b": tensors["b"], "a": tensors["a"]}) == weights_digest(tensors)
+
+
+def test_specification_survives_json(encoder: Encoder) -> None:
+    provenance = Provenance("patient-hash:0.7/0.1/0.2", "ab" * 32, 12)
+    for spec in (encoder.spec, replace(encoder.spec, findings=None, note="n", provenance=provenance)):
+        assert EncoderSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    assert encoder.spec.dim == 1024
+    assert encoder.spec.architecture == "densenet121"
+
+
+def test_fingerprint_changes_with_what_changes_an_embedding_only(encoder: Encoder) -> None:
+    spec = encoder.spec
+    same = (spec, replace(spec, label="other", note="n", provenance=Provenance("s")))
+    other = (
+        replace(spec, architecture="densenet169"),
+        replace(spec, weights_sha256="0" * 64),
+        replace(spec, preprocess=Preprocess(65)),
+    )
+    prints = {s.fingerprint("fp32") for s in same}
+    assert len(prints) == 1
+    assert len(prints | {s.fingerprint("fp32") for s in other} | {spec.fingerprint("bf16")}) == 5
+    assert len(spec.fingerprint("fp32")) == 16

@@ -1,0 +1,265 @@
+import hashlib
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cxrsearch.errors import SplitError, UsageError
+from cxrsearch.images.catalogue import Catalogue, read_table
+from cxrsearch.images.findings import Vocabulary
+from cxrsearch.images.splits import PARTS, _parse_fractions, default_lists_folder, ids_digest, parse_split
+
+
+def catalogue(patients: list[str], ids: list[str] | None = None, split: list[str | None] | None = None) -> Catalogue:
+    columns = {"id": ids or [f"{row}.png" for row in range(len(patients))], "patient": patients}
+    return Catalogue(pd.DataFrame(columns | ({"split": split} if split else {})), Vocabulary())
+
+
+def lists(folder: Path, **parts: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in parts.items():
+        (folder / f"{name}_list.txt").write_bytes(text.encode())
+    return folder
+
+
+def part_by_definition(patient: str, train: float, val: float) -> str:
+    """The definition, written another way: the whole sha256 as a fraction of the largest."""
+    place = int(hashlib.sha256(patient.encode()).hexdigest(), 16) / 2**256
+    return "train" if place < train else "val" if place < train + val else "test"
+
+
+def test_patient_hash_by_value() -> None:
+    patients = [str(number) for number in range(500)] * 2
+    parts = parse_split("patient-hash:0.7/0.1/0.2").assign(catalogue(patients))
+    assert parts.tolist() == [part_by_definition(patient, 0.7, 0.1) for patient in patients]
+    # sha256("1") begins with 6b86b273: 0.42, sha256("0") with 5feceb66: 0.375, sha256("2") with d4735e3a: 0.83
+    assert parse_split("patient-hash:.4/.4/.2").assign(catalogue(["1", "0", "2"])).tolist() == ["val", "train", "test"]
+
+
+@pytest.mark.parametrize(
+    ("definition", "sizes"),
+    [
+        ("patient-hash:1/0/0", (2000, 0, 0)),
+        ("patient-hash:0/1/0", (0, 2000, 0)),
+        ("patient-hash:0/0/1", (0, 0, 2000)),
+        ("patient-hash:0.3333333333/0.3333333333/0.3333333334", None),
+        ("patient-hash:0.5/.5/0.0", None),
+        ("patient-hash:0.95/0/0.05", None),
+    ],
+)
+def test_a_part_may_be_empty_and_others_have_their_share(definition: str, sizes: tuple[int, ...] | None) -> None:
+    n = 2000
+    parts = parse_split(definition).assign(catalogue([f"patient {number}" for number in range(n)]))
+    found = tuple(int(np.count_nonzero(parts == part)) for part in PARTS)
+    shares = [float(share) for share in definition.partition(":")[2].split("/")]
+    if sizes:
+        assert found == sizes
+    for count, share in zip(found, shares, strict=True):
+        assert abs(count - n * share) <= 5 * np.sqrt(n * share * (1 - share))  # 5 standard deviations of a binomial
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.text(min_size=1, max_size=4), min_size=1, max_size=30),
+    st.integers(0, 10).flatmap(lambda a: st.tuples(st.just(a), st.integers(0, 10 - a))),
+    st.randoms(use_true_random=False),
+)
+def test_a_patients_part_depends_on_nothing_but_its_id(
+    patients: list[str], tenths: tuple[int, int], random: Random
+) -> None:
+    a, b = tenths
+    split = parse_split(f"patient-hash:{a / 10}/{b / 10}/{(10 - a - b) / 10}")
+    pairs = set(zip(patients, split.assign(catalogue(patients)), strict=True))
+    part = dict(pairs)
+    assert len(pairs) == len(part)
+    others = patients[: len(patients) // 2 + 1]
+    random.shuffle(others)
+    assert split.assign(catalogue(others)).tolist() == [part[patient] for patient in others]
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "",
+        "papers",
+        "Paper",
+        "paper:",
+        "official:",
+        "column:split",
+        "column:",
+        "patient-hash",
+        "patient-hash:",
+        "random:0.8/0.1/0.1",
+        "train",
+    ],
+)
+def test_an_unknown_definition_is_told_the_four_forms(definition: str) -> None:
+    with pytest.raises(UsageError, match=r"paper\[:DIR\], official\[:DIR\], patient-hash:a/b/c or column"):
+        parse_split(definition)
+
+
+@pytest.mark.parametrize(
+    ("fractions", "reason"),
+    [
+        ("0.8/0.2", "not a/b/c"),
+        ("0.5/0.2/0.2/0.1", "not a/b/c"),
+        ("a/b/c", "not a/b/c"),
+        ("-0.5/1/0.5", "not a/b/c"),
+        ("nan/0/1", "not a/b/c"),
+        ("1e9/0/0", "not a/b/c"),
+        ("/0/1", "not a/b/c"),
+        ("./0/1", "not a/b/c"),
+        ("80/10/10", "sum to 100"),
+        ("0.8/0.1/0.0999", "sum to 0.9999"),
+        ("0/0/0", "sum to 0"),
+    ],
+)
+def test_fractions_that_cannot_be_meant(fractions: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        parse_split(f"patient-hash:{fractions}")
+
+
+def test_fractions_may_be_off_by_rounding_and_a_part_of_0_still_gets_nobody() -> None:
+    assert _parse_fractions("0.9999999999/0/0") == (2**64, 2**64)
+    assert _parse_fractions("0.1/0.2/0.7") == (2**64 // 10, 3 * 2**64 // 10)
+
+
+def test_the_papers_lists(tmp_path: Path) -> None:
+    folder = lists(tmp_path, train="\ufeffa.png\r\nb.png\r\n\r\nfar.png\r\n", val=" c.png \n", test="d.png")
+    images = catalogue(["1", "1", "2", "3", "4"], ["b.png", "a.png", "c.png", "d.png", "e.png"])
+    split = parse_split(f"paper:{folder}")
+    assert split.assign(images).tolist() == ["train", "train", "val", "test", None]
+    assert split.rows(images, "train").tolist() == [0, 1]
+    assert split.definition == f"paper:{folder}"
+
+
+def test_nihs_lists_with_a_tenth_of_the_patients_for_val(tmp_path: Path) -> None:
+    patients = [str(number) for number in range(300)] * 2
+    ids = [f"{row}.png" for row in range(600)]
+    train_val = [image for image, patient in zip(ids, patients, strict=True) if int(patient) < 200]
+    test = [image for image, patient in zip(ids, patients, strict=True) if 200 <= int(patient) < 280]
+    folder = lists(tmp_path, train_val="\n".join(train_val), test="\n".join(test))
+    parts = parse_split(f"official:{folder}").assign(catalogue(patients, ids))
+    for image, patient, part in zip(ids, patients, parts, strict=True):
+        hashed = part_by_definition(patient, 0.9, 0.1)
+        assert part == (hashed if image in train_val else "test" if image in test else None)
+    assert set(parts[:200]) == {"train", "val"}
+
+
+def test_lists_lie_in_the_data_folder_unless_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = catalogue(["1"], ["a.png"])
+    lists(tmp_path / "data" / "splits", train="a.png", val="", test="")
+    lists(tmp_path / "elsewhere" / "splits", train="", val="", test="a.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CXRSEARCH_DATA", raising=False)
+    assert parse_split("paper").assign(images).tolist() == ["train"]
+    monkeypatch.setenv("CXRSEARCH_DATA", "")
+    assert default_lists_folder() == Path("data/splits")
+    monkeypatch.setenv("CXRSEARCH_DATA", str(tmp_path / "elsewhere"))
+    assert parse_split("paper").assign(images).tolist() == ["test"]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert parse_split("paper:~/data/splits").assign(images).tolist() == ["train"]
+
+
+def test_a_missing_list_is_named(tmp_path: Path) -> None:
+    lists(tmp_path, train_val="a.png")
+    with pytest.raises(
+        SplitError, match=r"test_list\.txt: No such file .* put train_val_list\.txt, test_list\.txt into"
+    ):
+        parse_split(f"official:{tmp_path}").assign(catalogue(["1"]))
+
+
+def test_a_list_that_is_no_text(tmp_path: Path) -> None:
+    (lists(tmp_path, train="a.png", test="") / "val_list.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SplitError, match=r"val_list\.txt: not UTF-8"):
+        parse_split(f"paper:{tmp_path}").assign(catalogue(["1"]))
+
+
+def test_an_image_in_two_lists(tmp_path: Path) -> None:
+    folder = lists(tmp_path, train="a.png\na.png", val="b.png", test="b.png")
+    with pytest.raises(SplitError, match=r"'b\.png' is in val_list\.txt and in test_list\.txt"):
+        parse_split(f"paper:{folder}").assign(catalogue(["1"]))
+
+
+def test_the_tables_own_column() -> None:
+    images = catalogue(["1", "2", "3", "1"], split=["test", None, "val", "test"])
+    assert parse_split("column").assign(images).tolist() == ["test", None, "val", "test"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [(["train", "Val", "fold 1"], r"holds 'Val', 'fold 1'"), ([None, None, None], "missing or empty")],
+)
+def test_a_column_that_is_no_split(cells: list[str | None], reason: str) -> None:
+    with pytest.raises(SplitError, match=f"column split .*{reason}"):
+        parse_split("column").assign(catalogue(["1", "2", "3"], split=cells))
+
+
+def test_a_patient_in_two_parts_is_refused_without_naming_the_patient() -> None:
+    patients = ["secret", "2", "secret", "hidden", "hidden", "3"]
+    images = catalogue(patients, split=["train", "val", "test", "train", "test", "test"])
+    with pytest.raises(SplitError) as caught:
+        parse_split("column").assign(images)
+    assert "2 patients are in both train and test, for example those of 0.png, 3.png" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_patient_may_have_images_in_no_part() -> None:
+    assert parse_split("column").assign(catalogue(["1", "1"], split=["val", None])).tolist() == ["val", None]
+
+
+@pytest.mark.parametrize("shared", [("train", "val"), ("train", "test"), ("val", "test")])
+def test_lists_that_share_a_patient(tmp_path: Path, shared: tuple[str, str]) -> None:
+    names = {part: f"{part}.png" for part in PARTS}
+    folder = lists(tmp_path, **names)
+    patients = ["7" if part in shared else "1" for part in PARTS]
+    with pytest.raises(SplitError, match=f"1 patients are in both {shared[0]} and {shared[1]}, .* {shared[0]}.png"):
+        parse_split(f"paper:{folder}").assign(catalogue(patients, list(names.values())))
+
+
+def test_only_who_takes_a_part_objects_to_its_being_empty() -> None:
+    images = catalogue(["1", "2", "3"])
+    split = parse_split("patient-hash:1/0/0")
+    assert split.rows(images, "train").tolist() == [0, 1, 2]
+    with pytest.raises(
+        SplitError, match="part val of split patient-hash:1/0/0 is empty: of 3 images, train 3, val 0, test 0"
+    ):
+        split.rows(images, "val")
+    with pytest.raises(UsageError, match="unknown part 'valid' — use one of train, val, test"):
+        split.rows(images, "valid")
+
+
+def test_the_digest_of_a_part() -> None:
+    assert ids_digest(["b", "a"]) == hashlib.sha256(b"a\nb").hexdigest()
+    assert ids_digest([]) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert ids_digest(iter(["a", "b"])) == ids_digest(["a", "b"]) != ids_digest(["ab"])
+
+
+@pytest.mark.real_data
+def test_the_papers_split_of_nih(real_data: Path) -> None:
+    images = read_table(real_data / "nih" / "Data_Entry_2017_full.csv.gz")
+    folder = real_data / "nih" / "splits"
+    parts = parse_split(f"paper:{folder}").assign(images)
+    assert Counter(parts.tolist()) == {"train": 78_468, "val": 11_219, "test": 22_433}
+    patients = {part: {p for p, q in zip(images.patients, parts, strict=True) if q == part} for part in PARTS}
+    assert sum(len(members) for members in patients.values()) == len(set(images.patients))
+    rows = parse_split(f"paper:{folder}").rows(images, "val")
+    listed = (folder / "val_list.txt").read_text().split()
+    assert ids_digest(images.ids[row] for row in rows) == ids_digest(listed)
+
+
+@pytest.mark.real_data
+def test_patient_hash_of_nih(real_data: Path) -> None:
+    images = read_table(real_data / "nih" / "Data_Entry_2017_full.csv.gz")
+    parts = parse_split("patient-hash:0.7/0.1/0.2").assign(images)
+    part_of = dict(zip(images.patients, parts, strict=True))
+    counts = Counter(part_of.values())
+    for part, share in zip(PARTS, (0.7, 0.1, 0.2), strict=True):
+        assert abs(counts[part] / 30_805 - share) < 0.01
+    assert [part_of[patient] for patient in images.patients] == parts.tolist()

@@ -1,0 +1,132 @@
+"""FAISS absent, files damaged, disks full, GPUs missing."""
+
+import errno
+import sys
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+
+from cxrsearch_indexes import BackendUnavailable, Restriction, build, load
+
+FAISS_KINDS = ["faiss-flat", "faiss-hnsw"]
+ROWS = np.random.default_rng(0).standard_normal((300, 16), dtype=np.float32)
+
+
+@pytest.mark.parametrize("kind", FAISS_KINDS)
+def test_without_faiss_the_fix_is_named(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(BackendUnavailable, match=r"pip install 'cxrsearch\[cpu\]', or 'cxrsearch\[gpu\]'"):
+        build(kind, [ROWS], "l2")
+    assert build("exact", [ROWS], "l2").search(ROWS[7:8], 1).rows.tolist() == [7]
+
+
+@pytest.mark.skipif(faiss.get_num_gpus() > 0, reason="there is a GPU")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_without_a_gpu_the_fix_is_named(device: str, tmp_path: Path) -> None:
+    build("faiss-flat", [ROWS], "l2").save(tmp_path)
+    with pytest.raises(BackendUnavailable, match=r"FAISS sees 0 GPUs; .*'cxrsearch\[gpu\]'"):
+        build("faiss-flat", [ROWS], "l2", device=device)
+    with pytest.raises(BackendUnavailable, match=r"FAISS sees 0 GPUs; .*'cxrsearch\[gpu\]'"):
+        load("faiss-flat", tmp_path, [ROWS], "l2", device=device)
+
+
+@pytest.mark.parametrize(("kind", "why"), [("exact", "runs on the CPU"), ("faiss-hnsw", "no HNSW on a GPU")])
+def test_kinds_that_have_no_gpu_say_so(kind: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(BackendUnavailable, match=why):
+        build(kind, [ROWS], "l2", device="cuda")
+    with pytest.raises(BackendUnavailable, match=why):
+        load(kind, tmp_path, [ROWS], "l2", device="cuda:2")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(faiss.get_num_gpus() == 0, reason="FAISS sees no GPU")
+def test_flat_on_a_gpu(metric: Any, check: Any) -> None:
+    index = build("faiss-flat", [ROWS[:100], ROWS[100:]], metric, device="cuda")
+    groups = np.arange(300) // 20
+    for restriction in (
+        Restriction(),
+        Restriction(groups=groups, query_groups=groups[:30]),
+        Restriction(allowed=groups % 3 == 0),
+    ):
+        check(index.search(ROWS[:30], 7, restriction), ROWS, ROWS[:30], 7, metric, restriction)
+
+
+class FakeGpu:
+    """Searches as FAISS on a GPU does: no filter, 2,048 rows at most."""
+
+    def __init__(self, index: Any) -> None:
+        self._index = index
+        self.asked = 0
+
+    def search(self, p: Any, size: int, params: Any) -> Any:
+        assert size <= 2048
+        assert params.sel is None
+        self.asked += 1
+        return self._index.search(p, size)
+
+
+def test_what_a_gpu_cannot_do_is_done_without(metric: Any, check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
+    monkeypatch.setattr("cxrsearch_indexes.backend.to_gpu", lambda index, ordinal: (FakeGpu(index), None))
+    rows = (np.tile(ROWS, (8, 1)) + np.arange(2400)[:, None] / 100).astype(np.float32)
+    index: Any = build("faiss-flat", [rows], metric, device="cuda:0")
+    check(index.search(rows[:5], 7), rows, rows[:5], 7, metric)
+    assert index._index.asked == 1
+    restriction = Restriction(allowed=np.arange(2400) % 5 == 0)
+    check(index.search(rows[:5], 7, restriction), rows, rows[:5], 7, metric, restriction)
+    check(index.search(rows[:5], 2300), rows, rows[:5], 2300, metric)
+    assert index._index.asked == 1
+
+
+@pytest.mark.parametrize("kind", FAISS_KINDS)
+def test_a_full_disk_is_an_error(kind: str, tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full here")
+    (tmp_path / f"{kind}.faiss").symlink_to(full)
+    rows = np.random.default_rng(0).standard_normal((900, 512), dtype=np.float32)
+    for vectors in (rows[:3], rows):  # less than Python's buffer, and much more
+        with pytest.raises(OSError, match="No space left") as caught:
+            build(kind, [vectors], "l2").save(tmp_path)
+        assert caught.value.errno == errno.ENOSPC
+
+
+@pytest.mark.parametrize("kind", FAISS_KINDS)
+def test_a_file_of_other_vectors_is_refused(kind: str, tmp_path: Path) -> None:
+    build(kind, [ROWS], "l2").save(tmp_path)
+    with pytest.raises(ValueError, match=rf"{kind}.faiss: rows is 300, not 299"):
+        load(kind, tmp_path, [ROWS[:299]], "l2")
+    with pytest.raises(ValueError, match=rf"{kind}.faiss: dimension is 16, not 8"):
+        load(kind, tmp_path, [np.ascontiguousarray(ROWS[:, :8])], "l2")
+    with pytest.raises(ValueError, match=rf"{kind}.faiss: (metric|kind) is"):
+        load(kind, tmp_path, [ROWS], "ip")
+    other = next(name for name in FAISS_KINDS if name != kind)
+    (tmp_path / f"{kind}.faiss").rename(tmp_path / f"{other}.faiss")
+    with pytest.raises(ValueError, match=rf"{other}.faiss: kind is"):
+        load(other, tmp_path, [ROWS], "l2")
+
+
+@pytest.mark.parametrize("kind", FAISS_KINDS)
+def test_a_file_that_is_no_index_is_refused(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{kind}.faiss"
+    with pytest.raises(FileNotFoundError):
+        load(kind, tmp_path, [ROWS], "l2")
+    build(kind, [ROWS], "l2").save(tmp_path)
+    whole = path.read_bytes()
+    for damaged in (b"", b"not an index at all", whole[: len(whole) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=rf"{kind}.faiss: not an index that FAISS can read"):
+            load(kind, tmp_path, [ROWS], "l2")
+    faiss.write_index(faiss.IndexFlatL2(16), str(path))
+    with pytest.raises(ValueError, match=rf"{kind}.faiss: "):
+        load(kind, tmp_path, [ROWS], "l2")
+
+
+def test_file_opens_in_plain_faiss(tmp_path: Path) -> None:
+    """It subtracts the centre by itself."""
+    (path,) = build("faiss-flat", [ROWS + 50], "l2").save(tmp_path)
+    _, ids = faiss.read_index(str(path)).search(ROWS[:40] + 50, 1)
+    assert ids[:, 0].tolist() == list(range(40))

@@ -1,0 +1,76 @@
+"""Data on which float32 alone goes wrong: the exact kinds must still agree with float64."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cxrsearch_indexes import Restriction, build
+from cxrsearch_indexes.exact import ExactIndex
+
+Array = np.ndarray[Any, Any]
+_RNG = np.random.default_rng(11)
+_NOISE = _RNG.standard_normal((1500, 40))
+_CENTRES = _RNG.standard_normal((1500 // 50, 40)).repeat(50, axis=0)
+
+HARD: dict[str, Array] = {
+    "clustered": _CENTRES + 1e-3 * _NOISE,
+    "near ties": _CENTRES[:1] + 1e-6 * _NOISE,
+    "rounded": np.round(_NOISE * 2) / 2,
+    "duplicates": _CENTRES,
+    "duplicates among others": np.where(np.arange(1500)[:, None] % 3 == 0, _CENTRES[:1], _NOISE),
+    "offset 100": _NOISE + 100,
+    "offset 1000": _NOISE + 1000,
+    "one coordinate far": _NOISE + 1e4 * (np.arange(40) == 3),
+    "tiny": _NOISE * 1e-4,
+    "tinier than float32 squares": _NOISE * 1e-25,
+    "huge": _NOISE * 1e13,
+    "one outlier": _NOISE * np.where(np.arange(1500) == 700, 1e6, 1)[:, None],
+    "not negative": np.maximum(_NOISE, 0),
+    "norms of all sizes": _NOISE * 10.0 ** _RNG.integers(-6, 6, 1500)[:, None],
+}
+
+
+@pytest.mark.parametrize("kind", ["exact", "faiss-flat"])
+@pytest.mark.parametrize("data", HARD)
+def test_agrees_with_float64(kind: str, metric: Any, data: str, check: Any) -> None:
+    rows = HARD[data].astype(np.float32)
+    spread = HARD[data].std(axis=0, keepdims=True)
+    queries = np.concatenate([rows[::300], rows[5:8] + 0.01 * spread, rows[:1] + 10 * spread]).astype(np.float32)
+    index = build(kind, [rows[:700], rows[700:]], metric)
+    check(index.search(queries, 20), rows, queries, 20, metric)
+    groups = np.arange(1500) // 50
+    restriction = Restriction(np.arange(1500) % 7 > 0, groups, groups[np.arange(len(queries)) * 100])
+    check(index.search(queries, 20, restriction), rows, queries, 20, metric, restriction)
+
+
+def test_second_pass_is_for_few(monkeypatch: pytest.MonkeyPatch, metric: Any, check: Any) -> None:
+    """The float64 pass over many rows answers duplicates, and is not needed for ordinary data."""
+    asked: list[int] = []
+    within = ExactIndex._within
+
+    def counted(self: ExactIndex, queries: Array, *others: Any) -> Any:
+        asked.append(len(queries))
+        return within(self, queries, *others)
+
+    monkeypatch.setattr(ExactIndex, "_within", counted)
+    rows = _NOISE.astype(np.float32)
+    build("exact", [rows], metric).search(rows[:50], 20)
+    assert asked == []
+    rows[:500] = rows[0]
+    check(build("exact", [rows], metric).search(rows[499:502], 20), rows, rows[499:502], 20, metric)
+    assert asked == [1]
+
+
+def test_more_queries_than_are_searched_at_once(metric: Any, check: Any) -> None:
+    rows = _NOISE.astype(np.float32)
+    for kind in ("exact", "faiss-flat"):
+        check(build(kind, [rows], metric).search(rows, 3), rows, rows, 3, metric)
+
+
+def test_group_larger_than_a_shortlist(metric: Any, check: Any) -> None:
+    rows = _NOISE.astype(np.float32)
+    restriction = Restriction(groups=(np.arange(1500) > 900).astype(np.int64), query_groups=np.array([1, 0, 1]))
+    for kind in ("exact", "faiss-flat", "faiss-hnsw"):
+        found = build(kind, [rows], metric).search(rows[1000:1003], 5, restriction)
+        check(found, rows, rows[1000:1003], 5, metric, restriction)
