@@ -20,6 +20,7 @@ from cxrsearch.images.findings import Vocabulary
 from cxrsearch.images.patients import hash_patient, patient_salt, patients_by_pattern
 from cxrsearch.images.radiograph import DicomTags, find_images, read_tags
 from cxrsearch.images.tables import parse_age, parse_sex, parse_view, read_cells
+from cxrsearch.progress import Progress, silent
 
 PatientSource = Literal["table", "dicom", "pattern", "file"]
 

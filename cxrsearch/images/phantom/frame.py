@@ -81,7 +81,7 @@ class Frame:
         """A slowly varying map, computed on `coarse_grid`, at every pixel."""
         if coarse.shape[0] == self.size:
             return coarse
-        image = Image.fromarray(coarse).resize((self.size, self.size), Image.Resampling.BICUBIC)
+        image = Image.fromarray(coarse).resize((self.size, self.size), Image.Resampling.BILINEAR)
         return np.asarray(image, dtype=np.float32)
 
     def fill(self, outlines: Iterable[Points], blur: float = 0.05) -> Map:
@@ -95,9 +95,8 @@ class Frame:
         zoom, cm = side / self.size, side / self.width
         image = Image.new("L", (side, side))
         pen = ImageDraw.Draw(image)
-        for places, (_, width, level) in zip(
-            self._flat([points for points, *_ in strokes], zoom), strokes, strict=True
-        ):
+        flat = self._flat([points for points, *_ in strokes], zoom)
+        for places, (_, width, level) in zip(flat, strokes, strict=True):
             if width:
                 level *= min(1.0, width * cm)  # a line thinner than a pixel is drawn as a fainter one
                 pen.line(places, fill=round(255 * level), width=max(1, round(width * cm)), joint="curve")
