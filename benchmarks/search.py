@@ -3,8 +3,8 @@
     python benchmarks/search.py [--n 112120] [--dim 1024] [--k 20]
 
 Each contender runs in a process of its own, one after the other, on the same synthetic embeddings. Ratios hold inside
-one run only. FAISS's wheel bundles an OpenBLAS whose speed depends on the kernel it picks, so FAISS runs with the kernel it
-picks by itself and with two that it is told to use (OPENBLAS_CORETYPE).
+one run only. FAISS's wheel bundles an OpenBLAS whose speed depends on the kernel it picks, so FAISS runs with the one
+it picks by itself and with two that it is told to use (OPENBLAS_CORETYPE).
 """
 
 import argparse
@@ -116,16 +116,14 @@ def compare(folder: Path, k: int) -> None:
         figures[title] = json.loads((folder / "figures.json").read_text())
         ids[title] = np.load(folder / "ids.npy")
     peer = figures["FAISS IndexFlatL2"]
-    print(
-        f"{'':20}{'build s':>8}{'p50 ms':>8}{'x':>6}{'p99 ms':>8}{'batch us':>10}{'x':>6}{'same ids':>10}{'recall':>8}  BLAS"
-    )
+    columns = ["build s", "p50 ms", "x", "p99 ms", "batch us", "x", "same ids", "recall"]
+    print(" " * 20 + "".join(f"{column:>10}" for column in columns) + "  OpenBLAS")
     for title, got in figures.items():
         same = np.mean(np.all(ids[title] == ids["exact"], axis=1))
         recall = np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(ids[title], ids["exact"], strict=True)])
-        print(
-            f"{title:20}{got['build']:8.1f}{got['p50'] * 1e3:8.2f}{peer['p50'] / got['p50']:6.2f}{got['p99'] * 1e3:8.2f}"
-            f"{got['batch'] * 1e6:10.0f}{peer['batch'] / got['batch']:6.2f}{same:10.4f}{recall:8.4f}  {got['kernel']}"
-        )
+        alone = [got["build"], got["p50"] * 1e3, peer["p50"] / got["p50"], got["p99"] * 1e3]
+        row = [*alone, got["batch"] * 1e6, peer["batch"] / got["batch"], same, recall]
+        print(f"{title:20}" + "".join(f"{value:10.4g}" for value in row) + f"  {got['kernel']}")
 
 
 def main() -> None:

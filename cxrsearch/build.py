@@ -24,7 +24,7 @@ from cxrsearch.progress import Progress, silent
 from cxrsearch.store.content import UNLISTED, IndexContent, refusal
 from cxrsearch.store.layout import CATALOGUE, ENCODER, REPORT, SEARCH, TYPICALITY
 from cxrsearch.store.manifest import Manifest
-from cxrsearch.store.search import build_vectors
+from cxrsearch.store.search import build_vectors, require_kind
 from cxrsearch.store.shards import ShardFiller
 from cxrsearch.store.writer import IndexWriter
 from cxrsearch_indexes import Metric, Restriction, VectorIndex
@@ -111,6 +111,7 @@ def build_index(
         CxrsearchError: any input that cannot be used; see `cxrsearch.errors`.
     """
     _require_meant(batch_size, workers, split, part)
+    require_kind(kind, metric, device)
     folder, vocabulary = Path(images), Vocabulary(tuple(findings)) if findings else Vocabulary()
     matched = _matched(folder, None if labels is None else Path(labels), vocabulary, patient_pattern, progress)
     if strict and matched.unlisted:

@@ -3,7 +3,8 @@
 Huang et al., Densely Connected Convolutional Networks, CVPR 2017 (https://arxiv.org/abs/1608.06993). The layers carry
 the names of torchvision's DenseNet, so that its tensors, and those of everybody who built on it, fit by name; the test
 suite holds the two against each other. The network itself is these few lines, not torchvision's, because torchvision
-only imports beside the one build of torch that it was compiled with.
+imports only beside the one build of torch that it was compiled with, and takes longer to import than torch: a query
+would spend more time on that than on its answer.
 
 *Canonical tensors* are an encoder's weights as every file format yields them: float32 by those names, without the
 batch norms' `num_batches_tracked`, which no result depends on and files older than torch 0.4 lack (a loaded encoder

@@ -84,6 +84,20 @@ def _backend_errors() -> Iterator[None]:
         raise MissingDependencyError(str(error)) from error
 
 
+def require_kind(kind: str, metric: vectors.Metric, device: str) -> None:
+    """Refuse a kind that could not be built here, before hours are spent on embeddings for it.
+
+    Raises:
+        UsageError: an unknown kind or metric.
+        MissingDependencyError: FAISS is not installed, or has no such device.
+    """
+    with _backend_errors():
+        try:
+            vectors.build(kind, [np.ones((1, 2), dtype=np.float32)], metric, device=_vector_device(kind, device))
+        except ValueError as error:
+            raise UsageError(str(error), "see `cxrsearch build-index --help`") from error
+
+
 def build_vectors(
     kind: str, blocks: Sequence[NDArray[np.float32]], metric: vectors.Metric, folder: Path, device: str
 ) -> vectors.VectorIndex:

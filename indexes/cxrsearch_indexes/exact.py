@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrsearch_indexes.backend import gpu_ordinal
-from cxrsearch_indexes.base import ANY_ROW, BackendUnavailable, Metric, Neighbours, Restriction
+from cxrsearch_indexes.base import BackendUnavailable, Metric, Neighbours, Restriction
 from cxrsearch_indexes.frame import Float32, Frame
 from cxrsearch_indexes.metric import Float64, joined, measure, nearest, units
+from cxrsearch_indexes.searcher import Searcher, asked_again
 from cxrsearch_indexes.shortlist import RunningShortlist, refine, shortlist_size
-from cxrsearch_indexes.vectors import LARGEST_NORM, Vectors, check_queries, parts, unusable
+from cxrsearch_indexes.vectors import LARGEST_NORM, Vectors, unusable
 
-_QUERIES_AT_ONCE = 512
 _SCORES_AT_ONCE = 2**21
 # Values of rows at once: many for a matrix product, few where numpy goes over them twice and they should stay in cache.
 _PRODUCT_VALUES = 2**22
@@ -24,19 +24,19 @@ _CACHED_VALUES = 2**18
 _FAR = 8.0
 
 
-class ExactIndex:
+class ExactIndex(Searcher):
     """Compares a query with every row: one float32 matrix product, then the few best by float64 difference.
 
     The certificate is that of `frame`: a first pass keeps a shortlist, and where that may lack a neighbour (many
     duplicates, near ties), a second pass measures every row whose score does not rule it out; so the result is exact
-    for any data. Beside the vectors, which stay where they are, up to 2 n floats are kept; working memory is under
-    100 MB whatever n is. Another way of scoring (bfloat16, a GPU) would replace `_score` and the frame's rounding.
+    for any data. Beside the vectors, which stay where they are, up to 2 n floats are kept; working memory does
+    not grow with n. Another way of scoring (bfloat16, a GPU) would replace `_score` and the frame's rounding.
     """
 
     kind: ClassVar[str] = "exact"
 
     def __init__(self, vectors: Vectors, metric: Metric, centre: Float32 | None = None) -> None:
-        self.vectors, self.metric, self.n, self.dim = vectors, metric, vectors.n, vectors.dim
+        super().__init__(vectors, metric)
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below, by its row
             self._factors = _unit_factors(vectors) if metric == "cosine" else None
             centre = self._mean() if centre is None else centre
@@ -65,17 +65,6 @@ class ExactIndex:
         """Nothing to write: the vectors are the index."""
         return []
 
-    def search(self, queries: Float32, k: int, restriction: Restriction = ANY_ROW) -> Neighbours:
-        """See `VectorIndex.search`."""
-        queries = check_queries(queries, self.dim, k)
-        restriction.check(self.n, len(queries))
-        k = min(k, self.n)
-        answers = (
-            (part, self._search(queries[part], k, restriction.part(part)))
-            for part in parts(len(queries), _QUERIES_AT_ONCE)
-        )
-        return joined(answers, len(queries), k)
-
     def centred(self, size: int) -> Iterator[Float32]:
         """The rows in the coordinates of `frame`, in order, at most `size` (m, dim) at a time."""
         return self._centred(self.frame.centre, size)
@@ -86,12 +75,11 @@ class ExactIndex:
             kept.offer(rows, scores)
         shortlist = kept.finish()
         found, limits = refine(shortlist, self.vectors, self.frame, queries, k)
-        unsettled = shortlist.unsettled(limits)
-        if not len(unsettled):
-            return found
-        settled = np.setdiff1d(np.arange(len(queries)), unsettled)
-        again = self._within(queries[unsettled], limits[unsettled], k, restriction.part(unsettled))
-        return joined([(settled, found.part(settled)), (unsettled, again)], len(queries), k)
+
+        def within(some: NDArray[np.int64]) -> Neighbours:
+            return self._within(queries[some], limits[some], k, restriction.part(some))
+
+        return asked_again(found, k, shortlist.unsettled(limits), within)
 
     def _within(self, queries: Float32, limits: Float64, k: int, restriction: Restriction) -> Neighbours:
         """The k nearest among all rows with a score up to the limit (q,) of their query."""
@@ -164,8 +152,8 @@ def _unit_factors(vectors: Vectors) -> Float32:
 
 def _refuse_unusable(vectors: Vectors, squares: Float32, factors: Float32 | None) -> None:
     """Raise ValueError that names the first row that cannot be indexed, if squared norms or factors point to one."""
-    short = factors is None or np.all((factors == 0) | (factors >= 1 / LARGEST_NORM))
-    if short and np.all(squares <= LARGEST_NORM**2):
+    short_enough = factors is None or np.all((factors == 0) | (factors >= 1 / LARGEST_NORM))
+    if short_enough and np.all(squares <= LARGEST_NORM**2):
         return
     for start, piece in vectors.pieces(_cached_rows(vectors.dim)):
         refused = unusable(piece)

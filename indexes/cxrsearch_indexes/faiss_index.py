@@ -1,38 +1,36 @@
 """What the kinds that FAISS searches have in common: the centred vectors, the file, the restriction, the ids."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrsearch_indexes import backend
-from cxrsearch_indexes.base import ANY_ROW, Metric, Neighbours, Restriction
+from cxrsearch_indexes.base import Metric, Neighbours, Restriction
 from cxrsearch_indexes.exact import ExactIndex
 from cxrsearch_indexes.frame import Float32
-from cxrsearch_indexes.metric import dots, joined
+from cxrsearch_indexes.metric import dots
+from cxrsearch_indexes.searcher import Searcher, asked_again
 from cxrsearch_indexes.shortlist import Shortlist, refine, shortlist_size
-from cxrsearch_indexes.vectors import Vectors, check_queries, parts
+from cxrsearch_indexes.vectors import Vectors
 
-_QUERIES_AT_ONCE = 1024
 _ROWS_AT_ONCE = 16384
 
 Proposals = tuple[Float32, NDArray[np.int64]]
 
 
-class FaissIndex(ABC):
+class FaissIndex(Searcher):
     """FAISS proposes rows; an exact index of the same vectors measures them, and answers what FAISS cannot.
 
     FAISS holds the rows in the coordinates of the exact index's frame (centred, of unit length for cosine), where its
     float32 is as accurate as it can be; its file holds the centre too.
     """
 
-    kind: ClassVar[str]
-
     def __init__(self, exact: ExactIndex, wrapped: Any, gpu: int | None) -> None:
-        self.metric, self.n, self.dim = exact.metric, exact.n, exact.dim
+        super().__init__(exact.vectors, exact.metric)
         self._exact, self._wrapped, self._on_gpu = exact, wrapped, gpu is not None
         self._frame = replace(exact.frame, raw=False)
         self._index = backend.unwrap(wrapped)[0]
@@ -66,17 +64,6 @@ class FaissIndex(ABC):
         backend.write(self._wrapped, self._file(folder))
         return [self._file(folder)]
 
-    def search(self, queries: Float32, k: int, restriction: Restriction = ANY_ROW) -> Neighbours:
-        """See `VectorIndex.search`."""
-        queries = check_queries(queries, self.dim, k)
-        restriction.check(self.n, len(queries))
-        k = min(k, self.n)
-        answers = (
-            (part, self._search(queries[part], k, restriction.part(part)))
-            for part in parts(len(queries), _QUERIES_AT_ONCE)
-        )
-        return joined(answers, len(queries), k)
-
     @staticmethod
     def _gpu(device: str) -> int | None:
         """The GPU to search on, None for the CPU; BackendUnavailable if that cannot be."""
@@ -107,15 +94,14 @@ class FaissIndex(ABC):
         if proposals is None:
             return self._exact.search(queries, k, restriction)
         shortlist = self._shortlist(p, proposals, restriction)
-        found, limits = refine(shortlist, self._exact.vectors, self._frame, queries, k)
+        found, limits = refine(shortlist, self.vectors, self._frame, queries, k)
         eligible = self.n if restriction.allowed is None else np.count_nonzero(restriction.allowed)
         short = np.flatnonzero(found.counts < np.minimum(k, eligible - struck))
-        wrong = np.union1d(short, shortlist.unsettled(limits))
-        if not len(wrong):
-            return found
-        right = np.setdiff1d(np.arange(len(queries)), wrong)
-        again = self._exact.search(queries[wrong], k, restriction.part(wrong))
-        return joined([(right, found.part(right)), (wrong, again)], len(queries), k)
+
+        def exactly(some: NDArray[np.int64]) -> Neighbours:
+            return self._exact.search(queries[some], k, restriction.part(some))
+
+        return asked_again(found, k, np.union1d(short, shortlist.unsettled(limits)), exactly)
 
     def _shortlist(self, p: Float32, proposals: Proposals, restriction: Restriction) -> Shortlist:
         """FAISS's distances as scores; inf where it found nothing (row -1) or the row's group is excluded."""

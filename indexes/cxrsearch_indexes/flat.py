@@ -1,6 +1,6 @@
 """Kind `faiss-flat`: every row compared by FAISS, on the CPU or a GPU; exact, by the same certificate as `exact`."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from cxrsearch_indexes.frame import Float32
 class FlatIndex(FaissIndex):
     """All rows by FAISS. On a GPU it takes no filter and gives 2,048 rows at most; the exact index answers the rest."""
 
-    kind = "faiss-flat"
+    kind: ClassVar[str] = "faiss-flat"
 
     @staticmethod
     def _empty(dim: int, metric: Metric, seed: int) -> Any:

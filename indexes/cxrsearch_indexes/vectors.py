@@ -43,12 +43,6 @@ class Vectors:
         return taken
 
 
-def parts(count: int, size: int) -> Iterator[NDArray[np.int64]]:
-    """The numbers from 0 to count - 1, at most `size` at a time."""
-    for start in range(0, count, size):
-        yield np.arange(start, min(start + size, count))
-
-
 def check_queries(queries: NDArray[np.float32], dim: int, k: int) -> NDArray[np.float32]:
     """Queries as contiguous float32 (q, dim), or ValueError that says what is wrong with them or with k."""
     if k < 1:

@@ -9,7 +9,7 @@ import pytest
 from cxrsearch_indexes import Restriction, build, recall_at_k
 from cxrsearch_indexes.hnsw import HnswIndex
 
-N = 6000
+N = 9000
 
 
 @pytest.fixture(scope="module")

@@ -21,12 +21,12 @@ def draw_bones(frame: Frame, anatomy: Anatomy) -> Map:
     return _ribs(frame, anatomy) + _spine(frame, anatomy) + _shoulders(frame, anatomy)
 
 
-def rib(anatomy: Anatomy, side: int, number: int, angles: NDArray[np.float64]) -> Points:
-    """The midline of a rib at some angles around the chest: 0 at the spine, pi at the breast bone."""
+def rib(anatomy: Anatomy, number: int, angles: NDArray[np.float64]) -> Points:
+    """The midline of a left rib at some angles around the chest: 0 at the spine, pi at the breast bone."""
     start = anatomy.rib_level + anatomy.rib_pitch * number
     fall = anatomy.rib_slope * (0.55 + 0.45 * min(number / 4, 1.0)) * _CHEST_DEPTH
     reach = float(anatomy.wall(np.array(max(start + fall, 1.2)))) + 0.25
-    x = side * (1.2 + (reach - 1.2) * np.sin(angles))
+    x = 1.2 + (reach - 1.2) * np.sin(angles)
     y = start + fall * (1 - np.cos(angles)) - 0.5 * np.sin(angles * 1.3)
     return np.stack([x, y], axis=1)
 
@@ -41,23 +41,21 @@ def _band(midline: Points, half_height: NDArray[np.float64]) -> tuple[Points, Po
 def _ribs(frame: Frame, anatomy: Anatomy) -> Map:
     behind = frame.stroke(_rib_strokes(anatomy, _POSTERIOR, _RIBS, 0.68), 0.07)
     before = frame.stroke(_rib_strokes(anatomy, _ANTERIOR, 8, 0.75), 0.07)
-    x = np.abs(frame.grid[0]) * np.float32(1 / anatomy.half_width)
-    weight = np.clip(5 * x - 0.45, 0.05, 1) * np.clip(5.2 - 4.6 * x, 0.55, 1)  # less where other bone or muscle lies
-    ribs: Map = (np.float32(1.35) * behind + np.float32(0.75) * before) * weight
-    return ribs
+    x = np.abs(frame.coarse_grid[0]) * np.float32(1 / anatomy.half_width)
+    weight = np.clip(5 * x - 0.45, 0.05, 1) * np.clip(5.2 - 4.6 * x, 0.55, 1)  # less before the spine and at the wall
+    return (np.float32(1.35) * behind + np.float32(0.75) * before) * frame.smooth(weight)
 
 
 def _rib_strokes(anatomy: Anatomy, angles: NDArray[np.float64], count: int, thick: float) -> list[Stroke]:
     """Each rib's shape, and its two edges of denser bone."""
     half = thick * (0.45 + 0.55 * np.abs(np.cos(angles)))
     strokes: list[Stroke] = []
-    for side in SIDES:
-        for number in range(count):
-            seen = angles < 1.35 if number > 8 else angles > 0  # the lowest ribs end before they turn forwards
-            thickness = half[seen] * (0.75 if number == 0 else 1.0)
-            upper, lower = _band(rib(anatomy, side, number, angles[seen]), thickness)
-            outline = np.concatenate([upper, lower[::-1]])
-            strokes += [(outline, 0.0, 0.52), (upper, 0.14, 0.85), (lower, 0.14, 1.0)]
+    for number in range(count):
+        seen = angles < 1.35 if number > 8 else angles > 0  # the lowest ribs end before they turn forwards
+        thickness = half[seen] * (0.75 if number == 0 else 1.0)
+        upper, lower = _band(rib(anatomy, number, angles[seen]), thickness)
+        left = [(np.concatenate([upper, lower[::-1]]), 0.0, 0.52), (upper, 0.14, 0.85), (lower, 0.14, 1.0)]
+        strokes += left + [(points * [-1, 1], width, level) for points, width, level in left]
     return strokes
 
 

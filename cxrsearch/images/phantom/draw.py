@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 from cxrsearch.images.phantom.film import draw_chest, expose
 from cxrsearch.images.phantom.frame import Map, Stroke, curve, moved
 from cxrsearch.images.phantom.patient import Film, stream
-from cxrsearch.images.phantom.signs import SIGNS, Box, box_of, sample_trait
+from cxrsearch.images.phantom.signs import SIGNS
+from cxrsearch.images.phantom.traits import Box, box_of, sample_trait
 
 MARK = "SYNTHETIC"
 """What is burnt into the top left corner of every film."""

@@ -10,87 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image
 
 from cxrsearch.images.phantom.anatomy import MIDLINE_GAP, SIDES, Anatomy
 from cxrsearch.images.phantom.film import Chest
-from cxrsearch.images.phantom.frame import Frame, Map, Points, Stroke, curve, ellipse
+from cxrsearch.images.phantom.frame import Map, Points, Stroke, curve, ellipse
+from cxrsearch.images.phantom.traits import Trait, ball, bell, noise, spot
 from cxrsearch.images.phantom.vessels import tree
-
-Box = tuple[float, float, float, float]
-"""Left, top, width and height in pixels of the film."""
-
-
-@dataclass(frozen=True)
-class Trait:
-    """How a patient has a finding on a film.
-
-    Attributes:
-        side: -1 (right) or +1 (left), the patient's.
-        place: two numbers from 0 to 1, the patient's.
-        strength: 0 to 1, the patient's with some change between films.
-        key: where the finding's own random numbers start, the patient's.
-    """
-
-    side: int
-    place: tuple[float, float]
-    strength: float
-    key: int
-
-    def rng(self) -> np.random.Generator:
-        """The finding's own random numbers, from their start."""
-        return np.random.default_rng(self.key)
-
-    def between(self, weak: float, strong: float) -> float:
-        """A value for this strength."""
-        return weak + (strong - weak) * self.strength
-
-
-def sample_trait(patient: np.random.Generator, film: np.random.Generator) -> Trait:
-    """A trait from the patient's and the film's random numbers."""
-    side = SIDES[patient.integers(2)]
-    place = (float(patient.random()), float(patient.random()))
-    strength = float(np.clip(patient.random() + film.normal(0, 0.15), 0, 1))
-    return Trait(side, place, strength, int(patient.integers(2**62)))
-
-
-def box_of(extent: Map) -> Box:
-    """The box around everything that reaches a quarter of the extent's greatest value."""
-    there = extent >= 0.25 * extent.max()
-    rows, columns = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
-    left, top = int(columns[0]), int(rows[0])
-    return left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top
-
-
-def _noise(frame: Frame, rng: np.random.Generator, grain: float) -> Map:
-    """Smooth normal noise whose hills are about `grain` cm apart; the same hills at every film size."""
-    coarse = rng.standard_normal((round(frame.height / grain), round(frame.width / grain)), dtype=np.float32)
-    image = Image.fromarray(coarse).resize((frame.size, frame.size), Image.Resampling.BICUBIC)
-    return np.asarray(image, dtype=np.float32)
-
-
-def _bell(frame: Frame, x: float, y: float, rx: float, ry: float) -> Map:
-    """A Gaussian hill of height 1."""
-    gx, gy = frame.coarse_grid
-    return frame.smooth(np.exp(-(((gx - x) / rx) ** 2) - ((gy - y) / ry) ** 2))
-
-
-def _spot(anatomy: Anatomy, trait: Trait, margin: float, low: float = 0.12, high: float = 1.0) -> tuple[float, float]:
-    """A place in the trait's lung, `margin` cm from its borders, between shares `low` and `high` of its height."""
-    across, down = trait.place
-    top, bottom = low * anatomy.length + margin, high * anatomy.dome(trait.side)[1] - margin
-    y = top + (bottom - top) * down
-    heart = 0.2 * anatomy.half_width if trait.side > 0 and y > 0.5 * anatomy.length else 0.0
-    inner, outer = MIDLINE_GAP + 0.8 + heart + margin, float(anatomy.wall(np.array(y))) - 0.4 - margin
-    return trait.side * (inner + (outer - inner) * across), y
-
-
-def _ball(frame: Frame, x: float, y: float, radius: float, rng: np.random.Generator, rough: float) -> Map:
-    """How thick a lump of tissue is, 1 in its middle, with an outline that is `rough`."""
-    t = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-    waves = sum(rng.normal(0, rough) * np.sin(k * t + rng.uniform(0, 6)) for k in (2, 3, 5))
-    outline = np.stack([x + radius * (1 + waves) * np.cos(t), y + radius * (1 + waves) * np.sin(t)], axis=1)
-    return frame.fill([outline], 0.1) * (0.55 + 0.45 * frame.fill([outline], 0.45 * radius))
 
 
 def _unchanged(anatomy: Anatomy, trait: Trait) -> Anatomy:
@@ -117,7 +42,7 @@ def _atelectasis(chest: Chest, trait: Trait) -> list[Map]:
         ends = [(-half, tilt * half), (0, -0.25), (half, -tilt * half)]
         strokes.append((curve([(cx + dx * trait.side, cy + dy) for dx, dy in ends]), rng.uniform(0.4, 0.7), 1.0))
     plates = chest.frame.stroke(strokes, 0.2) * chest.lungs[trait.side]
-    haze = _bell(chest.frame, x, y, 5.0, 2.6) * np.float32(0.3)
+    haze = bell(chest.frame, x, y, 5.0, 2.6) * np.float32(0.3)
     chest.fill(1 - (1 - 0.72 * plates) * (1 - haze * chest.lungs[trait.side]))
     return [plates]
 
@@ -146,11 +71,11 @@ def _infiltration(chest: Chest, trait: Trait) -> list[Map]:
     """Hazy, ill-defined patches, in both lungs as often as in one."""
     rng, sides = trait.rng(), SIDES if trait.place[0] < 0.5 else (trait.side,)
     haze = np.zeros_like(chest.air)
-    mottle = 0.75 + 0.2 * _noise(chest.frame, rng, 0.8)
+    mottle = 0.75 + 0.2 * noise(chest.frame, rng, 0.8)
     for side in sides:
         for _ in range(6 // len(sides)):
-            x, y = _spot(chest.anatomy, replace(trait, side=side, place=(rng.random(), rng.random())), 1.0, low=0.25)
-            haze += _bell(chest.frame, x, y, rng.uniform(1.8, 3.3), rng.uniform(1.8, 3.3)) * chest.lungs[side]
+            x, y = spot(chest.anatomy, replace(trait, side=side, place=(rng.random(), rng.random())), 1.0, low=0.25)
+            haze += bell(chest.frame, x, y, rng.uniform(1.8, 3.3), rng.uniform(1.8, 3.3)) * chest.lungs[side]
     patchy: Map = np.clip(haze * mottle, 0, 1.1)
     chest.fill(patchy * np.float32(trait.between(0.34, 0.48)))
     return [patchy]
@@ -159,8 +84,8 @@ def _infiltration(chest: Chest, trait: Trait) -> list[Map]:
 def _mass(chest: Chest, trait: Trait) -> list[Map]:
     """A lump of more than 3 cm across."""
     radius = trait.between(1.8, 3.3)
-    x, y = _spot(chest.anatomy, trait, radius)
-    lump = _ball(chest.frame, x, y, radius, trait.rng(), 0.05)
+    x, y = spot(chest.anatomy, trait, radius)
+    lump = ball(chest.frame, x, y, radius, trait.rng(), 0.05)
     chest.added += lump * np.float32(0.9 * radius + 2.6)
     return [lump]
 
@@ -171,8 +96,8 @@ def _nodule(chest: Chest, trait: Trait) -> list[Map]:
     lumps: list[Map] = []
     for number in range(1 + int(3 * trait.place[0] ** 1.5)):
         radius = trait.between(0.85, 1.3) * rng.uniform(0.9, 1.1)
-        spot = trait if number == 0 else replace(trait, side=SIDES[rng.integers(2)], place=(rng.random(), rng.random()))
-        lumps.append(_ball(chest.frame, *_spot(chest.anatomy, spot, radius), radius, rng, 0.02))
+        own = trait if number == 0 else replace(trait, side=SIDES[rng.integers(2)], place=(rng.random(), rng.random()))
+        lumps.append(ball(chest.frame, *spot(chest.anatomy, own, radius), radius, rng, 0.02))
         chest.added += lumps[-1] * np.float32(3.4)
     return lumps
 
@@ -181,9 +106,9 @@ def _pneumonia(chest: Chest, trait: Trait) -> list[Map]:
     """A dense patch with a soft border, in which air-filled bronchi stay dark."""
     frame, rng = chest.frame, trait.rng()
     rx, ry = trait.between(2.8, 4.2), trait.between(3.0, 4.6)
-    x, y = _spot(chest.anatomy, trait, 2.4, low=0.2)
-    grain = _noise(frame, rng, 1.3)
-    patch = _bell(frame, x, y, rx, ry) * (np.float32(0.42) * grain + np.float32(1.7)) - np.float32(0.12)
+    x, y = spot(chest.anatomy, trait, 2.4, low=0.2)
+    grain = noise(frame, rng, 1.3)
+    patch = bell(frame, x, y, rx, ry) * (np.float32(0.42) * grain + np.float32(1.7)) - np.float32(0.12)
     patch = np.clip(patch, 0, 1) * chest.lungs[trait.side]
     root = np.array(chest.anatomy.hilum(trait.side))
     heading = np.arctan2(y - root[1], abs(x - root[0]))
@@ -221,7 +146,7 @@ def _consolidation(chest: Chest, trait: Trait) -> list[Map]:
     beyond = np.clip((fissure - y if upper else y - fissure) / 0.3 + 0.5, 0, 1)
     reach = trait.between(5.5, 9.0)
     fade = np.clip(1 + (reach - np.abs(y - fissure)) / 3.5, 0, 1)
-    mottle = np.clip(0.93 + 0.07 * _noise(chest.frame, trait.rng(), 1.5), 0, 1)
+    mottle = np.clip(0.93 + 0.07 * noise(chest.frame, trait.rng(), 1.5), 0, 1)
     lobe = beyond * fade * mottle * chest.lungs[trait.side]
     chest.fill(lobe * np.float32(trait.between(0.7, 0.85)))
     return [lobe]
@@ -234,11 +159,11 @@ def _edema(chest: Chest, trait: Trait) -> list[Map]:
     kerley: list[Stroke] = []
     for side in SIDES:
         x, y = a.hilum(side)
-        wings += _bell(frame, x + 2.6 * side, y + 1.5, 4.4, 6.0) * chest.lungs[side]
+        wings += bell(frame, x + 2.6 * side, y + 1.5, 4.4, 6.0) * chest.lungs[side]
         for level in np.arange(0.62, 0.98, 0.045) * a.length + rng.uniform(-0.2, 0.2):
             outer = side * float(a.wall(np.array(level)))
             kerley.append((np.array([[outer, level], [outer - 1.8 * side, level + 0.1]]), 0.13, 1.0))
-    mottle = np.clip(0.85 + 0.12 * _noise(frame, rng, 0.6), 0, 1.3)
+    mottle = np.clip(0.85 + 0.12 * noise(frame, rng, 0.6), 0, 1.3)
     chest.vessels = np.minimum(chest.vessels * 1.5, 1.3)
     chest.fill(np.clip(wings * mottle * trait.between(0.55, 0.75), 0, 0.9))
     chest.added = chest.added + np.float32(1.2) * frame.stroke(kerley, 0.05) * (chest.lungs[-1] + chest.lungs[1])
@@ -273,9 +198,9 @@ def _fibrosis(chest: Chest, trait: Trait) -> list[Map]:
     zone = np.clip(1.2 - down / 0.42, 0, 1) if trait.place[0] < 0.2 else np.clip((down - 0.36) / 0.3, 0, 1)
     outwards = np.clip(np.abs(x) / a.half_width * 1.3 - 0.1, 0, 1)
     weight = frame.smooth((zone * outwards).astype(np.float32)) * (chest.lungs[-1] + chest.lungs[1])
-    net = sum(share * np.exp(-((_noise(frame, rng, cell) / 0.35) ** 2)) for cell, share in ((0.85, 0.7), (0.5, 0.6)))
-    patchy = np.clip(0.75 + 0.35 * _noise(frame, rng, 3.0), 0.2, 1.2)
-    chest.fill(np.clip((net * patchy + 0.12) * np.minimum(weight * 1.6, 1) * trait.between(0.52, 0.66), 0, 0.8))
+    net = sum(share * np.exp(-((noise(frame, rng, cell) / 0.35) ** 2)) for cell, share in ((0.85, 0.7), (0.5, 0.6)))
+    patchy = np.clip(0.75 + 0.35 * noise(frame, rng, 3.0), 0.2, 1.2)
+    chest.fill(np.clip((net * patchy + 0.12) * np.minimum(weight * 1.6, 1) * trait.between(0.46, 0.6), 0, 0.75))
     return [weight]
 
 
@@ -300,10 +225,10 @@ def _hernia(chest: Chest, trait: Trait) -> list[Map]:
     a, frame = chest.anatomy, chest.frame
     radius = trait.between(3.2, 4.6)
     x, y = a.pull + trait.side * 0.6 + 0.8, a.length - 0.55 * radius
-    pouch = frame.fill([ellipse(x, y, radius * 1.15, radius)], 0.12)
-    gas = frame.fill([_gas(x, y, radius)], 0.1)
+    pouch = frame.fill([ellipse(x, y, radius * 1.15, radius)], 0.2)
+    gas = frame.fill([_gas(x, y, radius)], 0.15)
     chest.fill(pouch * np.float32(0.75))
-    chest.added = chest.added + pouch * np.float32(1.5) - gas * np.float32(5.0)
+    chest.added = chest.added + pouch * np.float32(1.2) - gas * np.float32(4.5)
     return [pouch]
 
 

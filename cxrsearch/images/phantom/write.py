@@ -20,7 +20,7 @@ from cxrsearch.images.findings import NIH_FINDINGS, NO_FINDING
 from cxrsearch.images.phantom.draw import draw_film
 from cxrsearch.images.phantom.labels import Prevalence
 from cxrsearch.images.phantom.patient import Film, sample_film, sample_patient
-from cxrsearch.images.phantom.signs import Box
+from cxrsearch.images.phantom.traits import Box
 from cxrsearch.progress import Progress, silent
 
 TABLE = "Data_Entry_2017.csv"
@@ -76,7 +76,8 @@ def make_phantom(
     """Draw synthetic chest X-rays with known findings, in NIH's own file formats.
 
     An image depends on the seed, its patient and its follow-up number alone: a larger set with the same seed holds the
-    smaller one byte for byte, and the number of workers changes nothing.
+    smaller one byte for byte, and the number of workers changes nothing. A folder without its table is one that was
+    interrupted: delete it and draw again.
 
     Args:
         out: a folder that is absent or empty; gets `images/`, `Data_Entry_2017.csv` (last), `BBox_List_2017.csv`, and
@@ -154,7 +155,7 @@ def _write_image(folder: Path, seed: int, film: Film) -> _Drawn:
     notice.add_text("Software", "cxrsearch phantom")
     path = folder / film.image
     with translated("write", path):
-        Image.fromarray(drawing.pixels).save(path, pnginfo=notice, compress_level=2)  # level 6 takes twice as long
+        Image.fromarray(drawing.pixels).save(path, pnginfo=notice, compress_level=2)  # 6 is slower by a third
     return drawing.boxes
 
 

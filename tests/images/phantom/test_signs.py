@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from cxrsearch.images.findings import NIH_FINDINGS
 from cxrsearch.images.phantom.draw import Drawing
 from cxrsearch.images.phantom.patient import Film
-from cxrsearch.images.phantom.signs import SIGNS, box_of
+from cxrsearch.images.phantom.signs import SIGNS
+from cxrsearch.images.phantom.traits import box_of
 
 RESHAPING = {"Atelectasis", "Cardiomegaly", "Emphysema"}
 PATIENTS = (1, 2, 5)
