@@ -23,6 +23,7 @@ from cxrsearch.files import digest_file
 from cxrsearch.images import pixel_cache
 from cxrsearch.images.preprocess import resize
 from cxrsearch.store import shards
+from cxrsearch.store.integrity import check_files
 from cxrsearch.store.manifest import read_manifest
 from cxrsearch.store.reader import open_stored
 from tests.conftest import FINDINGS, SMALL, DataSet
@@ -307,18 +308,16 @@ def test_an_index_without_pixels_has_none(data_set: DataSet, tmp_path: Path) -> 
 def test_a_reader_that_is_overtaken_reads_the_new_generation(
     data_set: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cxrsearch.store import reader
-
     index = tmp_path / "index"
     build_index(data_set.images, data_set.labels, index=index, **SMALL)
-    original, calls = reader.check_files, []
+    calls: list[str] = []
 
     def overtaken(*args: Any, **options: Any) -> None:
         if not calls:
             calls.append(build_index(data_set.images, None, index=index, **SMALL).generation)
-        original(*args, **options)
+        check_files(*args, **options)
 
-    monkeypatch.setattr(reader, "check_files", overtaken)
+    monkeypatch.setattr("cxrsearch.store.reader.check_files", overtaken)
     assert open_stored(index).manifest.generation == calls[0]
 
 

@@ -36,7 +36,7 @@ def nearest(index: Index, row: int, allowed: NDArray[np.bool_]) -> list[int]:
 
 
 def other_patients(row: int) -> NDArray[np.bool_]:
-    return np.arange(10) // 2 != row // 2
+    return np.asarray(np.arange(10) // 2 != row // 2)
 
 
 @pytest.mark.parametrize("row", range(10))

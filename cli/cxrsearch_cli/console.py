@@ -52,11 +52,12 @@ def table(title: str, columns: Mapping[str, bool], rows: Iterable[Iterable[str]]
 
     header = any(columns)
     style = box.SIMPLE_HEAD if header else None
-    drawn = Table(title=Text(title), title_justify="left", box=style, pad_edge=False, show_header=header)
+    drawn = Table(box=style, pad_edge=False, show_header=header)
     for name, number in columns.items():
         drawn.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
+    text(title)
     Console(highlight=False).print(drawn)
 
 

@@ -55,10 +55,15 @@ def save_png(image: Image.Image, path: Path) -> None:
         UsageError: the name does not end in .png.
         WriteError: the folder is missing or read-only, or the disk is full.
     """
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"a contact sheet is a PNG file: got the name {path.name!r}", "give a name that ends in .png")
+    require_png(path)
     with written_atomically(path) as file:
         image.save(file, format="PNG")
+
+
+def require_png(path: Path) -> None:
+    """Raise UsageError unless a name ends in .png, which a caller may want to know before the work."""
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"a contact sheet is a PNG file: got the name {path.name!r}", "give a name that ends in .png")
 
 
 def _draw_frame(draw: ImageDraw.ImageDraw, placed: Placed) -> None:

@@ -44,8 +44,9 @@ def test_agrees_with_float64(kind: str, metric: Any, data: str, check: Any) -> N
     check(index.search(queries, 20, restriction), rows, queries, 20, metric, restriction)
 
 
-def test_second_pass_is_for_few(monkeypatch: pytest.MonkeyPatch, metric: Any, check: Any) -> None:
-    """The float64 pass over many rows answers duplicates, and is not needed for ordinary data."""
+@pytest.fixture
+def second_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of queries of each float64 pass over many rows."""
     asked: list[int] = []
     within = ExactIndex._within
 
@@ -54,18 +55,37 @@ def test_second_pass_is_for_few(monkeypatch: pytest.MonkeyPatch, metric: Any, ch
         return within(self, queries, *others)
 
     monkeypatch.setattr(ExactIndex, "_within", counted)
-    rows = _NOISE.astype(np.float32)
+    return asked
+
+
+@pytest.mark.parametrize("offset", [0, 1000])
+def test_ordinary_data_needs_no_second_pass(metric: Any, offset: float, second_passes: list[int]) -> None:
+    rows = (_NOISE + offset).astype(np.float32)
     build("exact", [rows], metric).search(rows[:50], 20)
-    assert asked == []
+    assert second_passes == []
+
+
+def test_duplicates_take_a_second_pass_each(metric: Any, second_passes: list[int], check: Any) -> None:
+    rows = _NOISE.astype(np.float32)
     rows[:500] = rows[0]
     check(build("exact", [rows], metric).search(rows[499:502], 20), rows, rows[499:502], 20, metric)
-    assert asked == [1]
+    assert second_passes == [1]
 
 
 def test_more_queries_than_are_searched_at_once(metric: Any, check: Any) -> None:
     rows = _NOISE.astype(np.float32)
     for kind in ("exact", "faiss-flat"):
         check(build(kind, [rows], metric).search(rows, 3), rows, rows, 3, metric)
+
+
+def test_faiss_needs_no_help_with_restrictions(metric: Any, check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, q = _NOISE.astype(np.float32), 30
+    groups = np.random.default_rng(1).integers(-1, 9, 1500)
+    index: Any = build("faiss-flat", [rows], metric)
+    monkeypatch.setattr(index._exact, "search", None)
+    for allowed in (None, np.arange(1500) % 3 > 0):
+        restriction = Restriction(allowed, groups, groups[:q])
+        check(index.search(rows[:q], 20, restriction), rows, rows[:q], 20, metric, restriction)
 
 
 def test_group_larger_than_a_shortlist(metric: Any, check: Any) -> None:

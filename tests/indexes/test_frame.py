@@ -46,6 +46,16 @@ def test_no_score_exceeds_the_limit_of_its_distance(seed: int, dim: int, offset:
             assert slack(rows, queries, metric, raw).min() >= 0
 
 
+def test_rows_that_are_all_the_same() -> None:
+    """Nothing is left of them but what float64 rounds."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        rows = np.tile(np.round(rng.standard_normal((1, 200)) * 16), (8, 1)).astype(np.float32)
+        queries = rng.standard_normal((9, 200), dtype=np.float32)
+        for metric in ("l2", "ip", "cosine"):
+            assert slack(rows, queries, metric, raw=False).min() >= 0
+
+
 @pytest.mark.parametrize(("metric", "widest"), [("l2", 1e-3), ("cosine", 1e-3), ("ip", 2e-3)])
 def test_limit_is_close(metric: str, widest: float) -> None:
     """At dim 1024 the bound is some 1e-4 of a squared distance (or of the norm, for ip): neighbours differ by more."""

@@ -29,7 +29,7 @@ def test_recall_with_and_without_restrictions(rows: Any, metric: Any, monkeypatc
         Restriction(),
         Restriction(groups=groups, query_groups=groups[:200]),
         Restriction(allowed=np.arange(N) % 4 == 0),
-        Restriction(allowed=np.arange(N) % 12 == 0),
+        Restriction(allowed=np.arange(N) % 40 == 0),
     ):
         truth = exact.search(queries, 20, restriction)
         assert recall_at_k(index.search(queries, 20, restriction), truth) >= 0.95

@@ -53,8 +53,8 @@ def command(
 
     filters = Filters(view, sex, _years(age), names(present), names(absent))
     paths, several = _paths(images)
-    if several and sheet is not None:
-        raise UsageError(f"one contact sheet for {len(paths)} images", "query one image with --sheet")
+    if sheet is not None:
+        _require_sheet(sheet, len(paths))
     opened = open_index(index_folder(None, index), device=device, weights=weights)
     failed = 0
     for path in paths:
@@ -102,6 +102,15 @@ def _paths(images: list[Path]) -> tuple[list[Path], bool]:
     if not paths:
         raise UsageError(f"no images in {images[0]}", "name a folder of PNG, JPEG or DICOM files")
     return (sorted(paths, key=lambda path: (path.name, path)) if several else paths), several
+
+
+def _require_sheet(path: Path, queries: int) -> None:
+    """Refuse a sheet that could not be written, before the work."""
+    from cxrsearch.report.contact_sheet import require_png
+
+    require_png(path)
+    if queries > 1:
+        raise UsageError(f"one contact sheet for {queries} images", "query one image with --sheet")
 
 
 def _show_failure(path: Path, problem: CxrsearchError, as_json: bool) -> None:

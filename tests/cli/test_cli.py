@@ -1,0 +1,246 @@
+"""The command line: what is printed where, exit codes, defaults, help."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from cxrsearch.analysis.vote import VOTES
+from cxrsearch.encoder.embed import PRECISIONS
+from cxrsearch_cli.app import app
+from cxrsearch_cli.commands import build_index, phantom, query
+from cxrsearch_indexes import KINDS, METRICS
+from tests.conftest import DataSet
+
+SMALL = ["--weights", "random:0", "--size", "32", "--workers", "0", "--device", "cpu"]
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def build(data_set: DataSet, index: Path, *more: object) -> Result:
+    return run("build-index", data_set.images, "--labels", data_set.labels, "--index", index, *SMALL, *more)
+
+
+@pytest.fixture(autouse=True)
+def _no_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("CXRSEARCH_DATA", "CXRSEARCH_INDEX", "CXRSEARCH_WEIGHTS", "CXRSEARCH_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_build_prints_the_index_and_warns_on_stderr(data_set: DataSet, tmp_path: Path) -> None:
+    result = build(data_set, tmp_path / "index")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"{tmp_path / 'index'}: 10 images of 5 patients, ")
+    assert "untrained" in result.stderr
+    assert "untrained" not in result.stdout
+
+
+def test_build_as_json(data_set: DataSet, tmp_path: Path) -> None:
+    value = json.loads(build(data_set, tmp_path / "index", "--json").stdout)
+    assert (value["images"], value["patients"], value["refused"]) == (10, 5, [])
+
+
+def test_refused_images_make_exit_code_3_and_are_listed(data_set: DataSet, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(data_set.images, images)
+    (images / "03.png").write_bytes(b"text")
+    result = run("build-index", images, "--labels", data_set.labels, "--index", "index", *SMALL)
+    assert result.exit_code == 3
+    assert "1 images refused" in result.stderr
+    assert "03.png: 03.png is neither PNG" in result.stderr
+
+
+def test_query_prints_neighbours_and_votes(data_set: DataSet, small_index: Path) -> None:
+    result = run("query", data_set.images / "00.png", "--index", small_index, "-k", 3)
+    assert result.exit_code == 0
+    for expected in ("3 nearest images", "Votes of these neighbours", "Pleural_Thickening", "prevalence", "lift"):
+        assert expected in result.stdout
+    assert "p0" not in result.stdout.split("left out")[1]
+
+
+def test_query_json_is_one_object_and_nothing_else(data_set: DataSet, small_index: Path) -> None:
+    path = data_set.images / "00.png"
+    value = json.loads(run("query", path, "--index", small_index, "-k", 3, "--json").stdout)
+    assert value["query"] == str(path)
+    assert len(value["neighbours"]) == 3
+
+
+def test_a_folder_gives_a_line_an_image_in_name_order_and_3_when_one_fails(
+    data_set: DataSet, small_index: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "queries"
+    folder.mkdir()
+    shutil.copy(data_set.images / "02.png", folder / "c.png")
+    shutil.copy(data_set.images / "03.png", folder / "a.png")
+    (folder / "b.png").write_bytes(b"")
+    result = run("query", folder, "--index", small_index, "-k", 1, "--json")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 3
+    assert [Path(line["query"]).name for line in lines] == ["a.png", "b.png", "c.png"]
+    assert set(lines[1]) == {"query", "error"}
+    assert "b.png is empty" in lines[1]["error"]
+
+
+def test_a_single_image_that_fails_is_exit_code_1_and_one_line(small_index: Path, tmp_path: Path) -> None:
+    (tmp_path / "b.png").write_bytes(b"")
+    result = run("query", tmp_path / "b.png", "--index", small_index)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: b.png is empty — ")
+
+
+def test_filters_reach_the_search(data_set: DataSet, small_index: Path) -> None:
+    options = ("--view", "AP", "--sex", "M", "--age", "44-48", "--without", "Hernia", "--same-patient")
+    value = json.loads(run("query", data_set.images / "00.png", "--index", small_index, *options, "--json").stdout)
+    assert sorted(n["image"] for n in value["neighbours"]) == ["07.png"]
+    value = json.loads(
+        run("query", data_set.images / "00.png", "--index", small_index, "--with", "Mass, effusion", "--json").stdout
+    )
+    assert [n["image"] for n in value["neighbours"]] == ["02.png"]
+
+
+def test_a_sheet_is_written(data_set: DataSet, small_index: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    result = run("query", data_set.images / "00.png", "--index", small_index, "-k", 2, "--sheet", sheet)
+    assert result.exit_code == 0
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-k", 0),
+        ("-k", "many"),
+        ("--vote", "majority"),
+        ("--age", "old"),
+        ("--age", "60-40"),
+        ("--view", "LL"),
+        ("--with", "Flu"),
+        ("--device", "tpu"),
+        ("--sheet", "sheet.pdf"),
+        ("--unheard-of",),
+    ],
+)
+def test_a_call_that_cannot_be_meant_is_exit_code_2(
+    data_set: DataSet, small_index: Path, arguments: tuple[object, ...]
+) -> None:
+    result = run("query", data_set.images / "00.png", "--index", small_index, *arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+
+
+def test_info_and_verify(small_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for arguments in ((small_index,), ("--index", small_index)):
+        assert "10 of 5 patients" in run("info", *arguments).stdout
+        assert "files are as they were written" in run("verify", *arguments).stdout
+    value = json.loads(run("info", small_index, "--json").stdout)
+    assert (value["n"], value["dim"], value["kind"]) == (10, 1024, "exact")
+    assert json.loads(run("verify", small_index, "--json").stdout)["generation"] == value["generation"]
+    assert run("info", small_index, "--index", "other").exit_code == 2
+    monkeypatch.setenv("CXRSEARCH_INDEX", str(small_index))
+    assert "10 of 5 patients" in run("info").stdout
+
+
+def test_verify_finds_damage_and_strange_files(small_index: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "index"
+    shutil.copytree(small_index, copy)
+    (copy / "notes.txt").touch()
+    result = run("verify", copy)
+    assert result.exit_code == 1
+    assert "not in its manifest: notes.txt" in result.stderr
+    (copy / "notes.txt").unlink()
+    victim = next(copy.glob("*/embeddings/*.npy"))
+    victim.write_bytes(victim.read_bytes()[:-1])
+    result = run("verify", copy)
+    assert result.exit_code == 1
+    assert "bytes instead of" in result.stderr
+
+
+def test_bare_commands_work_where_a_data_set_lies(data_set: DataSet, tmp_path: Path) -> None:
+    shutil.copytree(data_set.images, tmp_path / "data" / "images")
+    shutil.copy(data_set.labels, tmp_path / "data" / "Data_Entry_2017_v2020.csv")
+    assert run("build-index", *SMALL).exit_code == 0
+    result = run("query", data_set.images / "00.png", "--json")
+    assert json.loads(result.stdout)["index"]["path"] == str(tmp_path / "cxr-index")
+    shutil.copy(data_set.labels, tmp_path / "data" / "Data_Entry_2017.csv")
+    result = run("build-index", *SMALL)
+    assert result.exit_code == 2
+    assert "2 tables in data" in result.stderr
+
+
+def test_a_folder_that_is_given_is_taken_without_a_table(data_set: DataSet, tmp_path: Path) -> None:
+    shutil.copytree(data_set.images, tmp_path / "images")
+    shutil.copy(data_set.labels, tmp_path / "Data_Entry_2017.csv")
+    result = run("build-index", "images", *SMALL)
+    assert result.exit_code == 0
+    assert "Data_Entry_2017.csv lies beside the folder" in result.stderr
+    assert "findings of the images are unknown" in run("info").stdout
+
+
+def test_the_choices_are_the_librarys() -> None:
+    def choices(command: object, option: str) -> tuple[str, ...]:
+        return get_args(get_args(command.__annotations__[option])[0])
+
+    assert choices(build_index.command, "kind") == KINDS
+    assert choices(build_index.command, "metric") == METRICS
+    assert choices(build_index.command, "precision") == PRECISIONS
+    assert choices(query.command, "vote") == VOTES
+
+
+def commands() -> list[str]:
+    return sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_and_option_has_help_and_is_in_the_readme(name: str) -> None:
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    assert command.help
+    for parameter in command.params:
+        assert parameter.help, f"{name} {parameter.name}"
+    assert f"cxrsearch {name}" in (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def test_help_needs_neither_torch_nor_pandas_nor_faiss() -> None:
+    code = (
+        "import sys; from cxrsearch_cli.app import app; from typer.testing import CliRunner\n"
+        "CliRunner().invoke(app, ['--help']); CliRunner().invoke(app, ['query', '--help'])\n"
+        "sys.exit(', '.join({'torch', 'pandas', 'faiss', 'scipy', 'pydicom', 'cxrsearch.build'} & set(sys.modules)) or 0)"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_a_phantom_is_drawn_and_indexed(tmp_path: Path) -> None:
+    result = run("phantom", "phantom", "-n", 4, "--size", 64)
+    assert result.exit_code == 0
+    assert "4 synthetic images" in result.stdout
+    assert run("phantom", "phantom").exit_code == 2
+    arguments = ("phantom/images", "--labels", "phantom/Data_Entry_2017.csv", "--index", "index")
+    assert run("build-index", *arguments, *SMALL).exit_code == 0
+    assert phantom.command.__doc__
+
+
+def test_ctrl_c_says_how_to_go_on(data_set: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cxrsearch.build.build_index", interrupted)
+    result = build(data_set, Path("index"))
+    assert result.exit_code == 130
+    assert "run the same command again" in result.stderr
+
+
+def environment() -> dict[str, str]:
+    root = Path(__file__).parents[2]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(str(root / part) for part in ("", "indexes", "cli"))}
