@@ -11,18 +11,17 @@ from pathlib import Path
 import pandas as pd
 
 from cxrsearch.analysis.typicality import Reference, reference_rows
-from cxrsearch.encoder.checkpoint import save_checkpoint
 from cxrsearch.encoder.embed import Embedder
 from cxrsearch.encoder.weights import default_weights, load_encoder
 from cxrsearch.errors import UsageError
-from cxrsearch.files import Json, write_json
+from cxrsearch.files import Json
 from cxrsearch.images.catalogue import Catalogue, Matched, catalogue_of_folder, match_images, read_table
 from cxrsearch.images.findings import Vocabulary
 from cxrsearch.images.pixel_cache import PixelCache
 from cxrsearch.images.splits import parse_split
 from cxrsearch.progress import Progress, silent
 from cxrsearch.store.content import UNLISTED, IndexContent, refusal
-from cxrsearch.store.layout import CATALOGUE, ENCODER, REPORT, SEARCH, TYPICALITY
+from cxrsearch.store.layout import SEARCH
 from cxrsearch.store.manifest import Manifest
 from cxrsearch.store.search import build_vectors, require_kind
 from cxrsearch.store.shards import ShardFiller
@@ -132,13 +131,11 @@ def build_index(
     with IndexWriter(Path(index), filler.plan()) as writer:
         content = IndexContent(matched, filler.run(writer, progress))
         content.require_images(strict)
-        save_checkpoint(writer.content / ENCODER, embedder.encoder)
-        write_json(writer.content / REPORT, content.report())
-        content.write_catalogue(writer.content / CATALOGUE)
         progress("building the search structure", 0, 1)
         vectors = build_vectors(kind, writer.blocks(), metric, writer.content / SEARCH, device)
-        write_json(writer.content / TYPICALITY, _reference(vectors, Vectors(writer.blocks()), content.catalogue))
+        reference = typicality_reference(vectors, Vectors(writer.blocks()), content.catalogue)
         progress("building the search structure", 1, 1)
+        content.write(writer.content, embedder, reference)
         manifest = writer.commit(content.manifest(embedder, vectors, writer.plan, {"definition": split, "part": part}))
     return _result(Path(index), content, manifest)
 
@@ -173,7 +170,7 @@ def _split(catalogue: Catalogue, definition: str | None, part: str | None) -> Ca
     return assigned if part is None else assigned.take(split.rows(catalogue, part))
 
 
-def _reference(index: VectorIndex, vectors: Vectors, catalogue: Catalogue) -> Json:
+def typicality_reference(index: VectorIndex, vectors: Vectors, catalogue: Catalogue) -> Json:
     """The k-th other-patient distances of at most 5,000 seeded images of the index."""
     rows, groups = reference_rows(vectors.n, seed=0), catalogue.patient_groups()
     restriction = Restriction(groups=groups, query_groups=groups[rows])

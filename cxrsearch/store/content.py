@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from cxrsearch.encoder.checkpoint import save_checkpoint
 from cxrsearch.encoder.embed import Embedder
 from cxrsearch.errors import ImageError
-from cxrsearch.files import Json, written_atomically
+from cxrsearch.files import Json, write_json, written_atomically
 from cxrsearch.images.catalogue import Matched
 from cxrsearch.images.findings import NO_FINDING
+from cxrsearch.store.layout import CATALOGUE, ENCODER, REPORT, TYPICALITY
 from cxrsearch.store.manifest import Manifest
 from cxrsearch.store.writer import ShardRecord
 from cxrsearch_indexes import VectorIndex
@@ -46,8 +48,14 @@ class IndexContent:
         if len(self.catalogue) == 0 or (strict and self.refused):
             raise refusal(self.refused)
 
-    def write_catalogue(self, path: Path) -> None:
-        """Write catalogue.parquet."""
+    def write(self, folder: Path, embedder: Embedder, reference: Json) -> None:
+        """Write the encoder, the report, the reference of typicality and the catalogue. Raises WriteError."""
+        save_checkpoint(folder / ENCODER, embedder.encoder)
+        write_json(folder / REPORT, self.report())
+        write_json(folder / TYPICALITY, reference)
+        self._write_catalogue(folder / CATALOGUE)
+
+    def _write_catalogue(self, path: Path) -> None:
         findings = None
         if self.catalogue.labels is not None:
             findings = ["|".join(self.catalogue.findings(row) or [NO_FINDING]) for row in range(len(self.catalogue))]

@@ -1,0 +1,109 @@
+"""How fast images become embeddings, against a plain loop, in one run on one machine.
+
+    python benchmarks/embed.py [FOLDER] [--images 96] [--size 224]
+
+The peer is the usual PyTorch loop: one process, Pillow's `convert("RGB")` and resize, eager fp32, gradients off. Ours
+decodes in worker processes while the network runs. FOLDER defaults to a phantom.
+"""
+
+import argparse
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from cxrsearch.encoder.embed import Embedder, load_batches
+from cxrsearch.encoder.weights import load_encoder
+from cxrsearch.images.loading import LoadedImage
+from cxrsearch.images.phantom import make_phantom
+from cxrsearch.images.pixel_cache import PixelCache
+from cxrsearch.images.radiograph import find_images
+
+BATCH = 16
+MEAN, STD = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+
+
+def plain(paths: list[Path], size: int) -> np.ndarray:
+    """The peer: decode, resize, normalise, embed, one after the other."""
+    encoder = load_encoder("random:0", size=size).eval()
+    found = []
+    with torch.no_grad():
+        for start in range(0, len(paths), BATCH):
+            batch = []
+            for path in paths[start : start + BATCH]:
+                picture = Image.open(path).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+                batch.append((torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 255 - MEAN) / STD)
+            maps = encoder.features(torch.stack(batch))
+            found.append(torch.relu(maps).mean((2, 3)).numpy())
+    return np.concatenate(found)
+
+
+def ours(paths: list[Path], size: int, precision: str, cache: PixelCache | None = None, workers: int = 2) -> np.ndarray:
+    """The product: worker processes, channels last, inference mode."""
+    embedder = Embedder(load_encoder("random:0", size=size), "auto", precision)
+    batches = [range(start, min(start + BATCH, len(paths))) for start in range(0, len(paths), BATCH)]
+    found = []
+    for batch in load_batches(paths, batches, embedder.spec.preprocess, cache=cache, workers=workers):
+        usable = [image for image in batch if isinstance(image, LoadedImage)]
+        found.append(embedder(np.stack([image.network for image in usable]))[0])
+        if cache is not None:
+            for image in usable:
+                cache.add(image.stored)
+    if cache is not None:
+        cache.flush()
+    return np.concatenate(found)
+
+
+def rate(images: int, run: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
+    start = time.perf_counter()
+    found = run()
+    return images / (time.perf_counter() - start), found
+
+
+def centred_cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """The smallest cosine between corresponding rows, both centred on a's mean."""
+    a, b = a - a.mean(0), b - a.mean(0)
+    return float(np.min((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)))
+
+
+def main() -> None:
+    """Measure and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("--images", type=int, default=96)
+    parser.add_argument("--size", type=int, default=224)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder
+        if folder is None:
+            folder = make_phantom(Path(temporary) / "phantom", arguments.images).folder / "images"
+        paths = find_images(folder)[: arguments.images]
+        size, n = arguments.size, len(paths)
+        plain(paths[:BATCH], size)  # warm the caches of disk and allocator
+        peer, reference = rate(n, lambda: plain(paths, size))
+        device = Embedder(load_encoder("random:0", size=32)).device
+        print(
+            f"{n} images, {size} px, DenseNet-121, batch {BATCH}, {device}, {torch.get_num_threads()} threads,", end=" "
+        )
+        print(f"torch {torch.__version__}, {platform.machine()}")
+        print(f"{'':32}{'images/s':>9}{'ratio':>7}{'smallest centred cosine':>25}")
+        print(f"{'plain loop (peer)':32}{peer:9.1f}{1.0:7.2f}{1.0:25.6f}")
+        cache = PixelCache(Path(temporary) / "cache", load_encoder("random:0", size=size).spec.preprocess)
+        for title, precision, kept, workers in (
+            ("fp32, no workers", "fp32", None, 0),
+            ("fp32, 2 workers", "fp32", None, 2),
+            ("fp32, 2 workers, fills cache", "fp32", cache, 2),
+            ("fp32, 2 workers, from cache", "fp32", cache, 2),
+            ("bf16, 2 workers", "bf16", None, 2),
+        ):
+            got, found = rate(n, lambda p=precision, c=kept, w=workers: ours(paths, size, p, c, w))  # type: ignore[misc]
+            print(f"{title:32}{got:9.1f}{got / peer:7.2f}{centred_cosine(reference, found):25.6f}")
+
+
+if __name__ == "__main__":
+    main()

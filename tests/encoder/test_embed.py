@@ -1,0 +1,120 @@
+"""The embedder gives the network's own answers; the loader gives every image once, in order."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cxrsearch.encoder.densenet import Encoder, random_tensors
+from cxrsearch.encoder.embed import Embedder, load_batches, resolve_device, resolve_precision
+from cxrsearch.errors import CheckpointError, CxrsearchError, UsageError
+from cxrsearch.images.loading import LoadedImage, RefusedImage
+from cxrsearch.images.preprocess import Preprocess
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (5, 32, 32), dtype=np.uint8)
+
+
+def encoder(findings: tuple[str, ...] | None = None) -> Encoder:
+    tensors = random_tensors("densenet121", 0)
+    if findings:
+        tensors["classifier.weight"] = torch.full((len(findings), 1024), 0.01)
+        tensors["classifier.bias"] = torch.arange(len(findings), dtype=torch.float32)
+    return Encoder(tensors, Preprocess(size=32), label="test", findings=findings)
+
+
+def test_embeddings_are_the_networks_and_logits_are_the_heads() -> None:
+    embeddings, logits = Embedder(encoder(("a", "b")), "cpu", "fp32")(PIXELS)
+    with torch.no_grad():
+        expected = encoder().eval()(torch.from_numpy(PIXELS))[0].numpy()
+    np.testing.assert_allclose(embeddings, expected, rtol=1e-4, atol=1e-5)
+    assert logits is not None
+    np.testing.assert_allclose(logits, 0.01 * embeddings.sum(1, keepdims=True) + [[0, 1]], rtol=1e-4)
+    assert Embedder(encoder(), "cpu", "fp32")(PIXELS)[1] is None
+
+
+def test_equal_batches_give_equal_bytes_and_single_images_agree() -> None:
+    embed = Embedder(encoder(), "cpu", "fp32")
+    together = embed(PIXELS)[0]
+    np.testing.assert_array_equal(together, embed(PIXELS)[0])
+    alone = np.concatenate([embed(image[np.newaxis])[0] for image in PIXELS])
+    np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-5)
+
+
+def test_bf16_is_close_to_fp32_and_another_encoder() -> None:
+    fp32, bf16 = Embedder(encoder(), "cpu", "fp32"), Embedder(encoder(), "cpu", "bf16")
+    a, b = fp32(PIXELS)[0], bf16(PIXELS)[0]
+    cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    assert b.dtype == np.float32
+    assert np.all(cosine > 0.999)
+    assert not np.array_equal(a, b)
+    assert fp32.fingerprint != bf16.fingerprint
+
+
+def test_read_only_pixels_are_taken(recwarn: pytest.WarningsRecorder) -> None:
+    pixels = PIXELS.copy()
+    pixels.setflags(write=False)
+    Embedder(encoder(), "cpu", "fp32")(pixels)
+    assert not recwarn.list
+
+
+def test_embeddings_that_are_not_finite_are_refused() -> None:
+    embedder = Embedder(encoder(), "cpu", "fp32")
+    with torch.no_grad():
+        next(embedder.encoder.parameters()).fill_(torch.inf)
+    with pytest.raises(CheckpointError, match="not finite"):
+        embedder(PIXELS)
+
+
+def test_a_full_memory_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> Any:
+        raise torch.OutOfMemoryError
+
+    embedder = Embedder(encoder(), "cpu", "fp32")
+    monkeypatch.setattr(embedder.encoder, "forward", full)
+    with pytest.raises(CxrsearchError, match=r"does not hold a batch of 5 images — use a smaller --batch-size"):
+        embedder(PIXELS)
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:99", "meta", ""])
+def test_unknown_devices_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="device"):
+        resolve_device(name)
+
+
+def test_precision_follows_the_device() -> None:
+    cpu = torch.device("cpu")
+    assert [resolve_precision(name, cpu) for name in ("auto", "fp32", "bf16")] == ["fp32", "fp32", "bf16"]
+    with pytest.raises(UsageError, match="fp64"):
+        resolve_precision("fp64", cpu)
+
+
+@pytest.mark.gpu
+def test_a_gpu_answers_as_the_cpu_does() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    expected = Embedder(encoder(), "cpu", "fp32")(PIXELS)[0]
+    np.testing.assert_allclose(Embedder(encoder(), "cuda", "fp32")(PIXELS)[0], expected, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_image_is_loaded_once_and_in_order(tmp_path: Path, workers: int) -> None:
+    paths = []
+    for number in range(7):
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (40, 40), dtype=np.uint8)).save(paths[-1])
+    paths[3].write_bytes(b"")
+    batches = [range(0, 3), range(3, 6), range(6, 7)]
+    loaded = list(load_batches(paths, batches, Preprocess(size=32), workers=workers))
+    assert [len(batch) for batch in loaded] == [3, 3, 1]
+    flat = [image for batch in loaded for image in batch]
+    assert isinstance(flat[3], RefusedImage)
+    assert flat[3].reason.startswith("3.png is empty")
+    for number, image in enumerate(flat):
+        if number != 3:
+            assert isinstance(image, LoadedImage)
+            expected = Preprocess(size=32).stored_pixels(np.asarray(Image.open(paths[number])))
+            np.testing.assert_array_equal(image.stored.pixels, expected)
+            np.testing.assert_array_equal(image.network, Preprocess(size=32).network_pixels(expected))
