@@ -32,7 +32,6 @@ from cxrsearch.store.integrity import check_files
 from cxrsearch.store.manifest import read_manifest
 from cxrsearch.store.search import build_vectors
 from cxrsearch.store.writer import IndexWriter, ShardRecord
-from cxrsearch_indexes.vectors import Vectors
 
 PATIENTS = 30_805
 DIM = 1024
@@ -61,7 +60,7 @@ def make_index(folder: Path, n: int, pixels: bool) -> None:
             writer.write_shard(number, records[-1], [block], list(shown))
         content = IndexContent(matched, records)
         vectors = build_vectors("exact", writer.blocks(), "l2", writer.content / "search", "cpu")
-        reference = typicality_reference(vectors, Vectors(writer.blocks()), content.catalogue)
+        reference = typicality_reference(vectors, writer.blocks(), content.catalogue)
         content.write(writer.content, embedder, reference)
         writer.commit(content.manifest(embedder, vectors, writer.plan, {"definition": None, "part": None}))
 

@@ -1,10 +1,11 @@
 """How fast the kinds of index search, against FAISS IndexFlatL2 and scikit-learn, in one run on one machine.
 
-    python benchmarks/search.py [--n 112120] [--dim 1024] [--k 20]
+    python benchmarks/search.py [--n 112120] [--dim 1024] [--k 20] [--threads 1]
 
 Each contender runs in a process of its own, one after the other, on the same synthetic embeddings. Ratios hold inside
 one run only. FAISS's wheel bundles an OpenBLAS whose speed depends on the kernel it picks, so FAISS runs with the one
-it picks by itself and with two that it is told to use (OPENBLAS_CORETYPE).
+it picks by itself and with two that it is told to use (OPENBLAS_CORETYPE). On a machine that does other work too, give
+every contender one thread: those of a pool that wait for each other measure the scheduler.
 """
 
 import argparse
@@ -105,11 +106,12 @@ def kernels(name: str) -> str:
     return ", ".join(f"{pool['architecture']} {pool['version']}" for pool in chosen)
 
 
-def compare(folder: Path, k: int) -> None:
+def compare(folder: Path, k: int, threads: int) -> None:
     """Run every contender and print the table; `x` is how many times faster than FAISS with the kernel it picks."""
     figures: dict[str, dict[str, Any]] = {}
     ids: dict[str, Array] = {}
     inherited = {key: value for key, value in os.environ.items() if key != "OPENBLAS_CORETYPE"}
+    inherited |= {f"{pool}_NUM_THREADS": str(threads) for pool in ("OMP", "OPENBLAS")}
     for title, (name, environment) in CONTENDERS.items():
         command = [sys.executable, __file__, "--one", name, "--folder", str(folder), "--k", str(k)]
         subprocess.run(command, check=True, env=inherited | environment)
@@ -131,6 +133,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=112_120)
     parser.add_argument("--dim", type=int, default=1024)
     parser.add_argument("--k", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -141,14 +144,16 @@ def main() -> None:
     import sklearn
 
     print(f"{options.n:,} x {options.dim}, k = {options.k}, l2; {ALONE} queries alone, {TOGETHER} together (best of 3)")
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; Python {platform.python_version()},")
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {options.threads} threads used; Python {platform.python_version()},"
+    )
     print(f"numpy {np.__version__}, faiss {faiss.__version__}, scikit-learn {sklearn.__version__}\n")
     with tempfile.TemporaryDirectory() as temporary:
         rows = embeddings(options.n + TOGETHER, options.dim)
         np.save(Path(temporary) / "rows.npy", rows[: options.n])
         np.save(Path(temporary) / "queries.npy", rows[options.n :])
         del rows
-        compare(Path(temporary), options.k)
+        compare(Path(temporary), options.k, options.threads)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from cxrsearch.analysis.typicality import Reference, reference_rows
 from cxrsearch.encoder.embed import Embedder
@@ -101,8 +103,7 @@ def build_index(
         split, part: a split's definition, recorded in the catalogue, and the one part to index.
         patient_pattern: regular expression that finds the patient in a file name, where there is no table.
         precision, device, batch_size, workers: how to embed; workers defaults to the number of cores.
-        pixels: keep the stored pixels in the index.
-        cache: folder of a pixel cache to read and fill.
+        pixels, cache: whether to keep the stored pixels in the index; folder of a pixel cache to read and fill.
         strict: refuse to build when any image is refused.
         progress: called as work goes on.
 
@@ -111,31 +112,17 @@ def build_index(
     """
     _require_meant(batch_size, workers, split, part)
     require_kind(kind, metric, device)
-    folder, vocabulary = Path(images), Vocabulary(tuple(findings)) if findings else Vocabulary()
-    matched = _matched(folder, None if labels is None else Path(labels), vocabulary, patient_pattern, progress)
-    if strict and matched.unlisted:
-        raise refusal([(path.relative_to(folder).as_posix(), UNLISTED) for path in matched.unlisted])
-    matched = replace(matched, catalogue=_split(matched.catalogue, split, part))
-    embedder = Embedder(
-        load_encoder(weights or default_weights(os.environ, Path.cwd()), arch=arch, size=size), device, precision
-    )
-    filler = ShardFiller(
-        folder,
-        list(matched.catalogue.frame["path"]),
-        embedder,
-        batch_size=batch_size,
-        workers=_cores() if workers is None else workers,
-        keep_pixels=pixels,
-        cache=None if cache is None else PixelCache(Path(cache), embedder.spec.preprocess),
-    )
+    matched = _chosen(_matched(Path(images), labels, findings, patient_pattern, progress), split, part, strict)
+    encoder = load_encoder(weights or default_weights(os.environ, Path.cwd()), arch=arch, size=size)
+    embedder = Embedder(encoder, device, precision)
+    kept = None if cache is None else PixelCache(Path(cache), embedder.spec.preprocess)
+    workers = _cores() if workers is None else workers
+    filler = ShardFiller(matched, embedder, batch_size=batch_size, workers=workers, keep_pixels=pixels, cache=kept)
     with IndexWriter(Path(index), filler.plan()) as writer:
         content = IndexContent(matched, filler.run(writer, progress))
         content.require_images(strict)
-        progress("building the search structure", 0, 1)
-        vectors = build_vectors(kind, writer.blocks(), metric, writer.content / SEARCH, device)
-        reference = typicality_reference(vectors, Vectors(writer.blocks()), content.catalogue)
-        progress("building the search structure", 1, 1)
-        content.write(writer.content, embedder, reference)
+        vectors = build_vectors(kind, writer.blocks(), metric, writer.content / SEARCH, device, progress)
+        content.write(writer.content, embedder, typicality_reference(vectors, writer.blocks(), content.catalogue))
         manifest = writer.commit(content.manifest(embedder, vectors, writer.plan, {"definition": split, "part": part}))
     return _result(Path(index), content, manifest)
 
@@ -152,29 +139,37 @@ def _cores() -> int:
 
 
 def _matched(
-    folder: Path, labels: Path | None, vocabulary: Vocabulary, patient_pattern: str | None, progress: Progress
+    folder: Path,
+    labels: Path | str | None,
+    findings: Sequence[str] | None,
+    patient_pattern: str | None,
+    progress: Progress,
 ) -> Matched:
+    """The images of the folder, with what the table says of them, if there is one."""
+    vocabulary = Vocabulary(tuple(findings)) if findings else Vocabulary()
     if labels is None:
         return catalogue_of_folder(folder, vocabulary, patient_pattern=patient_pattern, progress=progress)
     if patient_pattern is not None:
         raise UsageError("a patient pattern beside a table: the table names the patients", "leave one of the two out")
-    return match_images(read_table(labels, vocabulary), folder)
+    return match_images(read_table(Path(labels), vocabulary), folder)
 
 
-def _split(catalogue: Catalogue, definition: str | None, part: str | None) -> Catalogue:
-    """The catalogue with the split's parts, and of these only the one asked for."""
+def _chosen(matched: Matched, definition: str | None, part: str | None, strict: bool) -> Matched:
+    """The images with the split's parts, and of these only the one asked for; strict: no file may lack a row."""
+    if strict and matched.unlisted:
+        raise refusal([(path.relative_to(matched.folder).as_posix(), UNLISTED) for path in matched.unlisted])
     if definition is None:
-        return catalogue
-    split = parse_split(definition)
+        return matched
+    split, catalogue = parse_split(definition), matched.catalogue
     assigned = replace(catalogue, frame=catalogue.frame.assign(split=split.assign(catalogue)))
-    return assigned if part is None else assigned.take(split.rows(catalogue, part))
+    return replace(matched, catalogue=assigned if part is None else assigned.take(split.rows(catalogue, part)))
 
 
-def typicality_reference(index: VectorIndex, vectors: Vectors, catalogue: Catalogue) -> Json:
+def typicality_reference(index: VectorIndex, blocks: Sequence[NDArray[np.float32]], catalogue: Catalogue) -> Json:
     """The k-th other-patient distances of at most 5,000 seeded images of the index."""
-    rows, groups = reference_rows(vectors.n, seed=0), catalogue.patient_groups()
+    rows, groups = reference_rows(index.n, seed=0), catalogue.patient_groups()
     restriction = Restriction(groups=groups, query_groups=groups[rows])
-    reference = Reference.of(index.search(vectors.take(rows), REFERENCE_K, restriction), REFERENCE_K)
+    reference = Reference.of(index.search(Vectors(blocks).take(rows), REFERENCE_K, restriction), REFERENCE_K)
     if reference is None:
         return {"k": REFERENCE_K, "distances": []}
     return {"k": reference.k, "distances": reference.distances.tolist()}

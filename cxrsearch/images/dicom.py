@@ -1,31 +1,39 @@
 """Reading chest radiographs from DICOM: what to accept, and how its values become grey levels.
 
-Accepted: one grey frame of modality CR, DX or RG, or of OT or SC (exports), or without a modality, whose body part is
-the chest or is not named. Values pass through the modality LUT or rescale (PS3.3, C.11.1), then the first VOI LUT or
-window (C.11.2), or, without one, from their minimum to their maximum; MONOCHROME1 is inverted, padding is black.
+Accepted: one grey frame of modality CR, DX or RG, or of OT or SC (exports), or without a modality. A body part other
+than the chest is refused; one that is missing, or unknown to this list, is not. A lateral view is accepted, has no
+`view`, and is named in the description. Raw detector values (`FOR PROCESSING`) are refused: they are no picture yet.
+
+Values pass through the modality LUT or rescale (PS3.3, C.11.1), then the first VOI LUT or window (C.11.2), or, without
+one, from their minimum to their maximum, as MIMIC-CXR-JPG did (Johnson et al., 2019); MONOCHROME1 is inverted; padding
+is black.
 """
 
 import io
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.pixels.processing import apply_modality_lut, apply_voi
+from pydicom.pixels.decoders.base import get_decoder
 
 from cxrsearch.errors import ImageError
-from cxrsearch.images.radiograph import DicomTags, require_size
+from cxrsearch.images.radiograph import DicomTags, quietly, require_size
 from cxrsearch.images.tables import parse_age
 
 MODALITIES = frozenset({"CR", "DX", "RG", "OT", "SC", ""})
-CHEST_WORDS = ("CHEST", "THORA", "THORX", "TORAX", "LUNG", "RIB", "HEART")
+CHEST = ("CHEST", "THORAX", "TORAX", "LUNG")
+ELSEWHERE = (
+    *("ABDOMEN", "ANKLE", "ARM", "BLADDER", "BRAIN", "BREAST", "CALCANEUS", "CLAVICLE", "COCCYX", "COLON", "ELBOW"),
+    *("EXTREMITY", "EYE", "FACE", "FEMUR", "FIBULA", "FINGER", "FOOT", "HAND", "HEAD", "HIP", "HUMERUS", "JAW"),
+    *("KIDNEY", "KNEE", "LEG", "MANDIBLE", "MAXILLA", "NASAL", "NECK", "ORBIT", "PATELLA", "PELVIS", "RADIUS"),
+    *("SCAPULA", "SHOULDER", "SINUS", "SKULL", "SPINE", "TEETH", "THIGH", "THUMB", "TIBIA", "TOE", "ULNA", "WRIST"),
+)
+"""Words of a body part (PS3.16, annex L) that is not the chest, unless one of `CHEST` is among them too."""
 
-_FIX = "mend the file or leave it out"
 _NOT_CHEST = "leave it out; if the tag is wrong, correct it or export the image as PNG"
+_Values = NDArray[np.float64]
 
 
 def decode_dicom(data: bytes, name: str) -> tuple[NDArray[np.uint8], str, DicomTags]:
@@ -34,36 +42,22 @@ def decode_dicom(data: bytes, name: str) -> tuple[NDArray[np.uint8], str, DicomT
     Raises:
         ImageError: no single chest radiograph, as described above; damaged; in a compression nothing here can undo.
     """
-    with _quietly(name, "is a damaged DICOM file"):
+    with quietly(name, "is a damaged DICOM file"):
         dataset = pydicom.dcmread(io.BytesIO(data))
         _require_radiograph(dataset, name)
-    with _quietly(name, f"cannot be decoded ({_syntax(dataset)})"):
+        _require_decoder(dataset, name)
+        tags, read = _tags(dataset), _description(dataset)
+    with quietly(name, f"cannot be decoded ({dataset.file_meta.TransferSyntaxUID.name})"):
         stored = dataset.pixel_array
-    with _quietly(name, "has grey levels that cannot be made out"):
+    with quietly(name, "has grey levels that cannot be made out"):
         pixels, how = _grey(dataset, stored)
-    modality = _text(dataset, "Modality") or "without modality"
-    kind = f"DICOM {modality} {dataset.PhotometricInterpretation} {dataset.get('BitsStored')}-bit, {how}"
-    return pixels, kind, _tags(dataset)
+    return pixels, f"{read}, {how}", tags
 
 
 def read_dicom_tags(path: Path) -> DicomTags:
     """The tags of a DICOM file, without its pixels. Raises ImageError for a damaged one."""
-    with _quietly(path.name, "is a damaged DICOM file"):
+    with quietly(path.name, "is a damaged DICOM file"):
         return _tags(pydicom.dcmread(path, stop_before_pixels=True))
-
-
-@contextmanager
-def _quietly(name: str, problem: str) -> Iterator[None]:
-    """Turn whatever pydicom and its decoders throw at a damaged file into one line, and keep their warnings back."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except ImageError:
-        raise
-    except Exception as error:  # they throw anything: struct.error, KeyError, RuntimeError, AttributeError, ...
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ImageError(f"{name} {problem}: {reason}", _FIX) from error
 
 
 def _require_radiograph(dataset: pydicom.Dataset, name: str) -> None:
@@ -72,11 +66,13 @@ def _require_radiograph(dataset: pydicom.Dataset, name: str) -> None:
     if modality not in MODALITIES:
         raise ImageError(f"{name} has modality {modality}, and is no radiograph (CR, DX)", "leave it out")
     if "PixelData" not in dataset:
-        raise ImageError(f"{name} holds no image ({dataset.get('SOPClassUID', 'no SOP class')})", "leave it out")
-    if part and not any(word in part for word in CHEST_WORDS):
+        kind = getattr(dataset.file_meta.get("MediaStorageSOPClassUID"), "name", "of unknown kind")
+        raise ImageError(f"{name} holds no image ({kind})", "leave it out")
+    if any(word in part for word in ELSEWHERE) and not any(word in part for word in CHEST):
         raise ImageError(f"{name} has body part {part}, not the chest", _NOT_CHEST)
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames > 1:
+    if _text(dataset, "PresentationIntentType") == "FOR PROCESSING":
+        raise ImageError(f"{name} holds raw detector values (FOR PROCESSING)", "export the image for presentation")
+    if (frames := int(dataset.get("NumberOfFrames") or 1)) > 1:
         raise ImageError(f"{name} holds {frames} frames, not one image", "leave it out")
     colours = _text(dataset, "PhotometricInterpretation")
     if int(dataset.get("SamplesPerPixel", 1)) != 1 or colours not in ("MONOCHROME1", "MONOCHROME2"):
@@ -84,24 +80,77 @@ def _require_radiograph(dataset: pydicom.Dataset, name: str) -> None:
             f"{name} is not grey: its photometric interpretation is {colours or 'missing'}", "leave it out"
         )
     require_size(int(dataset.Rows), int(dataset.Columns), name)
+    if int(dataset.BitsAllocated) not in (8, 16):
+        raise ImageError(f"{name} has {dataset.BitsAllocated} bits a pixel, not 8 or 16", "leave it out")
 
 
-def _grey(dataset: pydicom.Dataset, stored: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
-    """Stored values (height, width) to grey levels, and how."""
-    padding = _padding(dataset, stored)
-    values = np.asarray(apply_modality_lut(stored, dataset))
-    if dataset.get("VOILUTSequence"):
-        depth = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
-        share, how = apply_voi(values, dataset).astype(np.float64) / (2**depth - 1), "VOI LUT"
+def _require_decoder(dataset: pydicom.Dataset, name: str) -> None:
+    """Refuse a compression that no installed package can undo. Raises ImageError."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    try:
+        if get_decoder(syntax).is_available:
+            return
+        fix = "install pylibjpeg-openjpeg (JPEG 2000) and python-gdcm (other kinds of JPEG)"
+    except NotImplementedError:
+        fix = "export it without compression"
+    raise ImageError(f"{name} is compressed as {syntax.name}, which no installed package decodes", fix)
+
+
+def _description(dataset: pydicom.Dataset) -> str:
+    modality, view = _text(dataset, "Modality") or "without modality", _text(dataset, "ViewPosition")
+    kind = f"DICOM {modality} {dataset.PhotometricInterpretation} {dataset.BitsStored}-bit"
+    return f"{kind}, view {view}" if view else kind
+
+
+def _grey(dataset: pydicom.Dataset, stored: NDArray[np.integer]) -> tuple[NDArray[np.uint8], str]:
+    """Stored values (height, width) to grey levels, and how.
+
+    The way of every value that the pixels' type can hold is worked out once, and then looked up for each pixel.
+    """
+    patterns = stored.view(f"u{stored.itemsize}")
+    every = np.arange(2 ** (8 * stored.itemsize), dtype=patterns.dtype).view(stored.dtype).astype(np.float64)
+    padding = _padding(dataset, every)
+    values = _modality_values(dataset, every)
+    if luts := dataset.get("VOILUTSequence"):
+        share, how = _looked_up(values, luts[0], dataset), "VOI LUT"
     elif (window := _window(dataset)) is not None:
         share, how = windowed(values, *window), f"window {window[0]:g}/{window[1]:g}"
     else:
-        shown = values[~padding] if not padding.all() else values
-        low, high = float(shown.min()), float(shown.max())
-        share, how = (values - low) / max(high - low, 1e-12), f"all values from {low:g} to {high:g}"
+        share, how = _full_range(values, (np.bincount(patterns.ravel(), minlength=len(every)) > 0) & ~padding)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         share = 1 - share
-    return np.where(padding, 0, np.round(255 * np.clip(share, 0, 1))).astype(np.uint8), how
+    levels = np.where(padding, 0, np.round(255 * np.clip(share, 0, 1))).astype(np.uint8)
+    return levels[patterns], how
+
+
+def _modality_values(dataset: pydicom.Dataset, stored: _Values) -> _Values:
+    """Stored values to those that windows refer to."""
+    if luts := dataset.get("ModalityLUTSequence"):
+        return _looked_up(stored, luts[0], dataset, scaled=False)
+    slope, intercept = _first(dataset.get("RescaleSlope")), _first(dataset.get("RescaleIntercept"))
+    return stored * (1 if slope is None else slope) + (intercept or 0)
+
+
+def _looked_up(values: _Values, lut: pydicom.Dataset, dataset: pydicom.Dataset, *, scaled: bool = True) -> _Values:
+    """What a LUT makes of values, as a share of its largest possible output or as it is (PS3.3, C.11.1.1 and C.11.2.1).
+
+    Its descriptor gives the number of entries, the value of the first, and the bits of an entry; values beyond either
+    end take the entry there. pydicom's `apply_voi` wraps round where entries have 8 bits and values more.
+    """
+    entries, first, bits = (int(number) for number in lut.LUTDescriptor)
+    table: Any = lut.LUTData
+    if isinstance(table, bytes):
+        order = "<" if dataset.original_encoding[1] else ">"
+        table = np.frombuffer(table, f"{order}u2" if len(table) >= 2 * (entries % 2**16 or 2**16) else "u1")
+    table = np.atleast_1d(np.asarray(table, dtype=np.float64)) / (2**bits - 1 if scaled else 1)
+    looked_up: _Values = table[np.clip(np.round(values) - first, 0, len(table) - 1).astype(np.intp)]
+    return looked_up
+
+
+def _full_range(values: _Values, used: NDArray[np.bool_]) -> tuple[_Values, str]:
+    """Values to the share between the smallest and the largest of those that are used, and these in words."""
+    low, high = (values[used].min(), values[used].max()) if used.any() else (0.0, 1.0)
+    return (values - low) / max(high - low, 1e-12), f"all values from {low:g} to {high:g}"
 
 
 def _window(dataset: pydicom.Dataset) -> tuple[float, float, str] | None:
@@ -113,22 +162,21 @@ def _window(dataset: pydicom.Dataset) -> tuple[float, float, str] | None:
     return centre, width, function
 
 
-def windowed(values: NDArray[Any], centre: float, width: float, function: str = "LINEAR") -> NDArray[np.float64]:
+def windowed(values: _Values, centre: float, width: float, function: str = "LINEAR") -> _Values:
     """Values to the share of full white, 0 to 1, by DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3.
 
     LINEAR: (x - (c - 0.5)) / (w - 1) + 0.5; LINEAR_EXACT: (x - c) / w + 0.5; SIGMOID: 1 / (1 + exp(-4 (x - c) / w)).
     """
-    x = values.astype(np.float64)
     if function == "SIGMOID":
-        return 1 / (1 + np.exp(np.clip(-4 * (x - centre) / width, -700, 700)))
+        return 1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -700, 700)))
     if function == "LINEAR_EXACT":
-        return np.clip((x - centre) / width + 0.5, 0, 1)
+        return np.clip((values - centre) / width + 0.5, 0, 1)
     if width == 1:  # a threshold
-        return (x > centre - 0.5).astype(np.float64)
-    return np.clip((x - (centre - 0.5)) / (width - 1) + 0.5, 0, 1)
+        return (values > centre - 0.5).astype(np.float64)
+    return np.clip((values - (centre - 0.5)) / (width - 1) + 0.5, 0, 1)
 
 
-def _padding(dataset: pydicom.Dataset, stored: NDArray[Any]) -> NDArray[np.bool_]:
+def _padding(dataset: pydicom.Dataset, stored: _Values) -> NDArray[np.bool_]:
     """Which stored values only fill the frame: PixelPaddingValue, up to the range limit where there is one."""
     value = dataset.get("PixelPaddingValue")
     if value is None:
@@ -163,8 +211,3 @@ def _first(value: Any) -> float | None:
         return None
     several = isinstance(value, pydicom.multival.MultiValue | list | tuple)
     return float(value[0]) if several and len(value) else None if several else float(value)
-
-
-def _syntax(dataset: pydicom.Dataset) -> str:
-    meta = getattr(dataset, "file_meta", {})
-    return str(getattr(meta.get("TransferSyntaxUID"), "name", "unknown transfer syntax"))

@@ -2,10 +2,12 @@
 
 What a file is, its content decides, never its name. Higher is whiter is denser, everywhere.
 
-PNG and JPEG: 8-bit grey is taken as it is. Colour channels must be equal, exactly in PNG and within the noise of
-compression in JPEG; a palette is looked up first; alpha says nothing about density and is left out. 16-bit grey is
-scaled from the full range of the bit depth that its values need (10, 12, 14 or 16), so that a 12-bit image in a 16-bit
-file is not nearly black. JPEG's orientation tag is followed. DICOM: see `dicom`.
+PNG and JPEG: 8-bit grey is taken as it is. Colour channels must be equal, but for the noise that compression leaves; a
+palette is looked up first; alpha says nothing about density and is left out. 16-bit grey is scaled from the full range
+of the bit depth that its values need, of those that detectors have (8, 10, 12, 14, 15, 16), so that a 12-bit image in a
+16-bit file is not nearly black and a copy of an 8-bit image in 16 bits is that image. Pillow keeps the upper 8 bits of
+a 16-bit file with alpha or colour, which is refused where these do not hold all of the range. JPEG's orientation tag
+is followed. DICOM: see `dicom`.
 """
 
 import hashlib
@@ -13,21 +15,24 @@ import io
 import os
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageOps
+from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from cxrsearch.errors import CatalogueError, ImageError
 
 MAX_PIXELS = 64_000_000
+MAX_BYTES = 8 * MAX_PIXELS  # 16-bit RGBA without compression
 MIN_SIDE = 32
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".dcm", ".dicom"})
 
-_CHROMA_NOISE = 8  # grey levels between channels that JPEG leaves behind in a grey image
+_BIT_DEPTHS = (8, 10, 12, 14, 15, 16)
+_CHROMA_NOISE = 8  # grey levels between channels: 0 in a grey image saved as colour JPEG, over 100 in photographs
 _FIX = "mend the file or leave it out"
 
 
@@ -73,9 +78,23 @@ def read_radiograph(path: Path) -> Radiograph:
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file's bytes. Raises ImageError where it cannot be read."""
+    """A file's bytes. Raises ImageError where it cannot be read, or is larger than any image that would be decoded."""
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_BYTES:
+            limit = f"{MAX_BYTES // 1_000_000} MB"
+            raise ImageError(f"{path.name} has {size // 1_000_000} MB, over the limit of {limit}", _FIX)
+        return file.read()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A file to read from. Raises ImageError for whatever stands in the way."""
     try:
-        return path.read_bytes()
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise ImageError(f"{path} is a folder or a device, not a file", "name an image file")
+        with path.open("rb") as file:
+            yield file
     except OSError as error:
         raise ImageError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from error
 
@@ -107,11 +126,8 @@ def read_tags(path: Path) -> DicomTags:
     Raises:
         ImageError: not a DICOM file, or a damaged one.
     """
-    try:
-        with path.open("rb") as file:
-            dicom = is_dicom(file.read(132))
-    except OSError as error:
-        raise ImageError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from error
+    with _opened(path) as file:
+        dicom = is_dicom(file.read(132))
     if not dicom:
         raise ImageError(f"{path.name} is not a DICOM file", _FIX)
     from cxrsearch.images.dicom import read_dicom_tags
@@ -131,7 +147,7 @@ def find_images(folder: Path) -> list[Path]:
     files and folders are passed over; links to folders are followed, each folder once.
 
     Raises:
-        CatalogueError: no such folder.
+        CatalogueError: no such folder, or one in it that cannot be read.
     """
     if not folder.is_dir():
         raise CatalogueError(f"no folder {folder}", "name the folder that holds the images")
@@ -140,14 +156,21 @@ def find_images(folder: Path) -> list[Path]:
 
 def _walk(folder: Path) -> Iterator[Path]:
     seen = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
+    for root, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):
+        if Path(root).resolve() in seen:
+            folders.clear()
+            continue
         seen.add(Path(root).resolve())
-        visible = [name for name in folders if not name.startswith(".")]
-        folders[:] = [name for name in visible if Path(root, name).resolve() not in seen]
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             path = Path(root, name)
             if not name.startswith(".") and (path.suffix.lower() in SUFFIXES or _bare_dicom(path)):
                 yield path
+
+
+def _unreadable(error: OSError) -> NoReturn:
+    message = f"cannot read the folder {error.filename}: {error.strerror}"
+    raise CatalogueError(message, "check its permissions, or leave it out") from error
 
 
 def _bare_dicom(path: Path) -> bool:
@@ -155,15 +178,28 @@ def _bare_dicom(path: Path) -> bool:
     if path.suffix and not path.suffix[1:].isdigit():  # names such as 1.2.840.113619.2 are DICOM UIDs
         return False
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             return is_dicom(file.read(132))
-    except OSError:
+    except ImageError:
         return False
 
 
-def require_size(height: int, width: int, name: str, frames: int = 1) -> None:
+@contextmanager
+def quietly(name: str, problem: str) -> Iterator[None]:
+    """Turn whatever a decoder throws at a damaged file into one line, and keep its warnings back."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # decoders throw anything: struct.error, KeyError, SyntaxError, RuntimeError, ...
+        raise ImageError(f"{name} {problem}: {str(error) or type(error).__name__}", _FIX) from error
+
+
+def require_size(height: int, width: int, name: str) -> None:
     """Refuse, before anything is decoded, what would not fit. Raises ImageError."""
-    if height * width * frames > MAX_PIXELS:
+    if height * width > MAX_PIXELS:
         raise ImageError(
             f"{name} has {width} x {height} pixels, over the limit of {MAX_PIXELS // 1_000_000} megapixels",
             "reduce it to 4,096 pixels or fewer on a side",
@@ -187,26 +223,34 @@ def _pixel_sha256(pixels: NDArray[np.uint8]) -> str:
 
 def _decode_picture(data: bytes, name: str) -> tuple[NDArray[np.uint8], str]:
     """The grey pixels of a PNG or JPEG and what was read."""
+    with quietly(name, "is truncated or damaged"):
+        image = _open(data, name)
+        require_size(image.height, image.width, name)
+        if image.format == "PNG":
+            _open(data, name).verify()  # the checksums, which `load` does not check
+        image.load()
+        if (frames := getattr(image, "n_frames", 1)) > 1:
+            raise ImageError(f"{name} holds {frames} frames, not one image", _FIX)
+        upright = ImageOps.exif_transpose(image) if image.format == "JPEG" else image
+        pixels, read = _grey(upright, name)
+    halved = image.format == "PNG" and data[24] == 16 and image.mode in ("RGB", "RGBA")  # 24: the bit depth of IHDR
+    if halved and pixels.max() < 128:
+        problem = f"{name} would lose most of its grey levels: it is a 16-bit file with alpha or colour, and dark"
+        raise ImageError(problem, "save it as 16-bit grey PNG")
+    return pixels, f"{image.format} {read}{', upper half of 16 bits' if halved else ''}"
+
+
+def _open(data: bytes, name: str) -> Image.Image:
+    """Read the header of a PNG or JPEG."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # require_size is stricter
-            image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
-            require_size(image.height, image.width, name)
-            if image.format == "PNG":
-                Image.open(io.BytesIO(data), formats=("PNG",)).verify()  # the checksums, which `load` does not check
-            image.load()
+        return Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name} is truncated or damaged: its header cannot be read", _FIX) from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name} is over the limit of {MAX_PIXELS // 1_000_000} megapixels", _FIX) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ImageError(f"{name} is truncated or damaged: {error}", _FIX) from error
-    if getattr(image, "n_frames", 1) > 1:
-        raise ImageError(f"{name} holds {image.n_frames} frames, not one image", _FIX)  # type: ignore[attr-defined]
-    upright = ImageOps.exif_transpose(image) if image.format == "JPEG" else image
-    pixels, read = _grey(upright, name, jpeg=image.format == "JPEG")
-    return pixels, f"{image.format} {read}"
 
 
-def _grey(image: Image.Image, name: str, *, jpeg: bool) -> tuple[NDArray[np.uint8], str]:
+def _grey(image: Image.Image, name: str) -> tuple[NDArray[np.uint8], str]:
     """Grey pixels by Pillow's mode of the image, and the mode in words."""
     if image.mode == "L":
         return np.asarray(image), "8-bit grey"
@@ -214,21 +258,21 @@ def _grey(image: Image.Image, name: str, *, jpeg: bool) -> tuple[NDArray[np.uint
         return np.asarray(image.getchannel("L")), "8-bit grey with alpha"
     if image.mode.startswith("I"):
         return _from_16_bit(np.asarray(image))
-    if image.mode in ("P", "PA"):
-        return _grey(image.convert("RGB"), name, jpeg=jpeg)[0], "palette"
+    if image.mode == "P":
+        return _grey(image.convert("RGB"), name)[0], "palette"
     if image.mode in ("RGB", "RGBA"):
         red, green, blue = image.split()[:3]
         differences = (ImageChops.difference(red, other) for other in (green, blue))
         largest = max(int(difference.getextrema()[1]) for difference in differences)  # type: ignore[arg-type]
-        if largest <= (_CHROMA_NOISE if jpeg else 0):
+        if largest <= _CHROMA_NOISE:
             return np.asarray(image.convert("L") if largest else red), f"8-bit {image.mode}, equal channels"
         raise ImageError(f"{name} is in colour: its channels differ by up to {largest} grey levels", _FIX)
-    raise ImageError(f"{name} has Pillow's mode {image.mode!r}, which is no grey image", "save it as 8-bit grey PNG")
+    raise ImageError(f"{name} is no 8- or 16-bit grey image: its mode is {image.mode!r}", "save it as 8-bit grey PNG")
 
 
 def _from_16_bit(values: NDArray[np.integer]) -> tuple[NDArray[np.uint8], str]:
     """Scale the full range of the values' own bit depth to 0 to 255."""
     highest = int(values.max())
-    bits = next(depth for depth in (8, 10, 12, 14, 16) if highest < 2**depth)
-    scaled = np.round(values.astype(np.float64) * (255 / (2**bits - 1)))
-    return scaled.astype(np.uint8), f"16-bit grey, {bits} bits used"
+    bits = next(depth for depth in _BIT_DEPTHS if highest < 2**depth)
+    levels = np.round(np.arange(2**bits) * (255 / (2**bits - 1))).astype(np.uint8)
+    return levels[values], f"16-bit grey, {bits} bits used"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 import cxrsearch_indexes as vectors
 from cxrsearch.errors import MissingDependencyError, StoreError, UsageError, VocabularyError, WriteError
 from cxrsearch.images.catalogue import Catalogue
+from cxrsearch.progress import Progress, silent
 from cxrsearch.store.reader import StoredIndex
 
 _GPU_KINDS = ("faiss-flat",)
@@ -99,7 +100,12 @@ def require_kind(kind: str, metric: vectors.Metric, device: str) -> None:
 
 
 def build_vectors(
-    kind: str, blocks: Sequence[NDArray[np.float32]], metric: vectors.Metric, folder: Path, device: str
+    kind: str,
+    blocks: Sequence[NDArray[np.float32]],
+    metric: vectors.Metric,
+    folder: Path,
+    device: str,
+    progress: Progress = silent,
 ) -> vectors.VectorIndex:
     """Build the search structure over embeddings and write its files into `folder`.
 
@@ -107,13 +113,15 @@ def build_vectors(
         MissingDependencyError: FAISS is not installed, or has no such device.
         WriteError: the disk is full or read-only.
     """
+    progress("building the search structure", 0, 1)
     with _backend_errors():
         index = vectors.build(kind, blocks, metric, device=_vector_device(kind, device))
         try:
             index.save(folder)
         except OSError as error:
             raise WriteError(f"cannot write {folder}: {error}", "check free space and permissions") from error
-        return index
+    progress("building the search structure", 1, 1)
+    return index
 
 
 def open_vectors(stored: StoredIndex, device: str) -> vectors.VectorIndex:

@@ -4,16 +4,16 @@ Batches never cross a shard, so a shard made again after an interruption consist
 bytes. Memory: one shard (142 MB at 256 px and 1024 dimensions) beside what the embedder needs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrsearch.encoder.embed import Embedder, load_batches
 from cxrsearch.files import Json, digest_bytes
+from cxrsearch.images.catalogue import Matched
 from cxrsearch.images.loading import LoadedImage, RefusedImage, has_sha256
 from cxrsearch.images.pixel_cache import SHARD_IMAGES, PixelCache
 from cxrsearch.images.preprocess import Pixels
@@ -27,8 +27,7 @@ class ShardFiller:
     """Embeds images, in the order given, shard by shard.
 
     Args:
-        root: the folder the images lie in.
-        names: their paths relative to it, one a row of the plan.
+        matched: the images; each row of its catalogue is a row of the plan.
         embedder: makes the embeddings.
         batch_size: images a batch.
         workers: decoding processes; 0 decodes in this one.
@@ -38,8 +37,7 @@ class ShardFiller:
 
     def __init__(
         self,
-        root: Path,
-        names: Sequence[str],
+        matched: Matched,
         embedder: Embedder,
         *,
         batch_size: int,
@@ -47,10 +45,12 @@ class ShardFiller:
         keep_pixels: bool,
         cache: PixelCache | None,
     ) -> None:
-        self._names, self._paths = names, [root / name for name in names]
+        self._paths = matched.catalogue.paths(matched.folder)
+        self._names = list(matched.catalogue.frame["path"])
         self._embedder, self._cache = embedder, cache
+        n = len(self._names)
         self._batch_size, self._workers, self._keep_pixels = batch_size, workers, keep_pixels
-        self._shards = [range(i, min(i + SHARD_IMAGES, len(names))) for i in range(0, len(names), SHARD_IMAGES)]
+        self._shards = [range(i, min(i + SHARD_IMAGES, n)) for i in range(0, n, SHARD_IMAGES)]
 
     def plan(self) -> Json:
         """All that decides the bytes of the shards, but the images' content, which `run` checks by itself."""

@@ -1,6 +1,5 @@
 """A reference network, torchvision's, with random weights everywhere: no two tensors of one shape are alike."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +9,6 @@ import torch
 from numpy.typing import NDArray
 
 from cxrsearch.encoder.densenet import Encoder
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> Iterator[None]:
-    """These networks see two small images; more threads than free cores only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

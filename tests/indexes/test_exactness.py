@@ -79,8 +79,11 @@ def test_more_queries_than_are_searched_at_once(metric: Any, check: Any) -> None
 
 
 def test_faiss_needs_no_help_with_restrictions(metric: Any, check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where a query's own group is all that is near, and larger than the shortlist."""
     rows, q = _NOISE.astype(np.float32), 30
     groups = np.random.default_rng(1).integers(-1, 9, 1500)
+    rows[:80], groups[:80] = rows[0] * np.float32(4) + rows[:80] / np.float32(8), 3
+    groups[1:20:2] = -1
     index: Any = build("faiss-flat", [rows], metric)
     monkeypatch.setattr(index._exact, "search", None)
     for allowed in (None, np.arange(1500) % 3 > 0):

@@ -1,7 +1,7 @@
 """`cxrsearch build-index`: from a folder of X-rays to an index."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -9,81 +9,96 @@ from cxrsearch.errors import UsageError
 from cxrsearch_cli import console
 from cxrsearch_cli.options import AsJson, Device, IndexOption, Weights, data_folder, index_folder, names
 
+if TYPE_CHECKING:
+    from cxrsearch.build import BuildResult
+
 _SHOWN = 10
 
 
+_Images = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Folder of PNG, JPEG or DICOM files, searched with its sub-folders. "
+        "Default: images/ in $CXRSEARCH_DATA (else ./data), with the Data_Entry_2017*.csv beside it.",
+        show_default=False,
+    ),
+]
+_Labels = Annotated[
+    Path | None,
+    typer.Option(
+        help="NIH's Data_Entry CSV, or a CSV with the columns image,patient,findings (and view,sex,age,split). "
+        "Without it, findings are unknown and nothing can vote.",
+        show_default=False,
+    ),
+]
+_Arch = Annotated[
+    str | None, typer.Option(help="densenet121 (default), 169 or 201, for imagenet and random.", show_default=False)
+]
+_Size = Annotated[int | None, typer.Option(help="Side of the network's input. Default: 224.", show_default=False)]
+_Kind = Annotated[
+    Literal["exact", "faiss-flat", "faiss-hnsw"], typer.Option(help="How the index is searched; see README.")
+]
+_Metric = Annotated[
+    Literal["l2", "ip", "cosine"],
+    typer.Option(help="Distance: L2 (not squared), the negated inner product, or 1 - cosine."),
+]
+_Findings = Annotated[
+    str | None, typer.Option(help="Another vocabulary than NIH's 14 findings, as a,b,c.", show_default=False)
+]
+_Split = Annotated[
+    str | None,
+    typer.Option(
+        help="Record a split: paper[:DIR], official[:DIR], patient-hash:a/b/c (fractions) or column.",
+        show_default=False,
+    ),
+]
+_Part = Annotated[
+    str | None, typer.Option(help="Index only this part of the split: train, val or test.", show_default=False)
+]
+_PatientPattern = Annotated[
+    str | None,
+    typer.Option(
+        help="Without a table: regular expression whose group is the patient, such as '^([0-9]+)_'.",
+        show_default=False,
+    ),
+]
+_Precision = Annotated[Literal["auto", "fp32", "bf16"], typer.Option(help="auto is bf16 on a GPU, else fp32.")]
+_BatchSize = Annotated[int, typer.Option(help="Images a batch.")]
+_Workers = Annotated[
+    int | None, typer.Option(help="Decoding processes. Default: one a core; 0: none.", show_default=False)
+]
+_Pixels = Annotated[bool, typer.Option(help="Keep 256-pixel images in the index, for contact sheets (65 kB an image).")]
+_Cache = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="CXRSEARCH_CACHE",
+        help="Folder of a pixel cache: a second build of the same images skips decoding.",
+        show_default=False,
+    ),
+]
+_Strict = Annotated[bool, typer.Option("--strict", help="Build nothing when any image is refused.")]
+
+
 def command(
-    images: Annotated[
-        Path | None,
-        typer.Argument(
-            help="Folder of PNG, JPEG or DICOM files, searched with its sub-folders. "
-            "Default: images/ in $CXRSEARCH_DATA (else ./data), with the Data_Entry_2017*.csv beside it.",
-            show_default=False,
-        ),
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            help="NIH's Data_Entry CSV, or a CSV with the columns image,patient,findings (and view,sex,age,split). "
-            "Without it, findings are unknown and nothing can vote.",
-            show_default=False,
-        ),
-    ] = None,
+    images: _Images = None,
+    labels: _Labels = None,
     index: IndexOption = None,
     weights: Weights = None,
-    arch: Annotated[
-        str | None, typer.Option(help="densenet121 (default), 169 or 201, for imagenet and random.", show_default=False)
-    ] = None,
-    size: Annotated[
-        int | None, typer.Option(help="Side of the network's input. Default: 224.", show_default=False)
-    ] = None,
-    kind: Annotated[
-        Literal["exact", "faiss-flat", "faiss-hnsw"], typer.Option(help="How the index is searched; see README.")
-    ] = "exact",
-    metric: Annotated[
-        Literal["l2", "ip", "cosine"],
-        typer.Option(help="Distance: L2 (not squared), the negated inner product, or 1 - cosine."),
-    ] = "l2",
-    findings: Annotated[
-        str | None, typer.Option(help="Another vocabulary than NIH's 14 findings, as a,b,c.", show_default=False)
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            help="Record a split: paper[:DIR], official[:DIR], patient-hash:a/b/c (fractions) or column.",
-            show_default=False,
-        ),
-    ] = None,
-    part: Annotated[
-        str | None, typer.Option(help="Index only this part of the split: train, val or test.", show_default=False)
-    ] = None,
-    patient_pattern: Annotated[
-        str | None,
-        typer.Option(
-            help="Without a table: regular expression whose group is the patient, such as '^([0-9]+)_'.",
-            show_default=False,
-        ),
-    ] = None,
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16"], typer.Option(help="auto is bf16 on a GPU, else fp32.")
-    ] = "auto",
+    arch: _Arch = None,
+    size: _Size = None,
+    kind: _Kind = "exact",
+    metric: _Metric = "l2",
+    findings: _Findings = None,
+    split: _Split = None,
+    part: _Part = None,
+    patient_pattern: _PatientPattern = None,
+    precision: _Precision = "auto",
     device: Device = "auto",
-    batch_size: Annotated[int, typer.Option(help="Images a batch.")] = 32,
-    workers: Annotated[
-        int | None, typer.Option(help="Decoding processes. Default: one a core; 0: none.", show_default=False)
-    ] = None,
-    pixels: Annotated[
-        bool, typer.Option(help="Keep 256-pixel images in the index, for contact sheets (65 kB an image).")
-    ] = True,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="CXRSEARCH_CACHE",
-            help="Folder of a pixel cache: a second build of the same images skips decoding.",
-            show_default=False,
-        ),
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Build nothing when any image is refused.")] = False,
+    batch_size: _BatchSize = 32,
+    workers: _Workers = None,
+    pixels: _Pixels = True,
+    cache: _Cache = None,
+    strict: _Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Embed a folder of chest X-rays into an index. Interrupted, the same command goes on where it was.
@@ -116,6 +131,12 @@ def command(
             strict=strict,
             progress=progress,
         )
+    _show(result, as_json)
+    if result.refused:
+        raise typer.Exit(3)
+
+
+def _show(result: "BuildResult", as_json: bool) -> None:
     for warning in result.warnings:
         console.warn(warning)
     if as_json:
@@ -126,7 +147,6 @@ def command(
         console.note(f"{result.rows_without_image} rows of the table have no image in the folder")
     if result.refused:
         _list_refused(result.refused, result.path, result.generation)
-        raise typer.Exit(3)
 
 
 def _inputs(images: Path | None, labels: Path | None) -> tuple[Path, Path | None]:

@@ -15,32 +15,44 @@ if TYPE_CHECKING:
     from cxrsearch.query import Index
 
 
+_Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="An image, several, or a folder of images.")]
+_K = Annotated[int, typer.Option("-k", help="Neighbours wanted.")]
+_Vote = Annotated[
+    Literal["uniform", "distance", "softmax", "mlknn"],
+    typer.Option(help="How neighbours vote. mlknn is fitted at each query: minutes on a large index."),
+]
+_Patient = Annotated[
+    str | None,
+    typer.Option(help="The query's patient, whose images are left out. Default: found as README says."),
+]
+_SamePatient = Annotated[
+    bool, typer.Option("--same-patient", help="Let images of the query's own patient, and itself, answer too.")
+]
+_View = Annotated[str | None, typer.Option(help="Only images of this view: PA or AP.")]
+_Sex = Annotated[str | None, typer.Option(help="Only images of this sex: F or M.")]
+_Age = Annotated[str | None, typer.Option(help="Only these years of age, as 40-60.")]
+_Present = Annotated[str | None, typer.Option("--with", help="Only images with all these findings, as a,b.")]
+_Absent = Annotated[str | None, typer.Option("--without", help="Only images with none of these findings.")]
+_Sheet = Annotated[Path | None, typer.Option(help="Write a contact sheet of the query and its neighbours to this PNG.")]
+_Weights = Annotated[
+    str | None, typer.Option(help="Use these weights; refused unless they are the index's. Default: its own copy.")
+]
+
+
 def command(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="An image, several, or a folder of images.")],
+    images: _Images,
     index: IndexOption = None,
-    k: Annotated[int, typer.Option("-k", help="Neighbours wanted.")] = 20,
-    vote: Annotated[
-        Literal["uniform", "distance", "softmax", "mlknn"],
-        typer.Option(help="How neighbours vote. mlknn is fitted at each query: minutes on a large index."),
-    ] = "uniform",
-    patient: Annotated[
-        str | None,
-        typer.Option(help="The query's patient, whose images are left out. Default: found as README says."),
-    ] = None,
-    same_patient: Annotated[
-        bool, typer.Option("--same-patient", help="Let images of the query's own patient, and itself, answer too.")
-    ] = False,
-    view: Annotated[str | None, typer.Option(help="Only images of this view: PA or AP.")] = None,
-    sex: Annotated[str | None, typer.Option(help="Only images of this sex: F or M.")] = None,
-    age: Annotated[str | None, typer.Option(help="Only these years of age, as 40-60.")] = None,
-    present: Annotated[str | None, typer.Option("--with", help="Only images with all these findings, as a,b.")] = None,
-    absent: Annotated[str | None, typer.Option("--without", help="Only images with none of these findings.")] = None,
-    sheet: Annotated[
-        Path | None, typer.Option(help="Write a contact sheet of the query and its neighbours to this PNG.")
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="Use these weights; refused unless they are the index's. Default: its own copy.")
-    ] = None,
+    k: _K = 20,
+    vote: _Vote = "uniform",
+    patient: _Patient = None,
+    same_patient: _SamePatient = False,
+    view: _View = None,
+    sex: _Sex = None,
+    age: _Age = None,
+    present: _Present = None,
+    absent: _Absent = None,
+    sheet: _Sheet = None,
+    weights: _Weights = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -61,18 +73,10 @@ def command(
         try:
             with console.progress() as progress:
                 result = opened.query(
-                    path,
-                    k=k,
-                    vote=vote,
-                    patient=patient,
-                    same_patient=same_patient,
-                    filters=filters,
-                    progress=progress,
+                    path, k=k, vote=vote, patient=patient, same_patient=same_patient, filters=filters, progress=progress
                 )
-        except UsageError:
-            raise
         except CxrsearchError as problem:
-            if not several:
+            if not several or isinstance(problem, UsageError):
                 raise
             failed += 1
             _show_failure(path, problem, as_json)
