@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydicom.pixels.decoders.base import get_decoder
 
 from cxrsearch.errors import ImageError
-from cxrsearch.images.radiograph import DicomTags, quietly, require_size
+from cxrsearch.images.radiograph import DicomTags, printable, quietly, require_size
 from cxrsearch.images.tables import parse_age
 
 MODALITIES = frozenset({"CR", "DX", "RG", "OT", "SC", ""})
@@ -66,8 +66,9 @@ def _require_radiograph(dataset: pydicom.Dataset, name: str) -> None:
     if modality not in MODALITIES:
         raise ImageError(f"{name} has modality {modality}, and is no radiograph (CR, DX)", "leave it out")
     if "PixelData" not in dataset:
-        kind = getattr(dataset.file_meta.get("MediaStorageSOPClassUID"), "name", "of unknown kind")
-        raise ImageError(f"{name} holds no image ({kind})", "leave it out")
+        kind = printable(getattr(dataset.file_meta.get("MediaStorageSOPClassUID"), "name", "of unknown kind"))
+        problem = "lost its pixels: it was cut short" if "Rows" in dataset else f"holds no image ({kind})"
+        raise ImageError(f"{name} {problem}", "leave it out")
     if any(word in part for word in ELSEWHERE) and not any(word in part for word in CHEST):
         raise ImageError(f"{name} has body part {part}, not the chest", _NOT_CHEST)
     if _text(dataset, "PresentationIntentType") == "FOR PROCESSING":
@@ -93,7 +94,7 @@ def _require_decoder(dataset: pydicom.Dataset, name: str) -> None:
         fix = "install pylibjpeg-openjpeg (JPEG 2000) and python-gdcm (other kinds of JPEG)"
     except NotImplementedError:
         fix = "export it without compression"
-    raise ImageError(f"{name} is compressed as {syntax.name}, which no installed package decodes", fix)
+    raise ImageError(f"{name} is compressed as {printable(syntax.name)}, which no installed package decodes", fix)
 
 
 def _description(dataset: pydicom.Dataset) -> str:
@@ -202,7 +203,7 @@ def _tags(dataset: pydicom.Dataset) -> DicomTags:
 
 
 def _text(dataset: pydicom.Dataset, keyword: str) -> str:
-    return str(dataset.get(keyword) or "").strip().upper()
+    return printable(dataset.get(keyword) or "").upper()
 
 
 def _first(value: Any) -> float | None:

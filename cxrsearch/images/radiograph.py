@@ -194,7 +194,12 @@ def quietly(name: str, problem: str) -> Iterator[None]:
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # decoders throw anything: struct.error, KeyError, SyntaxError, RuntimeError, ...
-        raise ImageError(f"{name} {problem}: {str(error) or type(error).__name__}", _FIX) from error
+        raise ImageError(f"{name} {problem}: {printable(error) or type(error).__name__}", _FIX) from error
+
+
+def printable(text: object) -> str:
+    """A text from a file, fit for one line of a message."""
+    return "".join(character if character.isprintable() else " " for character in str(text)).strip()
 
 
 def require_size(height: int, width: int, name: str) -> None:

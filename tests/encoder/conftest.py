@@ -1,5 +1,6 @@
 """A reference network, torchvision's, with random weights everywhere: no two tensors of one shape are alike."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
