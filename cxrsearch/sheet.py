@@ -16,7 +16,9 @@ def query_sheet(index: Index, result: QueryResult) -> Image.Image:
     records = zip(result.neighbours.row, result.neighbours.records(), strict=True)
     tiles = [query, *(_tile(index, int(row), record) for row, record in records)]
     title = f"{len(result.neighbours)} nearest images of other patients, encoder {result.index['encoder']}"
-    return contact_sheet(tiles, title=title, footer=". ".join([*result.warnings, style.DISCLAIMER]))
+    return contact_sheet(
+        tiles, title=title, footer=" ".join(_sentence(note) for note in [*result.warnings, style.DISCLAIMER])
+    )
 
 
 def _tile(index: Index, row: int, record: Json) -> Tile:
@@ -30,3 +32,7 @@ def _votes(result: QueryResult) -> list[str]:
     votes = sorted(result.votes_records(), key=lambda vote: -(vote["probability"] or 0))
     lines = [f"{vote['finding'].replace('_', ' ')} {vote['probability']:.0%}" for vote in votes if vote["probability"]]
     return ["", "votes of the neighbours:", *lines] if lines else []
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

@@ -22,7 +22,8 @@ def text(line: str = "") -> None:
 
 
 def note(line: str) -> None:
-    """Print a line for the person at the terminal on stderr."""
+    """Print a line for the person at the terminal on stderr, after what stdout holds already."""
+    sys.stdout.flush()
     sys.stderr.write(line + "\n")
 
 

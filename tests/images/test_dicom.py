@@ -140,24 +140,21 @@ def test_a_window_of_width_one_is_a_threshold() -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(
-    st.floats(-100, 5000).map(lambda c: round(c, 2)),
+    st.floats(100, 4000).map(lambda c: round(c, 2)),
     st.floats(1.5, 6000).map(lambda w: round(w, 2)),
     st.sampled_from(["LINEAR", "LINEAR_EXACT", "SIGMOID"]),
 )
 def test_windows_agree_with_those_of_pydicom(centre: float, width: float, function: str) -> None:
     tags = {"BitsStored": 12, "HighBit": 11, "WindowCenter": centre, "WindowWidth": width, "VOILUTFunction": function}
-    expected = apply_windowing(RAMP, radiograph(RAMP, **tags)) * (255 / 4095)
-    dataset = radiograph(np.vstack([RAMP, RAMP]), **tags)
-    dataset.PixelData = np.vstack([RAMP, RAMP[::-1]]).tobytes()
-    share = 255 * dicom.windowed(RAMP.astype(float), centre, width, function)
-    np.testing.assert_allclose(share, expected, atol=1e-6)
+    share = apply_windowing(RAMP, radiograph(RAMP, **tags)) / 4095
+    np.testing.assert_allclose(read(RAMP, **tags).pixels, 255 * share, rtol=0, atol=0.5 + 1e-6)
+    np.testing.assert_allclose(dicom.windowed(RAMP.astype(float), centre, width, function), share, atol=1e-9)
 
 
 def test_padding_is_black_and_leaves_the_range_alone() -> None:
     assert grey([2000, 100, 150, 200], fill=100, PixelPaddingValue=2000) == [0, 0, 128, 255]
-    assert grey([2000, 100, 150, 200], fill=100, PixelPaddingValue=2000, PhotometricInterpretation="MONOCHROME1") == [
-        *(0, 255, 128, 0),
-    ]
+    inverted = {"PixelPaddingValue": 2000, "PhotometricInterpretation": "MONOCHROME1"}
+    assert grey([2000, 100, 150, 200], fill=100, **inverted) == [0, 255, 128, 0]
     limits = {"PixelPaddingValue": 3000, "PixelPaddingRangeLimit": 2000}
     assert grey([1999, 2000, 2500, 3000, 3001], fill=1999, **limits) == [0, 0, 0, 0, 255]
     assert grey([-2000, -100, 100], np.int16, fill=-100, PixelPaddingValue=-2000) == [0, 0, 255]
@@ -371,7 +368,7 @@ def test_a_damaged_compressed_image_is_refused(syntax: str) -> None:
     assert "x.dcm cannot be decoded" in refusal(dataset)
     whole = written(dataset)
     with pytest.raises(ImageError, match="lost its pixels"):
-        decode_radiograph(whole[:-200], "x")
+        decode_radiograph(whole[:-20], "x")
 
 
 def test_a_compression_that_nothing_undoes_names_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
