@@ -144,10 +144,9 @@ def main() -> None:
     import sklearn
 
     print(f"{options.n:,} x {options.dim}, k = {options.k}, l2; {ALONE} queries alone, {TOGETHER} together (best of 3)")
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {options.threads} threads used; Python {platform.python_version()},"
-    )
-    print(f"numpy {np.__version__}, faiss {faiss.__version__}, scikit-learn {sklearn.__version__}\n")
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {options.threads} threads used;")
+    print(f"Python {platform.python_version()}, numpy {np.__version__}, faiss {faiss.__version__},", end=" ")
+    print(f"scikit-learn {sklearn.__version__}\n")
     with tempfile.TemporaryDirectory() as temporary:
         rows = embeddings(options.n + TOGETHER, options.dim)
         np.save(Path(temporary) / "rows.npy", rows[: options.n])

@@ -16,9 +16,9 @@ from typing import Any, Literal
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.pixels.decoders.base import get_decoder
 
 from cxrsearch.errors import ImageError
+from cxrsearch.images.dicom_file import read_data_set, require_decoder, require_frame_size, stored_values
 from cxrsearch.images.radiograph import DicomTags, printable, quietly, require_size
 from cxrsearch.images.tables import parse_age
 
@@ -43,12 +43,13 @@ def decode_dicom(data: bytes, name: str) -> tuple[NDArray[np.uint8], str, DicomT
         ImageError: no single chest radiograph, as described above; damaged; in a compression nothing here can undo.
     """
     with quietly(name, "is a damaged DICOM file"):
-        dataset = pydicom.dcmread(io.BytesIO(data))
+        dataset = read_data_set(io.BytesIO(data), name)
         _require_radiograph(dataset, name)
-        _require_decoder(dataset, name)
+        require_decoder(dataset, name)
+        require_frame_size(dataset, name)
         tags, read = _tags(dataset), _description(dataset)
     with quietly(name, f"cannot be decoded ({dataset.file_meta.TransferSyntaxUID.name})"):
-        stored = dataset.pixel_array
+        stored = stored_values(dataset, data)
     with quietly(name, "has grey levels that cannot be made out"):
         pixels, how = _grey(dataset, stored)
     return pixels, f"{read}, {how}", tags
@@ -56,8 +57,8 @@ def decode_dicom(data: bytes, name: str) -> tuple[NDArray[np.uint8], str, DicomT
 
 def read_dicom_tags(path: Path) -> DicomTags:
     """The tags of a DICOM file, without its pixels. Raises ImageError for a damaged one."""
-    with quietly(path.name, "is a damaged DICOM file"):
-        return _tags(pydicom.dcmread(path, stop_before_pixels=True))
+    with quietly(path.name, "is a damaged DICOM file"), path.open("rb") as file:
+        return _tags(read_data_set(file, path.name, stop_before_pixels=True))
 
 
 def _require_radiograph(dataset: pydicom.Dataset, name: str) -> None:
@@ -67,7 +68,8 @@ def _require_radiograph(dataset: pydicom.Dataset, name: str) -> None:
         raise ImageError(f"{name} has modality {modality}, and is no radiograph (CR, DX)", "leave it out")
     if "PixelData" not in dataset:
         kind = printable(getattr(dataset.file_meta.get("MediaStorageSOPClassUID"), "name", "of unknown kind"))
-        problem = "lost its pixels: it was cut short" if "Rows" in dataset else f"holds no image ({kind})"
+        cut_short = "Rows" in dataset or not dataset  # pydicom gives up all it read where compressed pixels end early
+        problem = "has lost its pixels: it was cut short" if cut_short else f"holds no image ({kind})"
         raise ImageError(f"{name} {problem}", "leave it out")
     if any(word in part for word in ELSEWHERE) and not any(word in part for word in CHEST):
         raise ImageError(f"{name} has body part {part}, not the chest", _NOT_CHEST)
@@ -75,26 +77,16 @@ def _require_radiograph(dataset: pydicom.Dataset, name: str) -> None:
         raise ImageError(f"{name} holds raw detector values (FOR PROCESSING)", "export the image for presentation")
     if (frames := int(dataset.get("NumberOfFrames") or 1)) > 1:
         raise ImageError(f"{name} holds {frames} frames, not one image", "leave it out")
-    colours = _text(dataset, "PhotometricInterpretation")
-    if int(dataset.get("SamplesPerPixel", 1)) != 1 or colours not in ("MONOCHROME1", "MONOCHROME2"):
-        raise ImageError(
-            f"{name} is not grey: its photometric interpretation is {colours or 'missing'}", "leave it out"
-        )
+    colours, samples = _text(dataset, "PhotometricInterpretation") or "missing", int(dataset.get("SamplesPerPixel", 1))
+    if samples != 1 or colours not in ("MONOCHROME1", "MONOCHROME2"):
+        problem = f"is not grey: its photometric interpretation is {colours}, with {samples} sample(s) a pixel"
+        raise ImageError(f"{name} {problem}", "leave it out")
     require_size(int(dataset.Rows), int(dataset.Columns), name)
     if int(dataset.BitsAllocated) not in (8, 16):
         raise ImageError(f"{name} has {dataset.BitsAllocated} bits a pixel, not 8 or 16", "leave it out")
-
-
-def _require_decoder(dataset: pydicom.Dataset, name: str) -> None:
-    """Refuse a compression that no installed package can undo. Raises ImageError."""
-    syntax = dataset.file_meta.TransferSyntaxUID
-    try:
-        if get_decoder(syntax).is_available:
-            return
-        fix = "install pylibjpeg-openjpeg (JPEG 2000) and python-gdcm (other kinds of JPEG)"
-    except NotImplementedError:
-        fix = "export it without compression"
-    raise ImageError(f"{name} is compressed as {printable(syntax.name)}, which no installed package decodes", fix)
+    if (highest := int(dataset.get("HighBit", dataset.BitsStored - 1))) != dataset.BitsStored - 1:
+        problem = f"has {dataset.BitsStored}-bit values that end at bit {highest}"
+        raise ImageError(f"{name} {problem}", "export it with the values in the lowest bits")
 
 
 def _description(dataset: pydicom.Dataset) -> str:
@@ -118,6 +110,8 @@ def _grey(dataset: pydicom.Dataset, stored: NDArray[np.integer]) -> tuple[NDArra
         share, how = windowed(values, *window), f"window {window[0]:g}/{window[1]:g}"
     else:
         share, how = _full_range(values, (np.bincount(patterns.ravel(), minlength=len(every)) > 0) & ~padding)
+    if not np.isfinite(share).all():
+        raise ValueError("its rescale or window is no finite number")
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         share = 1 - share
     levels = np.where(padding, 0, np.round(255 * np.clip(share, 0, 1))).astype(np.uint8)
@@ -139,13 +133,16 @@ def _looked_up(values: _Values, lut: pydicom.Dataset, dataset: pydicom.Dataset, 
     end take the entry there. pydicom's `apply_voi` wraps round where entries have 8 bits and values more.
     """
     entries, first, bits = (int(number) for number in lut.LUTDescriptor)
+    entries = entries % 2**16 or 2**16
     table: Any = lut.LUTData
     if isinstance(table, bytes):
         order = "<" if dataset.original_encoding[1] else ">"
-        table = np.frombuffer(table, f"{order}u2" if len(table) >= 2 * (entries % 2**16 or 2**16) else "u1")
-    table = np.atleast_1d(np.asarray(table, dtype=np.float64)) / (2**bits - 1 if scaled else 1)
-    looked_up: _Values = table[np.clip(np.round(values) - first, 0, len(table) - 1).astype(np.intp)]
-    return looked_up
+        table = np.frombuffer(table, f"{order}u2" if len(table) >= 2 * entries else "u1")
+    table = np.atleast_1d(np.asarray(table, dtype=np.float64))
+    if len(table) < entries or not table.max() < 2**bits <= 2**16:
+        raise ValueError(f"{len(table)} LUT entries up to {table.max():g} are said to be {entries} of {bits} bits")
+    looked_up: _Values = table[np.clip(np.round(values) - first, 0, entries - 1).astype(np.intp)]
+    return looked_up / (2**bits - 1) if scaled else looked_up
 
 
 def _full_range(values: _Values, used: NDArray[np.bool_]) -> tuple[_Values, str]:
@@ -158,6 +155,8 @@ def _window(dataset: pydicom.Dataset) -> tuple[float, float, str] | None:
     """Centre, width and function of the first window, or None where there is none that can be meant."""
     centre, width = _first(dataset.get("WindowCenter")), _first(dataset.get("WindowWidth"))
     function = _text(dataset, "VOILUTFunction") or "LINEAR"
+    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        raise ValueError(f"the VOI LUT function {function} is unknown")
     if centre is None or width is None or width < (1 if function == "LINEAR" else 1e-12):
         return None
     return centre, width, function
@@ -208,7 +207,6 @@ def _text(dataset: pydicom.Dataset, keyword: str) -> str:
 
 def _first(value: Any) -> float | None:
     """The first of one or several numbers."""
-    if value is None or value == "":
-        return None
-    several = isinstance(value, pydicom.multival.MultiValue | list | tuple)
-    return float(value[0]) if several and len(value) else None if several else float(value)
+    if isinstance(value, pydicom.multival.MultiValue):
+        value = value[0] if value else None
+    return None if value in (None, "") else float(value)

@@ -37,7 +37,7 @@ def load_image(path: Path, preprocess: Preprocess, cache: PixelCache | None = No
     try:
         data = read_bytes(path)
         sha256 = hashlib.sha256(data).hexdigest()
-        stored = cache.get(sha256) if cache else None
+        stored = cache.get(sha256) if cache is not None else None
         stored = stored or _decoded(data, path.name, preprocess)
         return LoadedImage(stored, preprocess.network_pixels(stored.pixels))
     except ImageError as error:
