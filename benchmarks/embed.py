@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from PIL import Image
 
+from cxrsearch.build import build_index
 from cxrsearch.encoder.embed import Embedder, load_batches
 from cxrsearch.encoder.weights import load_encoder
 from cxrsearch.images.loading import LoadedImage
 from cxrsearch.images.phantom import make_phantom
 from cxrsearch.images.pixel_cache import PixelCache
 from cxrsearch.images.radiograph import find_images
+from cxrsearch.store.reader import open_stored
 
 BATCH = 16
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
@@ -57,6 +59,12 @@ def ours(paths: list[Path], size: int, precision: str, cache: PixelCache | None 
     if cache is not None:
         cache.flush()
     return np.concatenate(found)
+
+
+def whole(folder: Path, size: int, index: Path, cache: Path) -> np.ndarray:
+    """`build-index`, end to end."""
+    build_index(folder, index=index, weights="random:0", size=size, precision="fp32", batch_size=BATCH, cache=cache)
+    return np.concatenate(open_stored(index).blocks)
 
 
 def rate(images: int, run: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
@@ -102,6 +110,14 @@ def main() -> None:
             ("bf16, 2 workers", "bf16", None, 2),
         ):
             got, found = rate(n, lambda p=precision, c=kept, w=workers: ours(paths, size, p, c, w))  # type: ignore[misc]
+            print(f"{title:32}{got:9.1f}{got / peer:7.2f}{centred_cosine(reference, found):25.6f}")
+        chosen = Path(temporary) / "chosen"
+        chosen.mkdir()
+        for path in paths:
+            (chosen / path.name).symlink_to(path.resolve())
+        for title, index in (("build-index, cold, fills cache", "one"), ("build-index, from cache", "two")):
+            place, kept_in = Path(temporary) / index, Path(temporary) / "kept"
+            got, found = rate(n, lambda i=place, c=kept_in: whole(chosen, size, i, c))  # type: ignore[misc]
             print(f"{title:32}{got:9.1f}{got / peer:7.2f}{centred_cosine(reference, found):25.6f}")
 
 

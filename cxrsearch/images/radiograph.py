@@ -270,7 +270,8 @@ def _grey(image: Image.Image, name: str) -> tuple[NDArray[np.uint8], str]:
         differences = (ImageChops.difference(red, other) for other in (green, blue))
         largest = max(int(difference.getextrema()[1]) for difference in differences)  # type: ignore[arg-type]
         if largest <= _CHROMA_NOISE:
-            return np.asarray(image.convert("L") if largest else red), f"8-bit {image.mode}, equal channels"
+            equal = "equal channels" if largest == 0 else f"channels equal within {largest} grey levels"
+            return np.asarray(image.convert("L") if largest else red), f"8-bit {image.mode}, {equal}"
         raise ImageError(f"{name} is in colour: its channels differ by up to {largest} grey levels", _FIX)
     raise ImageError(f"{name} is no 8- or 16-bit grey image: its mode is {image.mode!r}", "save it as 8-bit grey PNG")
 
