@@ -63,7 +63,9 @@ class QueryResult:
         pixels: uint8 (side, side), the image as the index would keep it.
         index: path, generation and encoder of the index.
         neighbours: the nearest images of other patients.
-        query_patient: the patient whose images were left out; None when not known.
+        query_patient: the query's patient; None when not known.
+        left_out: how many indexed images were left out, the query's patient's and the query itself; None where
+            `same_patient` let all answer.
         findings: the index's vocabulary, F findings.
         votes: the neighbours' votes, None where their findings are not known.
         head: the trained head's findings, and its probabilities, float64; None without a trained head.
@@ -76,11 +78,23 @@ class QueryResult:
     index: Json
     neighbours: Retrieved
     query_patient: str | None
+    left_out: int | None
     findings: tuple[str, ...]
     votes: Votes | None
     head: Head | None
     typicality: Typicality
     warnings: tuple[str, ...]
+
+    def heading(self) -> str:
+        """What was found, and who was left out."""
+        found = f"{len(self.neighbours)} nearest image{'s' * (len(self.neighbours) != 1)}"
+        if self.left_out is None:
+            return f"{found}, the query's own patient included"
+        if self.query_patient is None:
+            return f"{found}, the query's patient is not known"
+        if self.left_out == 0:
+            return f"{found}, patient {self.query_patient} has none in the index"
+        return f"{found} of other patients ({self.left_out} of patient {self.query_patient} left out)"
 
     def to_frame(self) -> pd.DataFrame:
         """The neighbours: columns rank, image, patient, distance, findings, view."""

@@ -146,7 +146,7 @@ def _matched(
     progress: Progress,
 ) -> Matched:
     """The images of the folder, with what the table says of them, if there is one."""
-    vocabulary = Vocabulary(tuple(findings)) if findings else Vocabulary()
+    vocabulary = Vocabulary() if findings is None else Vocabulary(tuple(findings))
     if labels is None:
         return catalogue_of_folder(folder, vocabulary, patient_pattern=patient_pattern, progress=progress)
     if patient_pattern is not None:

@@ -16,12 +16,13 @@ from cxrsearch.analysis.mlknn import MLkNN
 from cxrsearch.analysis.typicality import Reference, Typicality, reference_rows, typicality
 from cxrsearch.analysis.vote import VOTES, Votes, Weighting, vote
 from cxrsearch.answer import Head, QueryResult, Retrieved
+from cxrsearch.encoder.densenet import Encoder
 from cxrsearch.encoder.embed import Embedder
 from cxrsearch.encoder.weights import load_encoder
 from cxrsearch.errors import UsageError
-from cxrsearch.images.patients import hash_patient, patient_of_nih_name
+from cxrsearch.identify import identify
 from cxrsearch.images.preprocess import Pixels
-from cxrsearch.images.radiograph import Radiograph, read_radiograph
+from cxrsearch.images.radiograph import read_radiograph
 from cxrsearch.progress import Progress, silent
 from cxrsearch.store.reader import open_stored, require_encoder
 from cxrsearch.store.search import Filters, open_vectors
@@ -61,9 +62,15 @@ class Index:
     @cached_property
     def _embedder(self) -> Embedder:
         own = self.manifest.encoder
-        encoder = load_encoder(self._weights) if self._weights else self.stored.load_encoder()
+        encoder = self._given_encoder(self._weights) if self._weights else self.stored.load_encoder()
         require_encoder(self.manifest, encoder.spec.fingerprint(own["precision"]), encoder.spec.label)
         return Embedder(encoder, self._device, own["precision"])
+
+    def _given_encoder(self, weights: str) -> Encoder:
+        """The encoder of `--weights`, with the index's size, and its architecture where the weights leave it open."""
+        own = self.stored.manifest.encoder
+        open_choice = weights == "imagenet" or weights.startswith("random:")
+        return load_encoder(weights, arch=own["architecture"] if open_choice else None, size=own["preprocess"]["size"])
 
     @cached_property
     def _vectors(self) -> VectorIndex:
@@ -104,26 +111,27 @@ class Index:
         radiograph = read_radiograph(Path(image))
         stored = self._embedder.spec.preprocess.stored_pixels(radiograph.pixels)
         embedding, head = self._embed(stored)
-        copies = self._copies(radiograph)
-        own, warnings = self._query_patient(Path(image), radiograph, copies) if patient is None else (patient, [])
-        others = ~(copies | self._images_of(own)) if not same_patient else np.ones(len(self), dtype=np.bool_)
+        identity = identify(self.stored, Path(image), radiograph, patient)
+        left_out = np.zeros(len(self), dtype=np.bool_) if same_patient else identity.own
+        others = ~left_out
         bank = others if allowed is None else others & allowed
         neighbours = self._vectors.search(embedding, k, Restriction(allowed=bank))
         votes, vote_warnings = self._votes(neighbours, bank, k, vote, progress)
         typical = self._typicality(embedding, others)
-        warnings += vote_warnings + self._warnings(len(neighbours.rows), k, typical)
+        notes = () if same_patient else identity.warnings
         return QueryResult(
             query=str(image),
             pixels=stored,
             index={"path": str(self.stored.folder), "generation": self.manifest.generation}
             | {"encoder": self.manifest.encoder["label"]},
             neighbours=self._retrieved(neighbours),
-            query_patient=own,
+            query_patient=identity.patient,
+            left_out=None if same_patient else int(left_out.sum()),
             findings=self.manifest.findings,
             votes=votes,
             head=head,
             typicality=typical,
-            warnings=tuple(warnings),
+            warnings=(*notes, *vote_warnings, *self._warnings(len(neighbours.rows), k, typical)),
         )
 
     def stored_pixels(self, row: int) -> Pixels | None:
@@ -137,46 +145,6 @@ class Index:
         if logits is None or self._embedder.spec.findings is None:
             return embedding, None
         return embedding, (self._embedder.spec.findings, scipy.special.expit(logits[0].astype(np.float64)))
-
-    def _copies(self, radiograph: Radiograph) -> NDArray[np.bool_]:
-        """The rows, bool (n,), that are this image: the same file, or the same pixels in another file."""
-        same_file = self.stored.files["source_sha256"].eq(radiograph.source_sha256)
-        return (same_file | self.stored.files["pixel_sha256"].eq(radiograph.pixel_sha256)).to_numpy(dtype=np.bool_)
-
-    def _images_of(self, patient: str | None) -> NDArray[np.bool_]:
-        """The rows, bool (n,), of a patient; none where the patient is not known."""
-        if patient is None:
-            return np.zeros(len(self), dtype=np.bool_)
-        return self.catalogue.frame["patient"].eq(patient).to_numpy(dtype=np.bool_)
-
-    def _query_patient(
-        self, path: Path, radiograph: Radiograph, copies: NDArray[np.bool_]
-    ) -> tuple[str | None, list[str]]:
-        """The query's patient by the first of: the same image, the same id, the DICOM tag, NIH's file name."""
-        same_id = self.catalogue.frame["id"].isin(self._ids(path)).to_numpy(dtype=np.bool_)
-        for rows in (copies, same_id):
-            if rows.any():
-                return self._only_patient(np.flatnonzero(rows))
-        if radiograph.tags is not None and radiograph.tags.patient_id:
-            salt, patient_id = self.manifest.patient_salt, radiograph.tags.patient_id
-            return patient_id if salt is None else hash_patient(patient_id, salt), []
-        if (number := patient_of_nih_name(path.name)) is not None:
-            return number, []
-        return None, ["the query's patient is not known, so no image was left out as the same patient's (--patient ID)"]
-
-    def _ids(self, path: Path) -> set[str]:
-        """What the catalogue may call a file: its name, or its path in the folder that was indexed."""
-        root, resolved = Path(self.manifest.images_root), path.resolve()
-        inside = {resolved.relative_to(root).as_posix()} if resolved.is_relative_to(root) else set()
-        return {path.name} | inside
-
-    def _only_patient(self, rows: NDArray[np.int64]) -> tuple[str, list[str]]:
-        """The patient of rows that are one image, and a warning where the table gives that image to several."""
-        patients = [self.catalogue.patients[row] for row in rows]
-        if len(set(patients)) == 1:
-            return patients[0], []
-        several = ", ".join(self.catalogue.ids[row] for row in rows[:3])
-        return patients[0], [f"this image is in the index under {len(set(patients))} patients ({several}): check them"]
 
     def _retrieved(self, neighbours: Neighbours) -> Retrieved:
         rows = neighbours.rows
@@ -240,7 +208,7 @@ def open_index(folder: Path | str, *, device: str = "auto", weights: str | None 
 
 
 def _require_meant(k: int, vote: str) -> None:
-    if k < 1:
-        raise UsageError(f"k = {k}", "ask for at least one neighbour")
+    if not hasattr(k, "__index__") or k < 1:
+        raise UsageError(f"k = {k!r}", "ask for a whole number of neighbours, at least one")
     if vote not in VOTES:
         raise UsageError(f"unknown vote {vote!r}", f"use one of {', '.join(VOTES)}")

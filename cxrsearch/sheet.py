@@ -15,7 +15,7 @@ def query_sheet(index: Index, result: QueryResult) -> Image.Image:
     query = Tile(result.pixels, result.query.rpartition("/")[2], [patient, *_votes(result)], emphasised=True)
     records = zip(result.neighbours.row, result.neighbours.records(), strict=True)
     tiles = [query, *(_tile(index, int(row), record) for row, record in records)]
-    title = f"{len(result.neighbours)} nearest images of other patients, encoder {result.index['encoder']}"
+    title = f"{result.heading()}, encoder {result.index['encoder']}"
     return contact_sheet(
         tiles, title=title, footer=" ".join(_sentence(note) for note in [*result.warnings, style.DISCLAIMER])
     )

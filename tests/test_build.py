@@ -123,7 +123,7 @@ def test_strict_builds_nothing_when_an_image_is_refused(data_set: DataSet, tmp_p
     images = tmp_path / "images"
     shutil.copytree(data_set.images, images)
     (images / "03.png").write_bytes(b"")
-    with pytest.raises(ImageError, match=r"1 images refused, the first: 03.png: 03.png is empty"):
+    with pytest.raises(ImageError, match=r"1 refused: 03.png: 03.png is empty"):
         build_index(images, data_set.labels, index=tmp_path / "index", strict=True, **SMALL)
     assert not (tmp_path / "index" / "manifest.json").exists()
     shutil.copy(images / "00.png", images / "extra.png")
@@ -167,7 +167,9 @@ def test_a_part_of_a_split_is_indexed_and_recorded(data_set: DataSet, tmp_path: 
         build_index(data_set.images, data_set.labels, index=tmp_path / "x", part="val", **SMALL)
 
 
-@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"workers": -1}, {"kind": "annoy"}, {"metric": "hamming"}])
+@pytest.mark.parametrize(
+    "wrong", [{"batch_size": 0}, {"workers": -1}, {"kind": "annoy"}, {"metric": "hamming"}, {"size": 0}]
+)
 def test_options_that_cannot_be_meant_are_refused_before_any_work(
     data_set: DataSet, tmp_path: Path, wrong: dict[str, Any]
 ) -> None:

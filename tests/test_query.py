@@ -12,8 +12,6 @@ from PIL import Image
 
 from cxrsearch.build import build_index
 from cxrsearch.errors import EncoderMismatchError, ImageError, IntegrityError, StoreError, UsageError
-from cxrsearch.images.patients import hash_patient
-from cxrsearch.images.radiograph import DicomTags
 from cxrsearch.query import Index, open_index
 from cxrsearch.sheet import query_sheet
 from cxrsearch.store.manifest import read_manifest
@@ -95,40 +93,6 @@ def test_a_copy_in_another_file_is_recognised_by_its_pixels(index: Index, data_s
     assert not any("patient is not known" in warning for warning in answer.warnings)
 
 
-def test_the_patient_by_id_by_nih_name_or_not_at_all(index: Index, data_set: DataSet, tmp_path: Path) -> None:
-    other = np.asarray(Image.open(data_set.images / "05.png")).copy()
-    other[0, 0] ^= 255
-    for name, patient in (("08.png", "p4"), ("00000013_005.png", "13"), ("mine.png", None)):
-        Image.fromarray(other).save(tmp_path / name)
-        answer = index.query(tmp_path / name, k=10)
-        assert answer.query_patient == patient
-        assert len(answer.neighbours) == (8 if patient == "p4" else 10)
-        assert any("patient is not known" in warning for warning in answer.warnings) == (patient is None)
-
-
-def test_a_dicom_patient_is_hashed_as_the_indexs_were(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
-    from cxrsearch.images.radiograph import Radiograph
-
-    pixels = np.zeros((40, 40), dtype=np.uint8)
-    scan = Radiograph(pixels, "s", "p", "DICOM", DicomTags("MRN 7", "PA", "F", 50))
-    none = np.zeros(10, dtype=np.bool_)
-    assert index._query_patient(Path("x.dcm"), scan, none) == ("MRN 7", [])
-    monkeypatch.setattr(index, "manifest", replace(index.manifest, patient_salt="salt"))
-    assert index._query_patient(Path("x.dcm"), scan, none) == (hash_patient("MRN 7", "salt"), [])
-
-
-def test_an_image_under_two_patients_is_reported(data_set: DataSet, tmp_path: Path) -> None:
-    images = tmp_path / "images"
-    shutil.copytree(data_set.images, images)
-    shutil.copy(images / "00.png", images / "09.png")
-    build_index(images, data_set.labels, index=tmp_path / "index", **SMALL)
-    answer = open_index(tmp_path / "index", device="cpu").query(images / "00.png", k=10)
-    assert any("under 2 patients (00.png, 09.png)" in warning for warning in answer.warnings)
-    assert sorted(answer.neighbours.row) == [2, 3, 4, 5, 6, 7, 8]
-
-
 @pytest.mark.parametrize(
     ("filters", "rows"),
     [
@@ -179,6 +143,19 @@ def test_json_has_exactly_the_promised_fields(index: Index, data_set: DataSet) -
     assert all(n["findings"] for n in value["neighbours"])
 
 
+def test_the_heading_says_who_was_left_out(index: Index, data_set: DataSet, tmp_path: Path) -> None:
+    known = data_set.images / "00.png"
+    Image.fromarray(np.random.default_rng(3).integers(0, 256, (40, 40), dtype=np.uint8)).save(tmp_path / "new.png")
+    assert index.query(known, k=2).heading() == "2 nearest images of other patients (2 of patient p0 left out)"
+    assert index.query(known, k=1, same_patient=True).heading() == "1 nearest image, the query's own patient included"
+    unknown = index.query(tmp_path / "new.png", k=1)
+    assert unknown.heading() == "1 nearest image, the query's patient is not known"
+    other = index.query(tmp_path / "new.png", k=1, patient="p9")
+    assert other.heading() == "1 nearest image, patient p9 has none in the index"
+    included = index.query(tmp_path / "new.png", k=1, same_patient=True)
+    assert not any("patient is not known" in warning for warning in included.warnings)
+
+
 def test_the_frame_has_a_row_a_neighbour(index: Index, data_set: DataSet) -> None:
     answer = index.query(data_set.images / "00.png", k=3)
     frame = answer.to_frame()
@@ -202,6 +179,8 @@ def test_without_labels_nothing_votes_and_the_reason_is_given(data_set: DataSet,
     [
         {"k": 0},
         {"k": -1},
+        {"k": "3"},
+        {"k": 2.5},
         {"vote": "majority"},
         {"filters": Filters(view="LL")},
         {"filters": Filters(sex="X")},
@@ -224,8 +203,9 @@ def test_another_encoder_is_refused_and_the_same_one_is_not(small_index: Path, d
         open_index(small_index, weights="random:1", device="cpu")
     own = read_manifest(small_index)
     encoder = own.path(small_index, "encoder.safetensors")
-    answer = open_index(small_index, weights=str(encoder), device="cpu").query(data_set.images / "00.png", k=1)
-    assert len(answer.neighbours) == 1
+    for weights in (str(encoder), "random:0"):
+        answer = open_index(small_index, weights=weights, device="cpu").query(data_set.images / "00.png", k=1)
+        assert len(answer.neighbours) == 1
 
 
 def test_a_flipped_byte_anywhere_is_refused(small_index: Path, tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ Memory: `workers` x 2 batches of decoded images, and one batch on the device. Em
 batch sizes and thread counts to about 1e-5 relative in fp32; they are equal to the byte for equal batches and threads.
 """
 
+import ctypes
+import signal
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -21,6 +24,7 @@ from cxrsearch.images.preprocess import Pixels, Preprocess
 
 Precision = Literal["fp32", "bf16"]
 PRECISIONS = ("auto", "fp32", "bf16")
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def resolve_device(name: str) -> torch.device:
@@ -112,6 +116,12 @@ class _ImageFiles(Dataset[LoadedImage | RefusedImage]):
         return load_image(self._paths[row], self._preprocess, self._cache)
 
 
+def _die_with_parent(_: int) -> None:
+    """End this worker when the process that started it is killed: full queues would keep it for ever otherwise."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def load_batches(
     paths: Sequence[Path],
     batches: Sequence[Sequence[int]],
@@ -130,6 +140,7 @@ def load_batches(
         batch_sampler=batches,  # type: ignore[arg-type]  # a list of lists is such a sampler
         num_workers=workers,
         collate_fn=list,
+        worker_init_fn=_die_with_parent,
     )
     iterator = iter(loader)
     while True:

@@ -61,7 +61,9 @@ def load_foreign(path: Path, *, size: int | None = None, label: str | None = Non
     content = _unwrap(read_pickled(path), label)
     tensors = _canonical(content.tensors, label)
     findings, note = _pop_head(tensors, content, label)
-    return Encoder(tensors, _preprocess(tensors, size or DEFAULT_SIZE), label=label, findings=findings, note=note)
+    return Encoder(
+        tensors, _preprocess(tensors, DEFAULT_SIZE if size is None else size), label=label, findings=findings, note=note
+    )
 
 
 def _unwrap(content: object, label: str) -> _Content:

@@ -46,7 +46,7 @@ def load_encoder(weights: str, *, arch: str | None = None, size: int | None = No
     asked = _architecture(arch)
     kind, _, seed = weights.partition(":")
     if kind == "random":
-        return _random(seed, asked or "densenet121", size or DEFAULT_SIZE)
+        return _random(seed, asked or "densenet121", DEFAULT_SIZE if size is None else size)
     if weights == "imagenet":
         return load_foreign(_imagenet_file(asked or "densenet121"), size=size, label="imagenet")
     encoder = _from_path(weights, size)

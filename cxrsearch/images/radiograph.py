@@ -29,7 +29,8 @@ from cxrsearch.errors import CatalogueError, ImageError
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 8 * MAX_PIXELS  # 16-bit RGBA without compression
 MIN_SIDE = 32
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".dcm", ".dicom"})
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".gif", ".bmp", ".tif", ".tiff", ".webp"})
+"""What passes for an image by its name. The last five are never read, but refused with the reason, not passed over."""
 
 _BIT_DEPTHS = (8, 10, 12, 14, 15, 16)
 _CHROMA_NOISE = 8  # grey levels between channels: 0 in a grey image saved as colour JPEG, over 100 in photographs
@@ -143,14 +144,15 @@ def is_dicom(data: bytes) -> bool:
 def find_images(folder: Path) -> list[Path]:
     """The image files of a folder and its sub-folders, by relative path.
 
-    These are the files with one of `SUFFIXES`, in any case, and files without a suffix that begin as DICOM does. Hidden
-    files and folders are passed over; links to folders are followed, each folder once.
+    These are the files with one of `SUFFIXES`, in any case, and all others that begin as DICOM does. Hidden files and
+    folders are passed over; links to folders are followed, each folder once.
 
     Raises:
         CatalogueError: no such folder, or one in it that cannot be read.
     """
     if not folder.is_dir():
-        raise CatalogueError(f"no folder {folder}", "name the folder that holds the images")
+        what = f"{folder} is a file, not a folder" if folder.exists() else f"no folder {folder}"
+        raise CatalogueError(what, "name the folder that holds the images")
     return sorted(_walk(folder), key=lambda path: path.relative_to(folder).as_posix())
 
 
@@ -174,9 +176,7 @@ def _unreadable(error: OSError) -> NoReturn:
 
 
 def _bare_dicom(path: Path) -> bool:
-    """Whether a file without a suffix is a DICOM file, as scanners' media write them."""
-    if path.suffix and not path.suffix[1:].isdigit():  # names such as 1.2.840.113619.2 are DICOM UIDs
-        return False
+    """Whether a file of any other name is a DICOM file: scanners write IM0001, 1.2.840.113619.2, x.ima and more."""
     try:
         with _opened(path) as file:
             return is_dicom(file.read(132))

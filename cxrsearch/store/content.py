@@ -18,8 +18,9 @@ from cxrsearch.store.manifest import Manifest
 from cxrsearch.store.writer import ShardRecord
 from cxrsearch_indexes import VectorIndex
 
+_NAMED = 10  # refused images named in an error
 UNLISTED = "the table has no row for it"
-_SOFTWARE = ("cxrsearch", "numpy", "pillow", "torch", "torchvision")
+_SOFTWARE = ("cxrsearch", "numpy", "pillow", "torch")
 
 
 class IndexContent:
@@ -111,7 +112,6 @@ class IndexContent:
 
 def refusal(refused: Sequence[tuple[str, str]]) -> ImageError:
     """The error for images, by name and reason, that must not be refused."""
-    name, reason = refused[0]
-    return ImageError(
-        f"{len(refused)} images refused, the first: {name}: {reason}", "mend or remove them, or build without --strict"
-    )
+    listed = "; ".join(f"{name}: {reason}" for name, reason in refused[:_NAMED])
+    more = f"; and {len(refused) - _NAMED} more" if len(refused) > _NAMED else ""
+    return ImageError(f"{len(refused)} refused: {listed}{more}", "mend or remove them, or build without --strict")

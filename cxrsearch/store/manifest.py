@@ -117,30 +117,33 @@ def read_manifest(folder: Path) -> Manifest:
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from error
     body = _parsed(path, text)
-    del body["format"], body["version"], body["digest"]
-    body["files"] = {name: FileEntry(**entry) for name, entry in body["files"].items()}
-    body["findings"] = tuple(body["findings"])
-    return Manifest(**body)
+    try:
+        del body["format"], body["version"], body["digest"]
+        body["files"] = {name: FileEntry(**entry) for name, entry in body["files"].items()}
+        return Manifest(**body | {"findings": tuple(body["findings"])})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> IntegrityError:
+    fix = "restore it from a copy, or build the index anew"
+    return IntegrityError(f"{path} is damaged: its bytes are not those that were written", fix)
 
 
 def _parsed(path: Path, text: bytes) -> dict[str, Any]:
     """The manifest's JSON after its version and digest were checked, in this order: a newer version has other rules."""
-    damaged = IntegrityError(
-        f"{path} is damaged: its bytes are not those that were written",
-        "restore it from a copy, or build the index anew",
-    )
     try:
         body = json.loads(text)
         version, digest = body["version"], body["digest"]
         known = body["format"] == FORMAT and isinstance(version, int)
-    except (ValueError, TypeError, KeyError):
-        raise damaged from None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise _damaged(path) from None
     if known and version > VERSION:
         raise FormatVersionError(
             f"{path} has format version {version}, this cxrsearch reads up to {VERSION}", "upgrade cxrsearch"
         )
     if not known or canonical_json(body) != text or digest_bytes(canonical_json(body | {"digest": _ZERO})) != digest:
-        raise damaged
+        raise _damaged(path)
     return dict(body)
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from cxrsearch.errors import LockedError, StoreError
+from cxrsearch.errors import FormatVersionError, LockedError, StoreError
 from cxrsearch.files import (
     Json,
     canonical_json,
@@ -39,7 +39,7 @@ from cxrsearch.files import (
     write_json,
 )
 from cxrsearch.store.layout import EMBEDDINGS, LOCK, MANIFEST, PIXELS, RECORDS, SEARCH
-from cxrsearch.store.manifest import FileEntry, Manifest, read_manifest, write_manifest
+from cxrsearch.store.manifest import FORMAT, FileEntry, Manifest, read_manifest, write_manifest
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class IndexWriter(AbstractContextManager["IndexWriter"]):
         self.content = self.staging / "content"
         self.plan = digest_bytes(canonical_json(plan))
         _require_index_or_nothing(self.folder)
+        _require_only(self.staging, {"plan", "content", MANIFEST})
         with translated("make the index directory", self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.folder / LOCK, timeout=0)
@@ -101,12 +102,19 @@ class IndexWriter(AbstractContextManager["IndexWriter"]):
         """Go on from work in progress of the same plan, else from the present index of that plan, else from nothing."""
         plan = self.staging / "plan"
         with translated("prepare", self.staging):
-            if not plan.exists() or plan.read_text() != self.plan:
+            self._finish_interrupted_commit()
+            if not self.content.exists() or not plan.exists() or plan.read_text() != self.plan:
                 shutil.rmtree(self.staging, ignore_errors=True)
                 self._adopt_present_index()
             for name in (EMBEDDINGS, PIXELS, SEARCH, RECORDS):
                 (self.content / name).mkdir(parents=True, exist_ok=True)
         write_bytes(plan, self.plan.encode())
+
+    def _finish_interrupted_commit(self) -> None:
+        """Do the second rename of a commit that died between the two."""
+        waiting = _present_manifest(self.staging)
+        if waiting is not None and not self.content.exists() and (self.folder / waiting.generation).is_dir():
+            self._make_current(waiting)
 
     def _adopt_present_index(self) -> None:
         """Link the present index's shards, so that another `--kind` or corrected labels need no second embedding."""
@@ -189,29 +197,53 @@ class IndexWriter(AbstractContextManager["IndexWriter"]):
             shutil.rmtree(target, ignore_errors=True)
             self.content.rename(target)
         sync_folder(self.folder)
+        self._make_current(manifest)
+
+    def _make_current(self, manifest: Manifest) -> None:
         (self.staging / MANIFEST).replace(self.folder / MANIFEST)
         sync_folder(self.folder)
         for path in self.folder.iterdir():
-            if path != target and re.fullmatch("[0-9a-f]{16}", path.name):
+            if path.name != manifest.generation and _is_generation(path):
                 shutil.rmtree(path)
 
 
 def _require_index_or_nothing(folder: Path) -> None:
-    """Refuse to build into a folder of somebody's own things."""
+    """Refuse to build into a folder of somebody's own things.
+
+    Raises:
+        StoreError: a file, or a folder that is no index and holds anything but what an interrupted build may leave.
+        FormatVersionError: an index of a newer cxrsearch.
+    """
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder} is a file, not an index directory", "name another --index")
-    if folder.is_dir() and not (folder / MANIFEST).exists():
-        strange = sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
-        if strange:
-            raise StoreError(
-                f"{folder} is not an index and holds other files ({', '.join(strange[:3])})",
-                "name a new or empty folder with --index",
-            )
+    if _present_manifest(folder) is None:
+        damaged = (folder / MANIFEST).is_file() and FORMAT.encode() in (folder / MANIFEST).read_bytes()
+        _require_only(folder, {MANIFEST} if damaged else set())
+
+
+def _require_only(folder: Path, own: set[str]) -> None:
+    """Refuse a folder that holds anything but files of these names, locks, temporary files and generations."""
+    present = sorted(folder.iterdir()) if folder.is_dir() else []
+    strange = [
+        p.name for p in present if p.name not in own and p.suffix not in (".lock", ".tmp") and not _is_generation(p)
+    ]
+    if strange:
+        raise StoreError(
+            f"{folder} is not an index and holds other files ({', '.join(strange[:3])})",
+            "name a new or empty folder with --index, or move these away",
+        )
+
+
+def _is_generation(path: Path) -> bool:
+    """Whether a folder is, by its name and content, a generation of an index."""
+    return re.fullmatch("[0-9a-f]{16}", path.name) is not None and (path / EMBEDDINGS).is_dir()
 
 
 def _present_manifest(folder: Path) -> Manifest | None:
     try:
         return read_manifest(folder)
+    except FormatVersionError:  # never replaced by an older program
+        raise
     except StoreError:  # no index yet, or a damaged one, which is replaced
         return None
 

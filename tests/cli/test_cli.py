@@ -65,6 +65,7 @@ def test_query_prints_neighbours_and_votes(data_set: DataSet, small_index: Path)
     assert result.exit_code == 0
     for expected in ("3 nearest images", "Votes of these neighbours", "Pleural_Thickening", "prevalence", "lift"):
         assert expected in result.stdout
+    assert "(2 of patient p0 left out)" in result.stdout
     assert "p0" not in result.stdout.split("left out")[1]
 
 
@@ -101,7 +102,7 @@ def test_a_single_image_that_fails_is_exit_code_1_and_one_line(small_index: Path
 
 
 def test_filters_reach_the_search(data_set: DataSet, small_index: Path) -> None:
-    options = ("--view", "AP", "--sex", "M", "--age", "44-48", "--without", "Hernia", "--same-patient")
+    options = ("--view", "ap", "--sex", "m", "--age", "44-48", "--without", "Hernia", "--same-patient")
     value = json.loads(run("query", data_set.images / "00.png", "--index", small_index, *options, "--json").stdout)
     assert sorted(n["image"] for n in value["neighbours"]) == ["07.png"]
     value = json.loads(
@@ -138,6 +139,18 @@ def test_a_call_that_cannot_be_meant_is_exit_code_2(
     result = run("query", data_set.images / "00.png", "--index", small_index, *arguments)
     assert result.exit_code == 2
     assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_empty_folder_of_queries_and_a_sheet_without_a_folder_are_exit_code_1(
+    data_set: DataSet, small_index: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert run("query", tmp_path / "empty", "--index", small_index).exit_code == 1
+    result = run("query", data_set.images / "00.png", "--index", small_index, "--sheet", tmp_path / "no" / "s.png")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert run("build-index", data_set.labels, *SMALL).stderr.startswith("error: ")
 
 
 def test_info_and_verify(small_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +252,7 @@ def test_ctrl_c_says_how_to_go_on(data_set: DataSet, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("cxrsearch.build.build_index", interrupted)
     result = build(data_set, Path("index"))
     assert result.exit_code == 130
-    assert "run the same command again" in result.stderr
+    assert "the same command goes on" in result.stderr
 
 
 def environment() -> dict[str, str]:

@@ -1,5 +1,8 @@
 """The embedder gives the network's own answers; the loader gives every image once, in order."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +121,25 @@ def test_every_image_is_loaded_once_and_in_order(tmp_path: Path, workers: int) -
             expected = Preprocess(size=32).stored_pixels(np.asarray(Image.open(paths[number])))
             np.testing.assert_array_equal(image.stored.pixels, expected)
             np.testing.assert_array_equal(image.network, Preprocess(size=32).network_pixels(expected))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent was killed")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path, how: signal.Signals) -> None:
+    for number in range(40):
+        picture = np.random.default_rng(number).integers(0, 256, (40, 40), dtype=np.uint8)
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+    code = (
+        "import time; from pathlib import Path; from cxrsearch.encoder.embed import load_batches\n"
+        "from cxrsearch.images.preprocess import Preprocess\n"
+        f"paths = sorted(Path({str(tmp_path)!r}).iterdir())\n"
+        "batches = load_batches(paths, [range(i, i + 1) for i in range(40)], Preprocess(), workers=2)\n"
+        "next(batches); print('ready', flush=True); time.sleep(600)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(how)
+    process.wait()
+    assert process.stdout.read() == ""  # which ends only when every worker has let go of it
+    process.stdout.close()

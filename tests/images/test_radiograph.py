@@ -365,7 +365,9 @@ def test_the_images_of_a_folder_are_found_in_the_order_of_their_paths(tmp_path: 
         "1.2.840.113619.2": dicom,
         "notes": b"text",
         "1.2.3": b"text",
-        "table.csv": dicom,
+        "scan.ima": dicom,
+        "table.csv": b"text",
+        "photo.tiff": b"",
         "._b.png": b"",
         ".hidden/c.png": b"",
         "folder.png/inside.txt": b"",
@@ -376,7 +378,17 @@ def test_the_images_of_a_folder_are_found_in_the_order_of_their_paths(tmp_path: 
     os.mkfifo(tmp_path / "PIPE")
     found = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
     assert found == sorted(
-        ["1.2.840.113619.2", "B.JPG", "IM0001", "a-1/x.dcm", "a/deep/er/y.DICOM", "a/z.jpeg", "b.png"]
+        [
+            "1.2.840.113619.2",
+            "B.JPG",
+            "IM0001",
+            "a-1/x.dcm",
+            "a/deep/er/y.DICOM",
+            "a/z.jpeg",
+            "b.png",
+            "photo.tiff",
+            "scan.ima",
+        ]
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxrsearch.errors import FormatVersionError, IntegrityError, StoreError
-from cxrsearch.files import canonical_json
+from cxrsearch.files import canonical_json, digest_bytes
 from cxrsearch.store.manifest import FileEntry, Manifest, describe_split, read_manifest, write_manifest
 
 MANIFEST = Manifest(
@@ -70,6 +70,22 @@ def test_a_newer_format_says_so(tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
     path.write_bytes(canonical_json(json.loads(path.read_bytes()) | {"version": 2, "unheard_of": 1}))
     with pytest.raises(FormatVersionError, match=r"format version 2, this cxrsearch reads up to 1 — upgrade"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "{}", "null", '{"version": 1, "digest": 1, "format": 1}'])
+def test_anything_else_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(IntegrityError, match="is damaged"):
+        read_manifest(tmp_path)
+
+
+def test_a_field_too_many_is_refused_even_with_a_right_digest(tmp_path: Path) -> None:
+    write_manifest(tmp_path, MANIFEST)
+    body = json.loads((tmp_path / "manifest.json").read_bytes()) | {"more": 1, "digest": "0" * 32}
+    body["digest"] = digest_bytes(canonical_json(body))
+    (tmp_path / "manifest.json").write_bytes(canonical_json(body))
+    with pytest.raises(IntegrityError, match="is damaged"):
         read_manifest(tmp_path)
 
 

@@ -1,11 +1,12 @@
 """The writer: one builder, finished shards kept, old index or new, nothing of anybody else's touched."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cxrsearch.errors import IntegrityError, LockedError, StoreError, WriteError
+from cxrsearch.errors import FormatVersionError, IntegrityError, LockedError, StoreError, WriteError
 from cxrsearch.store.integrity import check_files, unlisted_files
 from cxrsearch.store.manifest import Manifest, read_manifest
 from cxrsearch.store.writer import IndexWriter, ShardRecord
@@ -92,8 +93,6 @@ def test_the_same_content_is_the_same_generation_and_mends_damage(tmp_path: Path
 def test_a_finished_index_of_the_same_plan_gives_its_shards(tmp_path: Path) -> None:
     with IndexWriter(tmp_path / "index", PLAN) as writer:
         writer.write_shard(0, RECORD, EMBEDDINGS, PIXELS)
-        from dataclasses import replace
-
         writer.commit(replace(MANIFEST, plan=writer.plan))
     with IndexWriter(tmp_path / "index", PLAN) as writer:
         assert writer.finished_shard(0) == RECORD
@@ -132,6 +131,63 @@ def test_a_commit_spares_files_that_are_not_the_indexs(tmp_path: Path) -> None:
     (tmp_path / "index" / "notes.txt").write_text("mine")
     build(tmp_path / "index", {"encoder": "two"}, value=2.0)
     assert (tmp_path / "index" / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_beside_the_index_that_is_not_ours_is_spared(tmp_path: Path) -> None:
+    (tmp_path / "index.building").mkdir()
+    (tmp_path / "index.building" / "thesis.doc").touch()
+    with pytest.raises(StoreError, match=r"index.building is not an index and holds other files \(thesis.doc\)"):
+        IndexWriter(tmp_path / "index", PLAN)
+    assert names(tmp_path / "index.building") == {"thesis.doc"}
+
+
+def test_somebody_elses_manifest_is_no_index(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"name": "webapp"}')
+    data = tmp_path / "0123456789abcdef"
+    data.mkdir()
+    (data / "data.txt").touch()
+    with pytest.raises(StoreError, match="is not an index"):
+        IndexWriter(tmp_path, PLAN)
+    assert (data / "data.txt").exists()
+
+
+def test_a_damaged_manifest_of_ours_may_be_built_over(tmp_path: Path) -> None:
+    build(tmp_path / "index")
+    path = tmp_path / "index" / "manifest.json"
+    path.write_bytes(path.read_bytes()[:-10])
+    manifest = build(tmp_path / "index")
+    check_files(tmp_path / "index", manifest, again=True)
+
+
+def test_an_index_of_a_newer_format_is_never_replaced(tmp_path: Path) -> None:
+    build(tmp_path / "index")
+    path = tmp_path / "index" / "manifest.json"
+    path.write_text(path.read_text().replace('"version": 1', '"version": 2'))
+    before = path.read_bytes()
+    with pytest.raises(FormatVersionError, match="upgrade"):
+        IndexWriter(tmp_path / "index", PLAN)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("over_an_old_index", [False, True])
+def test_a_commit_that_died_between_its_two_renames_is_finished(tmp_path: Path, over_an_old_index: bool) -> None:
+    index = tmp_path / "index"
+    if over_an_old_index:
+        build(index, {"encoder": "two"}, value=2.0)
+        old = (index / "manifest.json").read_bytes()
+    with IndexWriter(index, PLAN) as writer:
+        writer.write_shard(0, RECORD, EMBEDDINGS, PIXELS)
+        manifest = writer.commit(replace(MANIFEST, plan=writer.plan))
+        plan = writer.plan
+    staging = tmp_path / "index.building"
+    staging.mkdir()
+    (staging / "plan").write_text(plan)
+    (index / "manifest.json").rename(staging / "manifest.json")
+    if over_an_old_index:
+        (index / "manifest.json").write_bytes(old)
+    with IndexWriter(index, PLAN) as writer:
+        assert read_manifest(index) == manifest
+        assert writer.finished_shard(0) == RECORD
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cxrsearch.errors import CxrsearchError, UsageError
+from cxrsearch.errors import CatalogueError, CxrsearchError, UsageError, WriteError
 from cxrsearch_cli import console
 from cxrsearch_cli.options import AsJson, Device, IndexOption, index_folder, names
 
@@ -63,7 +63,7 @@ def command(
     from cxrsearch.query import open_index
     from cxrsearch.store.search import Filters
 
-    filters = Filters(view, sex, _years(age), names(present), names(absent))
+    filters = Filters(_upper(view), _upper(sex), _years(age), names(present), names(absent))
     paths, several = _paths(images)
     if sheet is not None:
         _require_sheet(sheet, len(paths))
@@ -88,6 +88,10 @@ def command(
         raise typer.Exit(3)
 
 
+def _upper(value: str | None) -> str | None:
+    return None if value is None else value.upper()
+
+
 def _years(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
@@ -104,7 +108,7 @@ def _paths(images: list[Path]) -> tuple[list[Path], bool]:
     several = len(images) > 1 or images[0].is_dir()
     paths = [path for image in images for path in (find_images(image) if image.is_dir() else [image])]
     if not paths:
-        raise UsageError(f"no images in {images[0]}", "name a folder of PNG, JPEG or DICOM files")
+        raise CatalogueError(f"no images in {images[0]}", "name a folder of PNG, JPEG or DICOM files")
     return (sorted(paths, key=lambda path: (path.name, path)) if several else paths), several
 
 
@@ -113,6 +117,8 @@ def _require_sheet(path: Path, queries: int) -> None:
     from cxrsearch.report.contact_sheet import require_png
 
     require_png(path)
+    if not path.absolute().parent.is_dir():
+        raise WriteError(f"cannot write {path}: no folder {path.parent}", "make the folder first")
     if queries > 1:
         raise UsageError(f"one contact sheet for {queries} images", "query one image with --sheet")
 
@@ -130,7 +136,7 @@ def _show(result: "QueryResult", as_json: bool) -> None:
     if as_json:
         console.json_line(result.to_json())
         return
-    columns = {"": True, "image": False, "patient": False, "view": False, "findings": False, "distance": True}
+    columns = {"rank": True, "image": False, "patient": False, "view": False, "findings": False, "distance": True}
     rows = (
         (
             str(record["rank"]),
@@ -142,9 +148,7 @@ def _show(result: "QueryResult", as_json: bool) -> None:
         )
         for record in result.neighbours.records()
     )
-    title = (
-        f"{result.query}: {len(result.neighbours)} nearest images, patient {result.query_patient or 'unknown'} left out"
-    )
+    title = f"{result.query}: {result.heading()}"
     console.table(title, columns, rows)
     _show_votes(result)
     console.text(result.typicality.description)

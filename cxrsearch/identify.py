@@ -1,0 +1,124 @@
+"""Whose image a query is, and so which indexed images may not answer it.
+
+An image of the query's own patient among the answers makes every number too good. So the patient is looked for in every
+way there is, and where none helps, a warning says so.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrsearch.errors import UsageError
+from cxrsearch.images.patients import hash_patient, patient_of_nih_name
+from cxrsearch.images.radiograph import Radiograph
+from cxrsearch.store.reader import StoredIndex
+
+_Rows = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whose image it is.
+
+    Attributes:
+        patient: as the catalogue writes it; None where it is not known.
+        own: bool (n,), the rows that are this image or another one of its patient.
+        warnings: what makes the answer less certain.
+    """
+
+    patient: str | None
+    own: _Rows
+    warnings: tuple[str, ...] = ()
+
+
+def identify(stored: StoredIndex, path: Path, radiograph: Radiograph, given: str | None = None) -> Identity:
+    """Find a query's patient by the first of: the caller, the same file or pixels, the same id, DICOM, NIH's file name.
+
+    Args:
+        stored: the index.
+        path: the query's file.
+        radiograph: what was read from it.
+        given: its patient, where the caller knows; for an index of hashed DICOM patients the PatientID or its hash.
+
+    Raises:
+        UsageError: an empty patient is given.
+    """
+    copies = _copies(stored, radiograph)
+    identity = _identify(stored, path, radiograph, copies, given)
+    warnings = list(identity.warnings)
+    if stored.manifest.patient_source == "file":
+        warnings.append(
+            "patients of this index are not known: images of the query's own patient may be among the answers"
+        )
+    return Identity(identity.patient, identity.own | copies, tuple(warnings))
+
+
+def _identify(stored: StoredIndex, path: Path, radiograph: Radiograph, copies: _Rows, given: str | None) -> Identity:
+    if given is not None:
+        return _as_given(stored, given)
+    for rows in (copies, stored.catalogue.frame["id"].isin(_ids(stored, path)).to_numpy(dtype=np.bool_)):
+        if rows.any():
+            return _owners(stored, rows)
+    if radiograph.tags is not None and radiograph.tags.patient_id:
+        patient = _hashed(stored, radiograph.tags.patient_id)
+        return Identity(patient, _images_of(stored, [patient]))
+    if (number := patient_of_nih_name(path.name)) is not None:
+        return _numbered(stored, number)
+    nobody = np.zeros(stored.manifest.n, dtype=np.bool_)
+    note = "the query's patient is not known, so no image was left out as the same patient's (--patient ID)"
+    return Identity(None, nobody, (note,))
+
+
+def _copies(stored: StoredIndex, radiograph: Radiograph) -> _Rows:
+    """The rows that are this image: the same file, or the same pixels in another file."""
+    same_file = stored.files["source_sha256"].eq(radiograph.source_sha256)
+    return (same_file | stored.files["pixel_sha256"].eq(radiograph.pixel_sha256)).to_numpy(dtype=np.bool_)
+
+
+def _images_of(stored: StoredIndex, patients: list[str]) -> _Rows:
+    return stored.catalogue.frame["patient"].isin(patients).to_numpy(dtype=np.bool_)
+
+
+def _hashed(stored: StoredIndex, patient_id: str) -> str:
+    """A patient id as the catalogue writes it: hashed, where the index's DICOM patients are."""
+    salt = stored.manifest.patient_salt
+    return patient_id if salt is None else hash_patient(patient_id, salt)
+
+
+def _as_given(stored: StoredIndex, given: str) -> Identity:
+    if not given.strip():
+        raise UsageError("an empty patient", "name the patient, or leave --patient out")
+    for patient in (given, _hashed(stored, given)):
+        if (own := _images_of(stored, [patient])).any():
+            return Identity(patient, own)
+    note = "the patient that was given has no image in the index, so none was left out: ids count as they are written"
+    return Identity(given, own, (note,))
+
+
+def _owners(stored: StoredIndex, rows: _Rows) -> Identity:
+    """The patient of rows that are one image, and a warning where the table gives that image to several."""
+    places = np.flatnonzero(rows)
+    patients = list(dict.fromkeys(stored.catalogue.patients[row] for row in places))
+    warnings = []
+    if len(patients) > 1:
+        several = ", ".join(stored.catalogue.ids[row] for row in places[:3])
+        warnings.append(f"this image is in the index under {len(patients)} patients ({several}): check them")
+    return Identity(patients[0], _images_of(stored, patients), tuple(warnings))
+
+
+def _numbered(stored: StoredIndex, number: str) -> Identity:
+    """NIH's patient, however the index writes it: `13`, `00000013`, or only in the images' names."""
+    frame = stored.catalogue.frame
+    written = frame["patient"].str.lstrip("0").eq(number)
+    named = frame["id"].str.contains(rf"(?:^|/){int(number):08d}_[0-9]{{3}}\.png$")
+    rows = (written | named).to_numpy(dtype=np.bool_)
+    return replace(_owners(stored, rows), warnings=()) if rows.any() else Identity(number, rows)
+
+
+def _ids(stored: StoredIndex, path: Path) -> set[str]:
+    """What the catalogue may call a file: its name, or its path in the folder that was indexed."""
+    root, resolved = Path(stored.manifest.images_root), path.resolve()
+    inside = {resolved.relative_to(root).as_posix()} if resolved.is_relative_to(root) else set()
+    return {path.name} | inside
