@@ -221,6 +221,18 @@ def test_an_interrupted_build_goes_on_and_ends_with_the_same_bytes(
     assert not (tmp_path / "index.building").exists()
 
 
+def test_rows_find_their_pixels_and_files_in_whatever_shard(
+    data_set: DataSet, small_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "SHARD_IMAGES", 4)
+    build_index(data_set.images, data_set.labels, index=tmp_path / "index", **SMALL)
+    one, many = open_stored(small_index), open_stored(tmp_path / "index")
+    assert [len(block) for block in many.blocks] == [4, 4, 2]
+    assert list(many.files["source_sha256"]) == list(one.files["source_sha256"])
+    for row in range(10):
+        np.testing.assert_array_equal(many.stored_pixels(row), one.stored_pixels(row))
+
+
 def test_an_image_that_changed_meanwhile_is_embedded_again(
     data_set: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,14 @@ def test_a_damaged_shard_is_done_again(tmp_path: Path, name: str) -> None:
         assert writer.finished_shard(0) is None
 
 
+def test_a_record_that_was_altered_is_not_believed(tmp_path: Path) -> None:
+    with IndexWriter(tmp_path / "index", PLAN) as writer:
+        writer.write_shard(0, RECORD, EMBEDDINGS, PIXELS)
+        path = writer.content / "records/00000.json"
+        path.write_text(path.read_text().replace('"source_sha256": "s"', '"source_sha256": "t"'))
+        assert writer.finished_shard(0) is None
+
+
 def test_a_second_builder_is_refused_and_the_lock_is_freed(tmp_path: Path) -> None:
     with (
         IndexWriter(tmp_path / "index", PLAN),
