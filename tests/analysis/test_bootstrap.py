@@ -1,0 +1,172 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from cxrsearch.analysis.bootstrap import BLOCK, Intervals, PatientBootstrap
+from cxrsearch.analysis.metrics import Flags, Floats
+from cxrsearch.errors import UsageError
+
+Metric = Callable[..., Any]
+Drawn = tuple[Any, Flags, Floats]
+METRICS = [("auroc", roc_auc_score), ("average_precision", average_precision_score)]
+
+
+def draw(seed: int, *, patients: int, images: int, prevalence: tuple[float, ...]) -> Drawn:
+    """Patients' names, labels and tied scores, at random."""
+    rng = np.random.default_rng(seed)
+    names = np.array([f"p{i}" for i in rng.integers(0, patients, images)])
+    labels = rng.random((images, len(prevalence))) < prevalence
+    return names, labels, (rng.normal(size=labels.shape) + labels).round(1)
+
+
+def plain(drawn: Drawn, metric: Metric, replicates: int, seed: int) -> Floats:
+    """Each replicate by repeating the rows of each drawn patient; nan where a finding lacks a kind."""
+    names, labels, scores = drawn
+    patients = np.unique(names)
+    values = np.full((replicates, labels.shape[1]), np.nan)
+    for r in range(replicates):
+        chosen = np.random.default_rng((seed, r)).integers(len(patients), size=len(patients))
+        rows = np.concatenate([np.flatnonzero(names == patients[p]) for p in chosen])
+        for f in np.flatnonzero(labels[rows].any(axis=0) & ~labels[rows].all(axis=0)):
+            values[r, f] = metric(labels[rows, f], scores[rows, f])
+    return values
+
+
+@pytest.mark.parametrize(("name", "metric"), METRICS)
+@pytest.mark.parametrize("seed", [0, 7])
+def test_equals_sklearn_on_explicitly_repeated_rows(name: str, metric: Metric, seed: int) -> None:
+    replicates = BLOCK + 5
+    drawn = draw(seed, patients=40, images=120, prevalence=(0.25, 0.4, 0.015, 0.0))
+    names, labels, scores = drawn
+    result: Intervals = getattr(PatientBootstrap(names, replicates, seed), name)(labels, scores)
+    expected = plain(drawn, metric, replicates, seed)
+    low, high = np.percentile(expected[:, :2], (2.5, 97.5), axis=0)
+    np.testing.assert_allclose(result.low, [*low, np.nan, np.nan], rtol=1e-12)
+    np.testing.assert_allclose(result.high, [*high, np.nan, np.nan], rtol=1e-12)
+    point = [metric(labels[:, f], scores[:, f]) for f in range(3)]
+    np.testing.assert_allclose(result.point, [*point, np.nan], rtol=1e-12)
+    lost = np.isnan(expected).sum(axis=0)
+    assert 0 < lost[2] < replicates
+    assert result.replicates.tolist() == (replicates - lost).tolist()
+    together = expected[:, :2].mean(axis=1)
+    assert result.mean.findings == 2
+    assert (result.mean.point, result.mean.low, result.mean.high) == pytest.approx(
+        (np.mean(point[:2]), *np.percentile(together, (2.5, 97.5))), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize(("name", "metric"), METRICS)
+def test_differences_are_paired(name: Any, metric: Metric) -> None:
+    names, labels, scores = draw(1, patients=50, images=150, prevalence=(0.3, 0.5))
+    other = (scores + np.random.default_rng(2).normal(size=scores.shape)).round(1)
+    bootstrap = PatientBootstrap(names, 60, 3)
+    result = bootstrap.difference(labels, scores, other, name)
+    expected = plain((names, labels, scores), metric, 60, 3) - plain((names, labels, other), metric, 60, 3)
+    np.testing.assert_allclose((result.low, result.high), np.percentile(expected, (2.5, 97.5), axis=0), rtol=1e-9)
+    own, theirs = (getattr(bootstrap, name)(labels, s).point for s in (scores, other))
+    np.testing.assert_allclose(result.point, own - theirs, rtol=1e-12)
+    same = bootstrap.difference(labels, scores, 2 * scores, name)  # the same ranks, so no difference in any replicate
+    assert not np.any([same.point, same.low, same.high])
+
+
+def test_counts_and_the_limit_of_ten_positive_patients() -> None:
+    names = np.repeat(np.arange(30), 2)
+    labels = np.zeros((60, 3), dtype=np.bool_)
+    labels[:18, 0] = True  # both images of 9 patients
+    labels[:20:2, 1] = True  # one image of 10 patients
+    labels[:, 2] = True
+    scores = np.random.default_rng(0).random((60, 3))
+    result = PatientBootstrap(names, 50).auroc(labels, scores)
+    assert result.positives.tolist() == [18, 10, 60]
+    assert result.positive_patients.tolist() == [9, 10, 30]
+    assert result.prevalence.tolist() == pytest.approx([0.3, 1 / 6, 1.0])
+    assert result.usable.tolist() == [False, True, False]
+    assert np.isnan(result.low).tolist() == np.isnan(result.high).tolist() == [True, False, True]
+    assert np.isnan(result.point).tolist() == [False, False, True]
+    assert result.mean.findings == 1
+    assert result.mean.point == result.point[1]
+    frame = result.to_frame(["Mass", "Nodule", "Edema"])
+    assert frame.finding.tolist() == ["Mass", "Nodule", "Edema"]
+    assert frame.low[1] == result.low[1]
+    assert frame.positive_patients.tolist() == [9, 10, 30]
+    assert "mean" not in frame
+    with pytest.raises(UsageError, match="2 names for 3 findings"):
+        result.to_frame(["Mass", "Nodule"])
+
+
+def test_no_usable_finding_has_no_mean() -> None:
+    labels = np.arange(6)[:, None] < 3
+    mean = PatientBootstrap(np.arange(6), 20).auroc(labels, np.zeros((6, 1))).mean
+    assert mean.findings == 0
+    assert np.isnan([mean.point, mean.low, mean.high]).all()
+
+
+def test_one_patient_gives_every_replicate_the_point() -> None:
+    names, labels, scores = draw(5, patients=1, images=40, prevalence=(0.5,))
+    result = PatientBootstrap(names, 20)
+    assert (result.multiplicities(range(20)) == 1).all()
+    assert result.auroc(labels, scores).replicates.tolist() == [20]
+
+
+def test_the_same_bytes_again_and_in_any_order_of_images() -> None:
+    names, labels, scores = draw(4, patients=60, images=200, prevalence=(0.3, 0.5))
+    one = PatientBootstrap(names, 150, 1).auroc(labels, scores)
+    order = np.random.default_rng(0).permutation(200)
+    for rows in (np.arange(200), order):
+        again = PatientBootstrap(names[rows], 150, 1).auroc(labels[rows], scores[rows])
+        assert (again.low.tobytes(), again.high.tobytes()) == (one.low.tobytes(), one.high.tobytes())
+    assert (PatientBootstrap(names, 150, 2).auroc(labels, scores).low != one.low).all()
+    few, many = (PatientBootstrap(names, n).multiplicities(range(20, 30)) for n in (30, 2000))
+    np.testing.assert_array_equal(few, many)
+    assert (few.sum(axis=0) == len(np.unique(names))).all()
+
+
+def test_resampling_images_instead_of_patients_would_be_too_narrow() -> None:
+    """Ten copies of an image in each patient hold no more than one does."""
+    rng = np.random.default_rng(6)
+    labels = rng.random((100, 1)) < 0.4
+    scores = rng.normal(size=(100, 1)) + labels
+    copies = (np.repeat(labels, 10, axis=0), np.repeat(scores, 10, axis=0))
+    single = PatientBootstrap(np.arange(100)).auroc(labels, scores)
+    clustered = PatientBootstrap(np.repeat(np.arange(100), 10)).auroc(*copies)
+    by_image = PatientBootstrap(np.arange(1000)).auroc(*copies)
+    assert (clustered.low[0], clustered.high[0]) == pytest.approx((single.low[0], single.high[0]), rel=1e-12)
+    ratio = (clustered.high - clustered.low) / (by_image.high - by_image.low)
+    assert ratio[0] == pytest.approx(10**0.5, rel=0.1)
+
+
+def simulated_coverage(positive_patients: int, simulations: int = 1000) -> float:
+    """The share of data sets whose 95% interval holds the true AUROC.
+
+    Each has 300 patients of 1 to 4 images, all of one label; half of the variance of scores is the patient's. Pairs of
+    a positive and a negative image are then of different patients, and the AUROC is Phi(1 / sqrt 2).
+    """
+    rng = np.random.default_rng(positive_patients)
+    patient = np.repeat(np.arange(300), rng.integers(1, 5, 300))
+    kind = rng.permuted(np.tile(np.arange(300) < positive_patients, (simulations, 1)), axis=1).T
+    own = rng.normal(size=(300, simulations)) + np.sqrt(2) * kind
+    scores = own[patient] + rng.normal(size=(len(patient), simulations))
+    result = PatientBootstrap(patient).auroc(kind[patient], scores)
+    truth = norm.cdf(1 / np.sqrt(2))
+    return float(np.mean((result.low <= truth) & (truth <= result.high)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("positive_patients", [50, 100])
+def test_intervals_hold_the_truth_as_often_as_they_say(positive_patients: int) -> None:
+    assert 0.92 <= simulated_coverage(positive_patients) <= 0.98
+
+
+def test_what_cannot_be_resampled_is_refused() -> None:
+    for patients, replicates, seed in (([], 10, 0), (["a"], 0, 0), (["a"], 10, -1)):
+        with pytest.raises(UsageError, match="a bootstrap needs images"):
+            PatientBootstrap(patients, replicates, seed)
+    bootstrap = PatientBootstrap(["a", "b", "b"], 10)
+    with pytest.raises(UsageError, match="2 images, patients of 3"):
+        bootstrap.auroc(np.array([[True], [False]]), np.zeros((2, 1)))
+    with pytest.raises(UsageError, match=r"1 of 3 images"):
+        bootstrap.difference(np.ones((3, 1), dtype=np.bool_), np.zeros((3, 1)), np.array([[0.0], [np.nan], [0.0]]))
