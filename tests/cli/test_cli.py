@@ -1,13 +1,16 @@
 """The command line: what is printed where, exit codes, defaults, help."""
 
+import csv
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner, Result
@@ -243,6 +246,33 @@ def test_a_phantom_is_drawn_and_indexed(tmp_path: Path) -> None:
     arguments = ("phantom/images", "--labels", "phantom/Data_Entry_2017.csv", "--index", "index")
     assert run("build-index", *arguments, *SMALL).exit_code == 0
     assert phantom.command.__doc__
+
+
+@pytest.mark.real_data
+def test_all_the_real_images_from_the_folder_to_the_contact_sheet(real_data: Path, tmp_path: Path) -> None:
+    """What `make demo` does with synthetic images, at a small size, with the 797 real ones and their 14 findings."""
+    nih = real_data / "nih"
+    options = ["--weights", "random:0", "--size", "64", "--workers", "2", "--device", "cpu"]
+    result = run("build-index", nih / "images", "--labels", nih / "Data_Entry_2017.csv", "--index", "index", *options)
+    assert result.exit_code == 0, result.stderr
+    with (nih / "Data_Entry_2017.csv").open() as file:
+        rows = {row["Image Index"]: row for row in csv.DictReader(file)}
+    counts = Counter(finding for row in rows.values() for finding in row["Finding Labels"].split("|"))
+    summary = json.loads(run("info", "index", "--json").stdout)["summary"]
+    assert summary["findings"] == dict(counts)
+    assert len(counts) == 15
+    query = nih / "images" / "00000013_003.png"
+    value = json.loads(run("query", query, "--index", "index", "--json").stdout)
+    assert value["query_patient"] == "13"
+    assert len(value["neighbours"]) == 20
+    for neighbour in value["neighbours"]:
+        row = rows[neighbour["image"]]
+        assert neighbour["patient"] == row["Patient ID"] != "13"
+        assert set(neighbour["findings"]) == set(row["Finding Labels"].split("|"))
+    effusion = next(vote for vote in value["votes"] if vote["finding"] == "Effusion")
+    assert effusion["probability"] == pytest.approx(np.mean(["Effusion" in n["findings"] for n in value["neighbours"]]))
+    assert run("query", query, "--index", "index", "--sheet", "sheet.png").exit_code == 0
+    assert run("verify", "index").exit_code == 0
 
 
 def test_ctrl_c_says_how_to_go_on(data_set: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
