@@ -1,7 +1,10 @@
 """From images and a table to a run, and from a run to an index."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +181,20 @@ def command(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["train", *map(str, arguments)])
 
 
-SMALL = ["--size", 32, "--epochs", 1, "--set", "batch_size=3", "--device", "cpu", "--workers", 0, "--precision", "fp32"]
+SMALL = [
+    "--size",
+    32,
+    "--set",
+    "epochs=1",
+    "--set",
+    "batch_size=3",
+    "--device",
+    "cpu",
+    "--workers",
+    0,
+    "--precision",
+    "fp32",
+]
 
 
 def test_the_command_trains_and_says_what_came_of_it(data_set: DataSet, table: Path, tmp_path: Path) -> None:
@@ -210,6 +226,7 @@ def test_a_default_run_is_named_by_what_decides_it(
         (["--labels", "T", "--set", "speed=3"], 2, "unknown recipe entry 'speed'"),
         (["--labels", "T", "--config", "best"], 2, "unknown recipe 'best'"),
         (["--labels", "T", "--device", "tpu"], 2, "unknown device"),
+        (["--labels", "T", "--max-minutes", -1], 2, "a limit of -1.0 minutes"),
         (["--labels", "T", "--devices", 2, "--freeze"], 2, "on several devices"),
     ],
 )
@@ -219,3 +236,28 @@ def test_a_wrong_call_is_one_line(
     result = command(data_set.images, *[table if argument == "T" else argument for argument in arguments])
     assert result.exit_code == code
     assert message in result.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_answer_with_one_voice(data_set: DataSet, table: Path, tmp_path: Path) -> None:
+    root = Path(__file__).parents[1]
+    paths = os.pathsep.join(str(root / part) for part in ("", "indexes", "cli"))
+    script = tmp_path / "start.py"
+    script.write_text("from cxrsearch_cli.app import main\nmain()\n")
+    arguments = ["train", data_set.images, "--labels", table, "--split", "column", "--out", tmp_path / "run", *SMALL]
+    options = ["--weights", "random:0", "--arch", "densenet121", "--devices", 2]
+
+    def started(*more: object) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, script, *arguments, *options, *more]
+        return subprocess.run(
+            [str(a) for a in line], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths}
+        )
+
+    done = started()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("6 training and 2 validation images") == 1
+    assert read_header(tmp_path / "run/best.safetensors").extra["settings"]["ranks"] == 2
+    refused = started("--seed", 1)
+    assert refused.returncode == 2
+    assert refused.stderr.count("error: ") == 1
+    assert "Traceback" not in refused.stderr

@@ -1,27 +1,41 @@
 """`cxrsearch`: the commands, and what becomes of an error."""
 
+import errno
+import signal
+import sys
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from cxrsearch.errors import CxrsearchError, UsageError
+from cxrsearch.errors import CxrsearchError, UsageError, WriteError
 from cxrsearch_cli import console
-from cxrsearch_cli.commands import build_index, info, phantom, query, verify
+from cxrsearch_cli.commands import build_index, info, phantom, query, train, verify
+
+_WrongCall: Any = typer.BadParameter.__mro__[2]  # the base of every complaint about a call, wherever typer keeps it
 
 
 class _Commands(TyperGroup):
-    """Turns the library's errors into one line and an exit code: 2 for a wrong call, 1 for wrong input or data."""
+    """Turns errors into one line and an exit code: 2 a wrong call, 1 wrong input or data, 130 interrupted."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            super().invoke(ctx)
+            sys.stdout.flush()
         except CxrsearchError as problem:
             console.error(problem)
             raise typer.Exit(2 if isinstance(problem, UsageError) else 1) from None
         except KeyboardInterrupt:
-            console.note("interrupted — finished work is kept: run the same command again to go on")
+            console.note("interrupted — what a build or a training has finished is kept: the same command goes on")
             raise typer.Exit(130) from None
+        except _WrongCall as problem:
+            console.error(UsageError(problem.format_message(), "see --help"))
+            raise typer.Exit(problem.exit_code) from None
+        except OSError as problem:
+            if problem.errno != errno.ENOSPC:
+                raise
+            console.error(WriteError("cannot write the answer: the disk is full", "free some space"))
+            raise typer.Exit(1) from None
 
 
 app = typer.Typer(
@@ -43,9 +57,11 @@ app.command("build-index")(build_index.command)
 app.command("query")(query.command)
 app.command("info")(info.command)
 app.command("verify")(verify.command)
+app.command("train")(train.command)
 app.command("phantom")(phantom.command)
 
 
 def main() -> None:
-    """The console script."""
+    """The console script; a polite kill ends it as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
     app(prog_name="cxrsearch")

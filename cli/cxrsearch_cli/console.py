@@ -4,10 +4,18 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from cxrsearch.errors import CxrsearchError
 from cxrsearch.progress import Progress
+
+
+class Display(Progress, Protocol):
+    """A progress display, which also shows a few words on what is being done."""
+
+    def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None:
+        """Show it."""
+        ...
 
 
 def json_line(value: Mapping[str, Any]) -> None:
@@ -51,7 +59,7 @@ def table(title: str, columns: Mapping[str, bool], rows: Iterable[Iterable[str]]
     from rich.table import Table
     from rich.text import Text
 
-    header = any(columns)
+    header = any(name.strip() for name in columns)
     style = box.SIMPLE_HEAD if header else None
     drawn = Table(box=style, pad_edge=False, show_header=header)
     for name, number in columns.items():
@@ -63,11 +71,11 @@ def table(title: str, columns: Mapping[str, bool], rows: Iterable[Iterable[str]]
 
 
 @contextmanager
-def progress() -> Iterator[Progress]:
+def progress() -> Iterator[Display]:
     """A progress display on stderr: a bar with rate and time left a stage; a line a stage where it is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Display
+    from rich.progress import Progress as Bars
 
     console = Console(stderr=True)
     columns = (
@@ -76,19 +84,20 @@ def progress() -> Iterator[Progress]:
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
     )
     tasks: dict[str, tuple[TaskID, int]] = {}
-    with Display(*columns, console=console, disable=not console.is_terminal) as display:
+    with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
 
-        def show(stage: str, done: int, total: int) -> None:
+        def show(stage: str, done: int, total: int, detail: str = "") -> None:
             if stage not in tasks:
-                tasks[stage] = display.add_task(stage, total=total, completed=done, rate=""), done
+                tasks[stage] = bars.add_task(stage, total=total, completed=done, rate="", detail=detail), done
                 if not console.is_terminal:
                     note(f"{stage}: {total}")
                 return
             task, already = tasks[stage]
-            elapsed = display.tasks[task].elapsed or 0.0
+            elapsed = bars.tasks[task].elapsed or 0.0
             rate = f"{(done - already) / elapsed:.1f}/s" if elapsed else ""
-            display.update(task, completed=done, rate=rate)
+            bars.update(task, completed=done, total=total, rate=rate, detail=detail)
 
         yield show

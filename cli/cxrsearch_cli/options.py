@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cxrsearch.errors import UsageError
+from cxrsearch_cli import console
 
 IndexOption = Annotated[
     Path | None,
@@ -26,6 +27,28 @@ Weights = Annotated[
         "Default: $CXRSEARCH_WEIGHTS, else the newest run in ./runs, else imagenet.",
         show_default=False,
     ),
+]
+
+ImagesArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Folder of PNG, JPEG or DICOM files, searched with its sub-folders. "
+        "Default: images/ in $CXRSEARCH_DATA (else ./data), with the Data_Entry_2017*.csv beside it.",
+        show_default=False,
+    ),
+]
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        help="NIH's Data_Entry CSV, or a CSV with the columns image,patient,findings (and view,sex,age,split). "
+        "Without it, findings are unknown and nothing can vote.",
+        show_default=False,
+    ),
+]
+FindingsOption = Annotated[
+    str | None,
+    typer.Option("--findings", help="Another vocabulary than NIH's 14 findings, as a,b,c.", show_default=False),
 ]
 
 
@@ -48,3 +71,25 @@ def data_folder() -> Path:
 def names(given: str | None) -> tuple[str, ...]:
     """The names in `a,b,c`."""
     return tuple(name.strip() for name in (given or "").split(",") if name.strip())
+
+
+def inputs(images: Path | None, labels: Path | None) -> tuple[Path, Path | None]:
+    """The folder and the table: as given, else where a data set lies; a folder that is given needs no table.
+
+    Raises:
+        UsageError: several tables lie there.
+    """
+    folder = images or data_folder() / "images"
+    beside = sorted(folder.parent.glob("Data_Entry_2017*.csv"))
+    if labels is not None:
+        return folder, labels
+    if images is not None:
+        if beside:
+            console.note(f"no table given, so findings stay unknown; {beside[0]} lies beside the folder (--labels)")
+        return folder, None
+    if len(beside) > 1:
+        raise UsageError(
+            f"{len(beside)} tables in {folder.parent}: {', '.join(path.name for path in beside)}",
+            "name the right one with --labels",
+        )
+    return folder, beside[0] if beside else None

@@ -19,6 +19,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import dropout
 
 from cxrsearch.encoder.spec import (
     GROWTH,
@@ -107,6 +108,12 @@ class Encoder(nn.Module):
         with torch.autocast(embedding.device.type, enabled=False):
             return embedding, self.classifier(embedding)
 
+    def set_dropout(self, rate: float) -> None:
+        """Let every dense layer drop this share of its new values in training mode, as torchvision's `drop_rate`."""
+        for module in self.modules():
+            if isinstance(module, DenseLayer):
+                module.dropout = rate
+
     def tensors(self) -> dict[str, Tensor]:
         """The canonical tensors as they are now, contiguous and on the CPU, in alphabetical order."""
         state = {name: value for name, value in self.state_dict().items() if not name.endswith(_COUNTER)}
@@ -114,10 +121,15 @@ class Encoder(nn.Module):
 
 
 class DenseLayer(nn.Module):
-    """Appends 32 channels, computed from all the channels before them, to its input."""
+    """Appends 32 channels, computed from all the channels before them, to its input.
+
+    Attributes:
+        dropout: share of the new values that is dropped in training mode; no tensor depends on it.
+    """
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
+        self.dropout = 0.0
         self.norm1 = nn.BatchNorm2d(inputs)
         self.conv1 = nn.Conv2d(inputs, _BOTTLENECK, kernel_size=1, bias=False)
         self.norm2 = nn.BatchNorm2d(_BOTTLENECK)
@@ -126,7 +138,10 @@ class DenseLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Take (b, inputs, h, w) to (b, inputs + 32, h, w)."""
         bottleneck = self.conv1(torch.relu_(self.norm1(x)))
-        return torch.cat([x, self.conv2(torch.relu_(self.norm2(bottleneck)))], 1)
+        new = self.conv2(torch.relu_(self.norm2(bottleneck)))
+        if self.dropout:
+            new = dropout(new, self.dropout, self.training)
+        return torch.cat([x, new], 1)
 
 
 def densenet_features(architecture: Architecture, channels: int) -> nn.Sequential:

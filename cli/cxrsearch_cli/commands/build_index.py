@@ -5,32 +5,25 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cxrsearch.errors import UsageError
 from cxrsearch_cli import console
-from cxrsearch_cli.options import AsJson, Device, IndexOption, Weights, data_folder, index_folder, names
+from cxrsearch_cli.options import (
+    AsJson,
+    Device,
+    FindingsOption,
+    ImagesArgument,
+    IndexOption,
+    LabelsOption,
+    Weights,
+    index_folder,
+    inputs,
+    names,
+)
 
 if TYPE_CHECKING:
     from cxrsearch.build import BuildResult
 
 _SHOWN = 10
 
-
-_Images = Annotated[
-    Path | None,
-    typer.Argument(
-        help="Folder of PNG, JPEG or DICOM files, searched with its sub-folders. "
-        "Default: images/ in $CXRSEARCH_DATA (else ./data), with the Data_Entry_2017*.csv beside it.",
-        show_default=False,
-    ),
-]
-_Labels = Annotated[
-    Path | None,
-    typer.Option(
-        help="NIH's Data_Entry CSV, or a CSV with the columns image,patient,findings (and view,sex,age,split). "
-        "Without it, findings are unknown and nothing can vote.",
-        show_default=False,
-    ),
-]
 _Arch = Annotated[
     str | None, typer.Option(help="densenet121 (default), 169 or 201, for imagenet and random.", show_default=False)
 ]
@@ -41,9 +34,6 @@ _Kind = Annotated[
 _Metric = Annotated[
     Literal["l2", "ip", "cosine"],
     typer.Option(help="Distance: L2 (not squared), the negated inner product, or 1 - cosine."),
-]
-_Findings = Annotated[
-    str | None, typer.Option(help="Another vocabulary than NIH's 14 findings, as a,b,c.", show_default=False)
 ]
 _Split = Annotated[
     str | None,
@@ -80,15 +70,15 @@ _Strict = Annotated[bool, typer.Option("--strict", help="Build nothing when any 
 
 
 def command(
-    images: _Images = None,
-    labels: _Labels = None,
+    images: ImagesArgument = None,
+    labels: LabelsOption = None,
     index: IndexOption = None,
     weights: Weights = None,
     arch: _Arch = None,
     size: _Size = None,
     kind: _Kind = "exact",
     metric: _Metric = "l2",
-    findings: _Findings = None,
+    findings: FindingsOption = None,
     split: _Split = None,
     part: _Part = None,
     patient_pattern: _PatientPattern = None,
@@ -107,7 +97,7 @@ def command(
     """
     from cxrsearch.build import build_index
 
-    folder, table = _inputs(images, labels)
+    folder, table = inputs(images, labels)
     with console.progress() as progress:
         result = build_index(
             folder,
@@ -147,24 +137,6 @@ def _show(result: "BuildResult", as_json: bool) -> None:
         console.note(f"{result.rows_without_image} rows of the table have no image in the folder")
     if result.refused:
         _list_refused(result.refused, result.path, result.generation)
-
-
-def _inputs(images: Path | None, labels: Path | None) -> tuple[Path, Path | None]:
-    """The folder and the table: as given, else where a data set lies; a folder that is given needs no table."""
-    folder = images or data_folder() / "images"
-    beside = sorted(folder.parent.glob("Data_Entry_2017*.csv"))
-    if labels is not None:
-        return folder, labels
-    if images is not None:
-        if beside:
-            console.note(f"no table given, so findings stay unknown; {beside[0]} lies beside the folder (--labels)")
-        return folder, None
-    if len(beside) > 1:
-        raise UsageError(
-            f"{len(beside)} tables in {folder.parent}: {', '.join(path.name for path in beside)}",
-            "name the right one with --labels",
-        )
-    return folder, beside[0] if beside else None
 
 
 def _list_refused(refused: tuple[tuple[str, str], ...], path: Path, generation: str) -> None:

@@ -19,7 +19,7 @@ _Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="An imag
 _K = Annotated[int, typer.Option("-k", help="Neighbours wanted.")]
 _Vote = Annotated[
     Literal["uniform", "distance", "softmax", "mlknn"],
-    typer.Option(help="How neighbours vote. mlknn is fitted at each query: minutes on a large index."),
+    typer.Option(help="How neighbours vote. mlknn is fitted at each query, which takes its time on a large index."),
 ]
 _Patient = Annotated[
     str | None,

@@ -1,0 +1,200 @@
+"""A recipe: everything that decides how an encoder is trained, as one readable object.
+
+`PAPER` is Wu & Yang's, done correctly; `MODERN` is what one would use today. A TOML file may change either:
+
+    base = "paper"      # or "modern"; paper where it is left out
+    epochs = 3
+    lr = 3e-4
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from cxrsearch.encoder.spec import LAYERS, Architecture
+from cxrsearch.errors import UsageError
+from cxrsearch.images.preprocess import DISPLAY_SIDE, Preprocess
+
+TIMED_STEPS = 20
+"""How many steps are timed before a time limit becomes a number of steps."""
+
+Optimiser = Literal["adam", "adamw"]
+Schedule = Literal["plateau", "cosine"]
+Crop = Literal["none", "random"]
+Crops = Literal["one", "five", "ten"]
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "arch": tuple(LAYERS),
+    "optimiser": get_args(Optimiser),
+    "schedule": get_args(Schedule),
+    "crop": get_args(Crop),
+    "evaluation_crops": get_args(Crops),
+}
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "size": (32, 2048),
+    "epochs": (1, 10_000),
+    "batch_size": (1, 100_000),
+    "lr": (1e-12, 100),
+    "weight_decay": (0, 100),
+    "warmup": (0, 10_000_000),
+    "lr_decay": (1e-6, 1),
+    "ema": (0, 0.999999),
+    "dropout": (0, 0.99),
+    "label_smoothing": (0, 0.99),
+    "gamma_positive": (0, 10),
+    "gamma_negative": (0, 10),
+    "margin": (0, 0.99),
+    "flip": (0, 1),
+    "smallest_area": (0.01, 1),
+    "rotation": (0, 180),
+    "translation": (0, 0.5),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. The defaults are the paper's (section 3: DenseNet-169, Adam, batch 16, lr 1e-4, flips).
+
+    Attributes:
+        name: of the recipe it started from.
+        arch, weights: the network and what it starts from; see `load_encoder`.
+        size: side of the network's input, in pixels.
+        epochs: passes over the training part.
+        batch_size: images a step and device.
+        optimiser: `adam` or `adamw`, with betas (0.9, 0.999).
+        lr: the highest learning rate.
+        weight_decay: L2 for `adam`, decoupled for `adamw`; of weights, not of norms and biases.
+        schedule: `plateau` multiplies the rate by `lr_decay` after an epoch in which the validation loss does not
+            improve; `cosine` lowers it to 0 over all steps.
+        lr_decay: of `plateau`.
+        warmup: steps over which the rate rises from 0; `cosine` needs at least TIMED_STEPS.
+        ema: decay of the moving average of the weights that is evaluated and kept; 0 for none.
+        dropout: share of each layer's new channels' values that is dropped.
+        class_weights: whether the loss weights findings by their prevalence in the training part.
+        label_smoothing, gamma_positive, gamma_negative, margin: of the loss; see `losses`.
+        flip: probability of a mirrored image.
+        crop: `none`: the network sees the whole image; `random`: a random `size` square of the image at 8/7 of it
+            (256 for 224), and the centre in use.
+        smallest_area: random resized crops keep at least this share of the image; 1 for none.
+        rotation, translation: largest, in degrees and in shares of the side.
+        evaluation_crops: `one` (whole or centre), `five` (corners and centre) or `ten` (these, and mirrored),
+            probabilities averaged; more than one needs `crop` random.
+
+    Raises:
+        UsageError: a value of the wrong type or out of bounds; values that exclude each other.
+    """
+
+    name: str = "paper"
+    arch: Architecture = "densenet169"
+    weights: str = "imagenet"
+    size: int = 224
+    epochs: int = 10
+    batch_size: int = 16
+    optimiser: Optimiser = "adam"
+    lr: float = 1e-4
+    weight_decay: float = 0.0
+    schedule: Schedule = "plateau"
+    lr_decay: float = 0.2
+    warmup: int = 0
+    ema: float = 0.0
+    dropout: float = 0.1
+    class_weights: bool = True
+    label_smoothing: float = 0.0
+    gamma_positive: float = 0.0
+    gamma_negative: float = 0.0
+    margin: float = 0.0
+    flip: float = 0.5
+    crop: Crop = "none"
+    smallest_area: float = 1.0
+    rotation: float = 0.0
+    translation: float = 0.0
+    evaluation_crops: Crops = "one"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _require_value(field.name, getattr(self, field.name), type(field.default))
+        if self.evaluation_crops != "one" and self.crop == "none":
+            raise UsageError(f"{self.evaluation_crops} crops of whole images", 'set crop = "random" as well')
+        if self.crop == "random" and self.smallest_area < 1:
+            raise UsageError("random crops and random resized crops at once", "set one of crop and smallest_area")
+        if self.schedule == "cosine" and self.warmup < TIMED_STEPS:
+            raise UsageError(f"warmup {self.warmup} with a cosine schedule", f"set warmup >= {TIMED_STEPS}")
+        for name in ("gamma_positive", "gamma_negative"):
+            if 0 < getattr(self, name) < 1:
+                raise UsageError(f"{name} {getattr(self, name)}: its gradient has no bound", "use 0, or 1 and more")
+
+    def changed(self, changes: Mapping[str, Any]) -> "Recipe":
+        """The recipe with some values replaced; those that are None stay.
+
+        Raises:
+            UsageError: an unknown name, or as the constructor.
+        """
+        wanted: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+        known = [field.name for field in fields(self)]
+        if unknown := [name for name in wanted if name not in known]:
+            raise UsageError(f"unknown recipe entry {unknown[0]!r}", f"use {', '.join(known[1:])}")
+        floats = {field.name for field in fields(self) if isinstance(field.default, float)}
+        wanted |= {name: float(value) for name, value in wanted.items() if name in floats and type(value) is int}
+        return replace(self, **wanted)
+
+    def preprocess(self, start: Preprocess) -> Preprocess:
+        """How images are prepared: as the weights to start from want it, at this recipe's size and crop."""
+        if self.crop == "none":
+            return replace(start, size=self.size, crop="none", pixel_side=max(DISPLAY_SIDE, self.size))
+        return replace(start, size=self.size, crop="centre", pixel_side=round(self.size * 8 / 7))
+
+    def to_json(self) -> dict[str, Any]:
+        """Every value by its name."""
+        return asdict(self)
+
+
+def _require_value(name: str, value: object, kind: type) -> None:
+    if type(value) is not kind:
+        raise UsageError(f"recipe entry {name} = {value!r}", f"give a value like {kind.__name__}")
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise UsageError(f"unknown {name} {value!r}", f"use one of {', '.join(_CHOICES[name])}")
+    if name in _BOUNDS and isinstance(value, int | float):
+        low, high = _BOUNDS[name]
+        if not low <= value <= high:
+            raise UsageError(f"recipe entry {name} = {value}", f"give a value from {low:g} to {high:g}")
+
+
+PAPER = Recipe()
+MODERN = Recipe(
+    name="modern",
+    epochs=20,
+    optimiser="adamw",
+    lr=3e-4,
+    weight_decay=0.05,
+    schedule="cosine",
+    warmup=50,
+    ema=0.998,
+    dropout=0.0,
+    smallest_area=0.6,
+    rotation=7.0,
+    translation=0.05,
+)
+RECIPES = {recipe.name: recipe for recipe in (PAPER, MODERN)}
+
+
+def load_recipe(config: str) -> Recipe:
+    """The recipe `paper` or `modern`, or that of a TOML file.
+
+    Raises:
+        UsageError: no such recipe or file, or a file that is no recipe.
+    """
+    if config in RECIPES:
+        return RECIPES[config]
+    if not config.endswith(".toml"):
+        raise UsageError(f"unknown recipe {config!r}", f"use {', '.join(RECIPES)} or a file that ends in .toml")
+    try:
+        entries = tomllib.loads(Path(config).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"cannot read the recipe {config}: {reason}", "name a TOML file") from error
+    base = entries.pop("base", "paper")
+    if not (isinstance(base, str) and base in RECIPES):
+        raise UsageError(f"unknown base {base!r} in {config}", f"use {' or '.join(RECIPES)}")
+    return RECIPES[base].changed({"name": Path(config).stem} | entries)

@@ -1,0 +1,121 @@
+"""The training and the validation part of a data set, every image of them read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cxrsearch.encoder.training.data import Examples, fill_cache
+from cxrsearch.errors import SplitError
+from cxrsearch.files import Json, digest_bytes
+from cxrsearch.images.catalogue import Catalogue, match_images, read_table
+from cxrsearch.images.findings import Vocabulary
+from cxrsearch.images.loading import RefusedImage
+from cxrsearch.images.pixel_cache import PixelCache
+from cxrsearch.images.preprocess import Preprocess
+from cxrsearch.images.splits import Part, ids_digest, parse_split
+from cxrsearch.progress import Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What there is to learn from.
+
+    Attributes:
+        split: its definition.
+        findings: the vocabulary.
+        ids: the image ids of `train` and `val`, refused images left out.
+        train, val: the images.
+        refused: image and reason for every file of the two parts that cannot be used.
+        unlisted: files in the folder that the table does not name.
+    """
+
+    split: str
+    findings: tuple[str, ...]
+    ids: dict[Part, list[str]]
+    train: Examples
+    val: Examples
+    refused: tuple[tuple[str, str], ...]
+    unlisted: int
+
+    def settings(self) -> Json:
+        """What of it decides the result."""
+        return {
+            "split": self.split,
+            "findings": list(self.findings),
+            "train_ids_sha256": ids_digest(self.ids["train"]),
+            "val_ids_sha256": ids_digest(self.ids["val"]),
+            "files": digest_bytes("\n".join([*self.train.sha256s, *self.val.sha256s]).encode()),
+            "labels": digest_bytes(self.train.labels.tobytes() + self.val.labels.tobytes()),
+        }
+
+    def warnings(self) -> list[str]:
+        """What a user should know."""
+        warnings = []
+        if self.unlisted:
+            warnings.append(f"{self.unlisted} files in the folder are not in the table and are not used")
+        shown = np.atleast_1d(self.train.labels.any(axis=0))
+        absent = [name for name, known in zip(self.findings, shown, strict=True) if not known]
+        if absent:
+            warnings.append(f"no training image shows {', '.join(absent)}: these outputs are not trained")
+        labels = self.val.labels
+        if not (labels.any(axis=0) & ~labels.all(axis=0)).any():
+            warnings.append(
+                "no finding is both present and absent in the validation part, so no AUROC can be computed: the best "
+                "epoch is chosen by the validation loss"
+            )
+        return warnings
+
+
+def read_parts(
+    images: Path,
+    table: Path,
+    vocabulary: Vocabulary,
+    split: str,
+    cache: Path,
+    preprocess: Preprocess,
+    *,
+    workers: int,
+    progress: Progress,
+) -> Parts:
+    """Read the table, apply the split, and decode what the pixel cache does not hold.
+
+    Raises:
+        CatalogueError: the table, the folder or the split cannot be used, or a part is empty.
+        CxrsearchError: see `fill_cache`.
+    """
+    matched = match_images(read_table(table, vocabulary), images)
+    definition = parse_split(split)
+    rows = {part: definition.rows(matched.catalogue, part) for part in ("train", "val")}
+    chosen = matched.catalogue.take(np.concatenate([rows["train"], rows["val"]]))
+    kept = PixelCache(cache, preprocess)
+    found = fill_cache(chosen.paths(images), kept, preprocess, workers=workers, progress=progress)
+    n = len(rows["train"])
+    refused = [(i, image) for i, image in enumerate(found) if isinstance(image, RefusedImage)]
+    train = [i for i, image in enumerate(found[:n]) if isinstance(image, str)]
+    val = [i for i, image in enumerate(found) if i >= n and isinstance(image, str)]
+    _require_usable("train", found[:n])
+    _require_usable("val", found[n:])
+    return Parts(
+        split=split,
+        findings=vocabulary.findings,
+        ids={"train": [chosen.ids[i] for i in train], "val": [chosen.ids[i] for i in val]},
+        train=_examples(kept, chosen, train, found),
+        val=_examples(kept, chosen, val, found),
+        refused=tuple((chosen.ids[i], image.reason) for i, image in refused),
+        unlisted=len(matched.unlisted),
+    )
+
+
+def _require_usable(part: Part, found: Sequence[str | RefusedImage]) -> None:
+    reasons = [image.reason for image in found if isinstance(image, RefusedImage)]
+    if len(reasons) == len(found):
+        raise SplitError(f"no image of part {part} can be used: {reasons[0]}", "check the folder of images")
+
+
+def _examples(
+    cache: PixelCache, catalogue: Catalogue, rows: Sequence[int], found: Sequence[str | RefusedImage]
+) -> Examples:
+    assert catalogue.labels is not None
+    return Examples(cache, [str(found[row]) for row in rows], catalogue.labels[list(rows)])

@@ -1,0 +1,283 @@
+"""Training an encoder: a folder of images and a table in, the folder of a run out.
+
+parts of a split (images) -> an encoder to start from -> the trainer (encoder) -> AUROC (analysis) -> curves (report)
+
+    <run>/config.json           every setting; a run of other settings is refused
+          best.safetensors      the encoder of the best epoch: what `--weights <run>` means
+          last.safetensors      that of the last epoch
+          state.safetensors     from where an interrupted run goes on
+          log.jsonl  curves.png
+          pixels/               the pixel cache, where no other is named
+"""
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from lightning_fabric import Fabric
+
+from cxrsearch.analysis.metrics import auroc
+from cxrsearch.encoder.densenet import Encoder
+from cxrsearch.encoder.embed import resolve_device, resolve_precision
+from cxrsearch.encoder.recipe import Recipe, load_recipe
+from cxrsearch.encoder.spec import Provenance
+from cxrsearch.encoder.train import Report, StepReport, Task, Trainer
+from cxrsearch.encoder.training.head import train_head, with_head
+from cxrsearch.encoder.training.parts import Parts, read_parts
+from cxrsearch.encoder.training.run import claimed, require_settings, versions
+from cxrsearch.encoder.training.state import EpochRecord, Position
+from cxrsearch.encoder.weights import load_encoder
+from cxrsearch.errors import CxrsearchError, UsageError
+from cxrsearch.files import Json
+from cxrsearch.images.findings import Vocabulary
+from cxrsearch.progress import Progress, silent
+from cxrsearch.report.contact_sheet import save_png
+from cxrsearch.report.curves import learning_curves
+
+DEFAULT_SPLIT = "patient-hash:0.7/0.1/0.2"
+CURVES = "curves.png"
+
+_Outcome = TypeVar("_Outcome")
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run came to.
+
+    Attributes:
+        path: the run's folder, which `--weights` takes.
+        findings: what the encoder predicts.
+        n_train, n_val: images it was trained and validated on.
+        epochs: one record each; where the head alone is trained, one a penalty.
+        best: the one that was kept.
+        refused: image and reason for every file that could not be used.
+        warnings: what a user should know.
+        rank: of this process; only rank 0 has written anything.
+    """
+
+    path: Path
+    findings: tuple[str, ...]
+    n_train: int
+    n_val: int
+    epochs: tuple[EpochRecord, ...]
+    best: EpochRecord
+    refused: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+    rank: int
+
+    def to_json(self) -> Json:
+        """The object that `cxrsearch train --json` prints."""
+        refused = [{"image": image, "reason": reason} for image, reason in self.refused]
+        return {name: value for name, value in asdict(self).items() if name != "rank"} | {
+            "path": str(self.path),
+            "refused": refused,
+        }
+
+
+def train(
+    images: Path | str,
+    labels: Path | str,
+    *,
+    split: str = DEFAULT_SPLIT,
+    config: str = "paper",
+    changes: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    max_minutes: float | None = None,
+    freeze: bool = False,
+    out: Path | str | None = None,
+    findings: Sequence[str] | None = None,
+    cache: Path | str | None = None,
+    device: str = "auto",
+    devices: int = 1,
+    precision: str = "auto",
+    workers: int | None = None,
+    save_every: int = 200,
+    progress: Progress = silent,
+    report: Report = lambda _: None,
+) -> TrainResult:
+    """Train an encoder; interrupted, the same call goes on where it was and ends with the same weights.
+
+    Args:
+        images, labels: a folder of images, and NIH's table or a plain CSV.
+        split: the definition of a split; its `train` is learnt from, its `val` chooses the best epoch.
+        config: `paper`, `modern` or a TOML file, see `Recipe`.
+        changes: entries of the recipe that differ, as `{"arch": "densenet121", "epochs": 3}`; None changes nothing.
+        seed: of everything random.
+        max_minutes: stop after about so long, over all sessions of the run; see `Task`.
+        freeze: train the head alone, on embeddings.
+        out: the run's folder; None: `runs/ARCH-CONFIG-SEED`.
+        findings: another vocabulary than NIH's.
+        cache: folder of a pixel cache; None: one in the run's folder.
+        device, devices: as `resolve_device`; and how many processes, each on a device of its own.
+        precision: `fp32`, `bf16` (autocast) or `auto`: bf16 where the hardware computes in it.
+        workers: processes a device that prepare images; None: one on a CPU, else the cores, shared out.
+        save_every: steps from one saved state to the next.
+        progress: called while images are read and embedded, on rank 0.
+        report: called after every step and every epoch, on rank 0.
+
+    Raises:
+        CxrsearchError: any input that cannot be used; see `cxrsearch.errors`.
+    """
+    _require_meant(seed, max_minutes, save_every, freeze, devices)
+    recipe = load_recipe(config).changed(changes or {})
+    vocabulary = Vocabulary(tuple(findings)) if findings else Vocabulary()
+    fabric = launched(device, devices, precision)
+    workers = _workers(workers, fabric)
+    with ExitStack() as stack:
+
+        def prepared() -> tuple[Encoder, Parts, Task]:
+            start, chosen = _start(recipe, (changes or {}).get("arch"))
+            folder = Path(out) if out is not None else Path("runs") / f"{chosen.arch}-{chosen.name}-{seed}"
+            if fabric.is_global_zero:
+                stack.enter_context(claimed(folder))
+            parts = read_parts(
+                Path(images),
+                Path(labels),
+                vocabulary,
+                split,
+                folder / "pixels" if cache is None else Path(cache),
+                chosen.preprocess(start.spec.preprocess),
+                workers=workers,
+                progress=progress if fabric.is_global_zero else silent,
+            )
+            given = {"seed": seed, "max_minutes": max_minutes, "freeze": freeze}
+            extra = {"settings": _settings(chosen, start, parts, fabric) | given, "versions": versions()}
+            require_settings(folder, extra["settings"])
+            task = Task(chosen, seed, parts.train, parts.val, auroc, folder, workers, save_every, max_minutes, extra)
+            return _encoder(start, parts, task), parts, task
+
+        encoder, parts, task = _agreed(fabric, prepared)
+        position = train_head(fabric, encoder, task, progress) if freeze else _train(fabric, encoder, task, report)
+    return _result(task.folder, parts, position, fabric.global_rank)
+
+
+def _require_meant(seed: int, max_minutes: float | None, save_every: int, freeze: bool, devices: int) -> None:
+    if seed < 0 or save_every < 1 or (max_minutes is not None and not 0 < max_minutes < float("inf")):
+        raise UsageError(
+            f"seed {seed}, a state every {save_every} steps, a limit of {max_minutes} minutes",
+            "use a seed >= 0, steps >= 1 and minutes > 0",
+        )
+    if freeze and devices > 1:
+        raise UsageError("a head trained alone on several devices", "leave --devices out")
+
+
+def _agreed(fabric: Fabric, prepare: Callable[[], _Outcome]) -> _Outcome:
+    """What `prepare` gives, on rank 0 first; where it fails there, the other ranks leave without a word."""
+    outcome, problem = None, None
+    if fabric.is_global_zero:
+        try:
+            outcome = prepare()
+        except CxrsearchError as error:
+            problem = error
+    problem = fabric.broadcast(problem)
+    if problem is not None:
+        raise problem if fabric.is_global_zero else SystemExit(0)
+    return prepare() if outcome is None else outcome
+
+
+def launched(device: str, devices: int, precision: str) -> Fabric:
+    """Fabric on these devices; with several, the other ranks are processes that run the same command from its start.
+
+    Raises:
+        UsageError: no such devices, or an unknown precision.
+    """
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it announces ranks and precision on stderr
+    target = resolve_device(device)
+    if devices < 1 or (target.type == "cuda" and devices > torch.cuda.device_count()):
+        raise UsageError(f"{devices} devices of kind {target.type}", "use a number of devices that are there")
+    fabric = Fabric(
+        accelerator=target.type,
+        devices=[target.index or 0] if target.type == "cuda" and devices == 1 else devices,
+        strategy="ddp" if devices > 1 else "auto",
+        precision="bf16-mixed" if _precision(precision, target) == "bf16" else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+def _precision(name: str, device: torch.device) -> str:
+    """As `resolve_precision`; but training on a CPU is worth bf16 where the processor computes in it."""
+    if name == "auto" and device.type == "cpu":
+        return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
+    return resolve_precision(name, device)
+
+
+def _workers(asked: int | None, fabric: Fabric) -> int:
+    if asked is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return 1 if fabric.device.type == "cpu" else max(1, cores // fabric.world_size)
+    if asked < 0:
+        raise UsageError(f"{asked} workers", "use workers >= 0")
+    return asked
+
+
+def _start(recipe: Recipe, arch: str | None) -> tuple[Encoder, Recipe]:
+    """The encoder to start from; a checkpoint has its own architecture, whatever the recipe says."""
+    made = recipe.weights == "imagenet" or recipe.weights.startswith("random:")
+    encoder = load_encoder(recipe.weights, arch=recipe.arch if made else arch)
+    return encoder, replace(recipe, arch=encoder.spec.architecture)
+
+
+def _settings(recipe: Recipe, start: Encoder, parts: Parts, fabric: Fabric) -> Json:
+    """All that decides the weights a run ends with, on one machine with one number of threads."""
+    return parts.settings() | {
+        "recipe": recipe.to_json(),
+        "start": start.spec.weights_sha256,
+        "precision": fabric.strategy.precision.precision,
+        "ranks": fabric.world_size,
+    }
+
+
+def _encoder(start: Encoder, parts: Parts, task: Task) -> Encoder:
+    """The encoder to train; its label is the run's name."""
+    return with_head(
+        start,
+        parts.findings,
+        task.recipe.preprocess(start.spec.preprocess),
+        seed=task.seed,
+        label=task.folder.resolve().name,
+        provenance=Provenance(parts.split, parts.settings()["train_ids_sha256"], len(parts.train)),
+    )
+
+
+def _train(fabric: Fabric, encoder: Encoder, task: Task, report: Report) -> Position:
+    trainer = Trainer(fabric, encoder, task)
+
+    def reported(event: StepReport | EpochRecord) -> None:
+        if isinstance(event, EpochRecord):
+            _draw_curves(task.folder, trainer.position.history)
+        report(event)
+
+    return trainer.run(reported if fabric.is_global_zero else lambda _: None)
+
+
+def _draw_curves(folder: Path, history: Sequence[EpochRecord]) -> None:
+    panels: dict[str, dict[str, list[float | None]]] = {
+        "Loss": {
+            "training": [record.train_loss for record in history],
+            "validation": [record.val_loss for record in history],
+        },
+        "Mean AUROC": {"validation": [record.mean_auroc for record in history]},
+    }
+    save_png(learning_curves(panels, title=f"Training of {folder.resolve().name}"), folder / CURVES)
+
+
+def _result(folder: Path, parts: Parts, position: Position, rank: int) -> TrainResult:
+    best = position.best
+    assert best is not None
+    return TrainResult(
+        path=folder,
+        findings=parts.findings,
+        n_train=len(parts.train),
+        n_val=len(parts.val),
+        epochs=tuple(position.history),
+        best=best,
+        refused=parts.refused,
+        warnings=tuple(parts.warnings()),
+        rank=rank,
+    )

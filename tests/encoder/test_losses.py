@@ -1,0 +1,94 @@
+"""The loss against its formula in numpy; class weights against counts by hand."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from cxrsearch.encoder.losses import FindingLoss, class_weights
+
+RNG = np.random.default_rng(0)
+LOGITS = RNG.normal(0, 2, (7, 5))
+LABELS = RNG.random((7, 5)) < 0.4
+POSITIVE, NEGATIVE = RNG.random(5), RNG.random(5)
+
+
+def reference(
+    logits: NDArray[np.float64],
+    labels: NDArray[np.bool_],
+    gamma_positive: float = 0.0,
+    gamma_negative: float = 0.0,
+    margin: float = 0.0,
+    smoothing: float = 0.0,
+) -> float:
+    """The docstring's formula, written out."""
+    total = 0.0
+    for i, row in enumerate(logits):
+        for c, x in enumerate(row):
+            p = 1 / (1 + np.exp(-x))
+            q = max(p - margin, 0)
+            t = labels[i, c] * (1 - smoothing) + smoothing / 2
+            total -= POSITIVE[c] * t * (1 - p) ** gamma_positive * np.log(p)
+            total -= NEGATIVE[c] * (1 - t) * q**gamma_negative * np.log(1 - q)
+    return float(total / len(logits))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"smoothing": 0.1},
+        {"gamma_positive": 2.0, "gamma_negative": 2.0},
+        {"gamma_positive": 0.0, "gamma_negative": 4.0, "margin": 0.05},
+        {"gamma_positive": 1.0, "gamma_negative": 3.0, "margin": 0.2, "smoothing": 0.02},
+    ],
+)
+def test_the_loss_is_the_formula(values: dict[str, float]) -> None:
+    options = {name.replace("smoothing", "label_smoothing"): value for name, value in values.items()}
+    loss = FindingLoss(torch.from_numpy(POSITIVE), torch.from_numpy(NEGATIVE), **options)
+    found = loss(torch.from_numpy(LOGITS), torch.from_numpy(LABELS.astype(float)))
+    assert float(found) == pytest.approx(reference(LOGITS, LABELS, **values), rel=1e-12)
+
+
+def test_gradients_are_those_of_the_formula() -> None:
+    loss = FindingLoss(torch.from_numpy(POSITIVE), torch.from_numpy(NEGATIVE), 1.0, 3.0, 0.1, 0.05)
+    labels = torch.from_numpy(LABELS.astype(float))
+    assert torch.autograd.gradcheck(lambda x: loss(x, labels), torch.from_numpy(LOGITS).requires_grad_())
+
+
+def test_large_logits_keep_finite_losses_and_gradients() -> None:
+    logits = torch.tensor([[-200.0, 200.0, -200.0, 200.0]], requires_grad=True)
+    ones = torch.ones(4)
+    loss = FindingLoss(ones, ones)(logits, torch.tensor([[1.0, 0.0, 0.0, 1.0]]))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert float(loss.detach()) == pytest.approx(400)
+    assert logits.grad is not None
+    assert logits.grad.tolist() == [[-1.0, 1.0, 0.0, 0.0]]
+
+
+def test_class_weights_by_hand() -> None:
+    labels = np.array([[1, 0, 1], [0, 0, 1], [0, 0, 1], [0, 0, 1]], dtype=bool)
+    positive, negative = class_weights(labels)
+    assert positive.tolist() == [0.75, 1.0, 0.0]
+    assert negative.tolist() == [0.25, 0.0, 1.0]
+
+
+def test_a_finding_without_positives_gets_no_gradient() -> None:
+    labels = np.array([[1, 0], [0, 0]], dtype=bool)
+    positive, negative = (torch.from_numpy(weight) for weight in class_weights(labels))
+    logits = torch.zeros(2, 2, requires_grad=True)
+    loss = FindingLoss(positive, negative)(logits, torch.from_numpy(labels.astype(np.float32)))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    assert logits.grad.tolist() == [[-0.125, 0.0], [0.125, 0.0]]
+
+
+@settings(deadline=None, max_examples=50)
+@given(arrays(np.bool_, st.tuples(st.integers(1, 20), st.integers(1, 4))))
+def test_weighted_positives_and_negatives_balance(labels: NDArray[np.bool_]) -> None:
+    positive, negative = class_weights(labels)
+    assert np.allclose(positive + negative, 1)
+    assert np.allclose(positive * labels.sum(axis=0), negative * (~labels).sum(axis=0), atol=1e-5)
