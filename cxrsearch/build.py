@@ -102,7 +102,7 @@ def build_index(
         findings: another vocabulary than NIH's.
         split, part: a split's definition, recorded in the catalogue, and the one part to index.
         patient_pattern: regular expression that finds the patient in a file name, where there is no table.
-        precision, device, batch_size, workers: how to embed; workers defaults to the number of cores.
+        precision, device, batch_size, workers: how to embed; without `workers`, all cores decode beside a GPU, else a quarter.
         pixels, cache: whether to keep the stored pixels in the index; folder of a pixel cache to read and fill.
         strict: refuse to build when any image is refused.
         progress: called as work goes on.
@@ -116,7 +116,7 @@ def build_index(
     encoder = load_encoder(weights or default_weights(os.environ, Path.cwd()), arch=arch, size=size)
     embedder = Embedder(encoder, device, precision)
     kept = None if cache is None else PixelCache(Path(cache), embedder.spec.preprocess)
-    workers = _cores() if workers is None else workers
+    workers = _default_workers(embedder.device.type) if workers is None else workers
     filler = ShardFiller(matched, embedder, batch_size=batch_size, workers=workers, keep_pixels=pixels, cache=kept)
     with IndexWriter(Path(index), filler.plan()) as writer:
         content = IndexContent(matched, filler.run(writer, progress))
@@ -134,8 +134,10 @@ def _require_meant(batch_size: int, workers: int | None, split: str | None, part
         raise UsageError(f"part {part!r} of no split", "name a --split as well")
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _default_workers(device: str) -> int:
+    """Decoding processes: one a core beside a GPU; a quarter of the cores where the network itself needs them."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores // 4 if device == "cpu" else cores
 
 
 def _matched(

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_the_checkpoint_says_what_it_was_trained_on(run: Path) -> None:
     assert provenance.train_ids_sha256 == ids_digest(f"{i:02d}.png" for i in range(6))
     assert (provenance.split, provenance.n_train, header.spec.label) == ("column", 6, "first")
     assert header.extra["settings"]["recipe"]["size"] == 32
-    assert header.extra["versions"]["torch"] == torch.__version__
+    assert header.extra["versions"]["torch"] == version("torch")
     config = json.loads((run / "config.json").read_text())
     assert config["settings"] == header.extra["settings"]
     assert config["settings"]["recipe"] | CHANGES == config["settings"]["recipe"]

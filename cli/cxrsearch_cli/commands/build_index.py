@@ -55,7 +55,11 @@ _PatientPattern = Annotated[
 _Precision = Annotated[Literal["auto", "fp32", "bf16"], typer.Option(help="auto is bf16 on a GPU, else fp32.")]
 _BatchSize = Annotated[int, typer.Option(help="Images a batch.")]
 _Workers = Annotated[
-    int | None, typer.Option(help="Decoding processes. Default: one a core; 0: none.", show_default=False)
+    int | None,
+    typer.Option(
+        help="Decoding processes. Default: one a core beside a GPU, a quarter of the cores without one.",
+        show_default=False,
+    ),
 ]
 _Pixels = Annotated[bool, typer.Option(help="Keep 256-pixel images in the index, for contact sheets (65 kB an image).")]
 _Cache = Annotated[
