@@ -102,7 +102,7 @@ def build_index(
         findings: another vocabulary than NIH's.
         split, part: a split's definition, recorded in the catalogue, and the one part to index.
         patient_pattern: regular expression that finds the patient in a file name, where there is no table.
-        precision, device, batch_size, workers: how to embed; without `workers`, all cores decode beside a GPU, else a quarter.
+        precision, device, batch_size, workers: how to embed; by default all cores decode beside a GPU, else a quarter.
         pixels, cache: whether to keep the stored pixels in the index; folder of a pixel cache to read and fill.
         strict: refuse to build when any image is refused.
         progress: called as work goes on.
