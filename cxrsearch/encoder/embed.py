@@ -77,7 +77,7 @@ class Embedder:
         self.device = resolve_device(device)
         self.precision = resolve_precision(precision, self.device)
         self.encoder = encoder.eval().to(self.device)
-        self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stubs do not know it
+        self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]  # the stubs do not know it
         self.spec = encoder.spec
         self.fingerprint = encoder.spec.fingerprint(self.precision)
 

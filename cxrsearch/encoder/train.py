@@ -118,7 +118,7 @@ class Trainer:
                 "use a smaller batch_size",
             )
         encoder.set_dropout(recipe.dropout)
-        encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stubs do not know it
+        encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]  # the stubs do not know it
         self.encoder = encoder.to(fabric.device)
         self.averaged = copy.deepcopy(encoder).eval() if recipe.ema else encoder
         self.optimiser = make_optimiser(recipe, encoder)

@@ -50,7 +50,7 @@ def test_round_trip(encoder: Encoder, saved: bytes, file: Path, answers: Any) ->
 
 def test_equal_encoders_make_equal_files_and_leave_nothing_else(encoder: Encoder, saved: bytes, file: Path) -> None:
     file.write_bytes(saved)
-    again = load_checkpoint(file).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    again = load_checkpoint(file).to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]
     save_checkpoint(file, again, EXTRA)
     assert file.read_bytes() == saved
     assert [path.name for path in file.parent.iterdir()] == [file.name]

@@ -54,7 +54,7 @@ def test_single_channel_input_runs_from_minus_1024_to_1024(build: Any, answers: 
 def test_bfloat16_and_channels_last_answer_in_float32_and_nearly_the_same(network: Any, answers: Any) -> None:
     encoder = Encoder(tensors_of(network), Preprocess(64), label="test", findings=NIH_FINDINGS)
     plain, _ = answers(encoder)
-    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]
     last, _ = answers(encoder)
     with torch.autocast("cpu", torch.bfloat16):
         half, logits = answers(encoder)

@@ -340,7 +340,7 @@ def own_gradient(encoder: Encoder, before: dict[str, Tensor], folder: Path, rank
     state = encoder.state_dict()
     encoder.load_state_dict(state | before)
     encoder.set_dropout(work.recipe.dropout)
-    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]
     encoder.train().zero_grad()
     order = BatchOrder(11, 4, 2, rank, work.seed, step, 2)
     pixels, labels = next(training_batches(work.train, encoder.spec.preprocess, work.recipe, order, 0))
