@@ -8,8 +8,8 @@ step() { printf '\n$ %s\n' "$*"; "$@"; }
 step cxrsearch phantom $out/data -n 400 --size 256
 step cxrsearch build-index $out/data/images --labels $out/data/Data_Entry_2017.csv --weights random:0 --index $out/cxr-index
 step cxrsearch info $out/cxr-index
-query=$(ls $out/data/images/*.png | head -n 1)
-step cxrsearch query "$query" --index $out/cxr-index -k 10 --sheet $out/sheet.png
+images=("$out"/data/images/*.png)
+step cxrsearch query "${images[0]}" --index $out/cxr-index -k 10 --sheet $out/sheet.png
 
 cat <<END
 
