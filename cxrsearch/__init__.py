@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cxrsearch.build import BuildResult, build_index
     from cxrsearch.errors import CxrsearchError
     from cxrsearch.images.phantom import make_phantom
+    from cxrsearch.importing import import_embeddings
     from cxrsearch.query import Index, open_index
     from cxrsearch.store.search import Filters
 
@@ -27,6 +28,7 @@ _HOME = {
     "Index": "cxrsearch.query",
     "QueryResult": "cxrsearch.answer",
     "build_index": "cxrsearch.build",
+    "import_embeddings": "cxrsearch.importing",
     "make_phantom": "cxrsearch.images.phantom",
     "open_index": "cxrsearch.query",
 }
@@ -38,6 +40,7 @@ __all__ = [
     "Index",
     "QueryResult",
     "build_index",
+    "import_embeddings",
     "make_phantom",
     "open_index",
 ]

@@ -121,10 +121,17 @@ def build_index(
     with IndexWriter(Path(index), filler.plan()) as writer:
         content = IndexContent(matched, filler.run(writer, progress))
         content.require_images(strict)
-        vectors = build_vectors(kind, writer.blocks(), metric, writer.content / SEARCH, device, progress)
-        content.write(writer.content, embedder, typicality_reference(vectors, writer.blocks(), content.catalogue))
-        manifest = writer.commit(content.manifest(embedder, vectors, writer.plan, {"definition": split, "part": part}))
-    return _result(Path(index), content, manifest)
+        manifest = finish_index(
+            writer,
+            content,
+            embedder,
+            kind=kind,
+            metric=metric,
+            device=device,
+            split={"definition": split, "part": part},
+            progress=progress,
+        )
+    return build_result(Path(index), content, manifest)
 
 
 def _require_meant(batch_size: int, workers: int | None, split: str | None, part: str | None) -> None:
@@ -167,6 +174,27 @@ def _chosen(matched: Matched, definition: str | None, part: str | None, strict: 
     return replace(matched, catalogue=assigned if part is None else assigned.take(split.rows(catalogue, part)))
 
 
+def finish_index(
+    writer: IndexWriter,
+    content: IndexContent,
+    embedder: Embedder | None,
+    *,
+    kind: str,
+    metric: Metric,
+    device: str,
+    split: dict[str, str | None],
+    progress: Progress,
+) -> Manifest:
+    """Add to finished shards what else an index holds, and commit it; no embedder where embeddings were imported.
+
+    Raises:
+        MissingDependencyError, WriteError: as `build_vectors`.
+    """
+    vectors = build_vectors(kind, writer.blocks(), metric, writer.content / SEARCH, device, progress)
+    content.write(writer.content, embedder, typicality_reference(vectors, writer.blocks(), content.catalogue))
+    return writer.commit(content.manifest(embedder, vectors, writer.plan, split))
+
+
 def typicality_reference(index: VectorIndex, blocks: Sequence[NDArray[np.float32]], catalogue: Catalogue) -> Json:
     """The k-th other-patient distances of at most 5,000 seeded images of the index."""
     rows, groups = reference_rows(index.n, seed=0), catalogue.patient_groups()
@@ -177,7 +205,8 @@ def typicality_reference(index: VectorIndex, blocks: Sequence[NDArray[np.float32
     return {"k": reference.k, "distances": reference.distances.tolist()}
 
 
-def _result(path: Path, content: IndexContent, manifest: Manifest) -> BuildResult:
+def build_result(path: Path, content: IndexContent, manifest: Manifest) -> BuildResult:
+    """What became of the images of an index that was just committed."""
     return BuildResult(
         path=path,
         generation=manifest.generation,

@@ -61,14 +61,14 @@ class Index:
 
     @cached_property
     def _embedder(self) -> Embedder:
-        own = self.manifest.encoder
+        own = self.manifest.own_encoder()
         encoder = self._given_encoder(self._weights) if self._weights else self.stored.load_encoder()
         require_encoder(self.manifest, encoder.spec.fingerprint(own["precision"]), encoder.spec.label)
         return Embedder(encoder, self._device, own["precision"])
 
     def _given_encoder(self, weights: str) -> Encoder:
         """The encoder of `--weights`, with the index's size, and its architecture where the weights leave it open."""
-        own = self.stored.manifest.encoder
+        own = self.manifest.own_encoder()
         open_choice = weights == "imagenet" or weights.startswith("random:")
         return load_encoder(weights, arch=own["architecture"] if open_choice else None, size=own["preprocess"]["size"])
 
@@ -103,10 +103,11 @@ class Index:
             progress: called while ML-kNN is fitted.
 
         Raises:
-            UsageError: k < 1, an unknown vote or filter.
+            UsageError: k < 1, an unknown vote or filter, or an index of imported embeddings.
             ImageError: the image cannot be used.
         """
         _require_meant(k, vote)
+        self.manifest.own_encoder()
         allowed = filters.rows(self.catalogue)
         radiograph = read_radiograph(Path(image))
         stored = self._embedder.spec.preprocess.stored_pixels(radiograph.pixels)
@@ -123,7 +124,7 @@ class Index:
             query=str(image),
             pixels=stored,
             index={"path": str(self.stored.folder), "generation": self.manifest.generation}
-            | {"encoder": self.manifest.encoder["label"]},
+            | {"encoder": self.manifest.encoder_label},
             neighbours=self._retrieved(neighbours),
             query_patient=identity.patient,
             left_out=None if same_patient else int(left_out.sum()),

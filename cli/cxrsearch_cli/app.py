@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from cxrsearch.errors import CxrsearchError, UsageError, WriteError
 from cxrsearch_cli import console
-from cxrsearch_cli.commands import build_index, info, phantom, query, train, verify
+from cxrsearch_cli.commands import build_index, import_embeddings, info, phantom, query, train, verify
 
 _WrongCall: Any = typer.BadParameter.__mro__[2]  # the base of every complaint about a call, wherever typer keeps it
 
@@ -54,6 +54,7 @@ app = typer.Typer(
     """,
 )
 app.command("build-index")(build_index.command)
+app.command("import-embeddings")(import_embeddings.command)
 app.command("query")(query.command)
 app.command("info")(info.command)
 app.command("verify")(verify.command)

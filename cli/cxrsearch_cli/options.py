@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,6 +20,13 @@ IndexArgument = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of tables.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; also for FAISS kinds that run on a GPU.")]
+KindOption = Annotated[
+    Literal["exact", "faiss-flat", "faiss-hnsw"], typer.Option(help="How the index is searched; see README.")
+]
+MetricOption = Annotated[
+    Literal["l2", "ip", "cosine"],
+    typer.Option(help="Distance: L2 (not squared), the negated inner product, or 1 - cosine."),
+]
 Weights = Annotated[
     str | None,
     typer.Option(

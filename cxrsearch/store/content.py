@@ -20,7 +20,8 @@ from cxrsearch_indexes import VectorIndex
 
 _NAMED = 10  # refused images named in an error
 UNLISTED = "the table has no row for it"
-_SOFTWARE = ("cxrsearch", "numpy", "pillow", "torch")
+_SOFTWARE: tuple[str, ...] = ("cxrsearch", "numpy")
+_EMBEDDING_SOFTWARE = ("pillow", "torch")
 
 
 class IndexContent:
@@ -49,9 +50,14 @@ class IndexContent:
         if len(self.catalogue) == 0 or (strict and self.refused):
             raise refusal(self.refused)
 
-    def write(self, folder: Path, embedder: Embedder, reference: Json) -> None:
-        """Write the encoder, the report, the reference of typicality and the catalogue. Raises WriteError."""
-        save_checkpoint(folder / ENCODER, embedder.encoder)
+    def write(self, folder: Path, embedder: Embedder | None, reference: Json) -> None:
+        """Write the encoder, if there is one, the report, the reference of typicality and the catalogue.
+
+        Raises:
+            WriteError: the disk is full or read-only.
+        """
+        if embedder is not None:
+            save_checkpoint(folder / ENCODER, embedder.encoder)
         write_json(folder / REPORT, self.report())
         write_json(folder / TYPICALITY, reference)
         self._write_catalogue(folder / CATALOGUE)
@@ -89,9 +95,14 @@ class IndexContent:
             "views": dict(sorted(Counter(self.catalogue.frame["view"].dropna()).items())),
         }
 
-    def manifest(self, embedder: Embedder, vectors: VectorIndex, plan: str, split: dict[str, str | None]) -> Manifest:
-        """The manifest but for its files and generation."""
-        encoder = embedder.spec.to_json() | {"precision": embedder.precision, "fingerprint": embedder.fingerprint}
+    def manifest(
+        self, embedder: Embedder | None, vectors: VectorIndex, plan: str, split: dict[str, str | None]
+    ) -> Manifest:
+        """The manifest but for its files and generation; without an embedder, that of imported embeddings."""
+        encoder, images_root, software = None, "", _SOFTWARE
+        if embedder is not None:
+            encoder = embedder.spec.to_json() | {"precision": embedder.precision, "fingerprint": embedder.fingerprint}
+            images_root, software = str(self.matched.folder.resolve()), (*_SOFTWARE, *_EMBEDDING_SOFTWARE)
         return Manifest(
             n=vectors.n,
             dim=vectors.dim,
@@ -100,12 +111,12 @@ class IndexContent:
             findings=self.catalogue.vocabulary.findings,
             labelled=self.catalogue.labels is not None,
             encoder=encoder,
-            images_root=str(self.matched.folder.resolve()),
+            images_root=images_root,
             patient_source=self.matched.patient_source,
             patient_salt=self.matched.patient_salt,
             split=split,
             summary=self.summary(),
-            software={name: version(name) for name in _SOFTWARE},
+            software={name: version(name) for name in software},
             plan=plan,
         )
 

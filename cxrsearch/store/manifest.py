@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from cxrsearch.errors import FormatVersionError, IntegrityError, StoreError
+from cxrsearch.errors import FormatVersionError, IntegrityError, StoreError, UsageError
 from cxrsearch.files import Json, canonical_json, digest_bytes, write_bytes
 from cxrsearch.store.layout import MANIFEST
 
@@ -38,8 +38,9 @@ class Manifest:
         metric: `l2`, `ip` or `cosine`.
         findings: the vocabulary; the order of label matrices.
         labelled: whether the findings of the images are known.
-        encoder: the encoder's specification as JSON, with `precision` and `fingerprint`.
-        images_root: the folder the catalogue's paths are relative to.
+        encoder: the encoder's specification as JSON, with `precision` and `fingerprint`; None where the embeddings were
+            made elsewhere and imported.
+        images_root: the folder the catalogue's paths are relative to; empty where there are none.
         patient_source: where patients come from: the `table`, `dicom` tags, a `pattern`, or every `file` its own.
         patient_salt: what DICOM patient ids were hashed with; None where they come from elsewhere.
         split: the split's definition and the part indexed, either may be None.
@@ -56,7 +57,7 @@ class Manifest:
     metric: Literal["l2", "ip", "cosine"]
     findings: tuple[str, ...]
     labelled: bool
-    encoder: Json
+    encoder: Json | None
     images_root: str
     patient_source: str
     patient_salt: str | None
@@ -82,7 +83,25 @@ class Manifest:
     @property
     def untrained(self) -> bool:
         """Whether the encoder's weights are random."""
-        return str(self.encoder["label"]).startswith("random:")
+        return self.encoder_label.startswith("random:")
+
+    @property
+    def encoder_label(self) -> str:
+        """What the encoder is called, for people."""
+        return "imported embeddings" if self.encoder is None else str(self.encoder["label"])
+
+    def own_encoder(self) -> Json:
+        """The encoder, for those who cannot do without.
+
+        Raises:
+            UsageError: the index holds imported embeddings.
+        """
+        if self.encoder is None:
+            raise UsageError(
+                "this index holds imported embeddings and no encoder, so no image can be embedded for it",
+                "ask an index that `cxrsearch build-index` made from images",
+            )
+        return self.encoder
 
     def path(self, folder: Path, name: str) -> Path:
         """The path of one of this generation's files."""

@@ -74,9 +74,11 @@ class StoredIndex:
 
         Raises:
             EncoderMismatchError: the index's encoder is not the one its manifest names.
+            UsageError: the index has none, as its embeddings were imported.
         """
+        precision = self.manifest.own_encoder()["precision"]
         encoder = load_checkpoint(self.manifest.path(self.folder, ENCODER))
-        require_encoder(self.manifest, encoder.spec.fingerprint(self.manifest.encoder["precision"]), encoder.spec.label)
+        require_encoder(self.manifest, encoder.spec.fingerprint(precision), encoder.spec.label)
         return encoder
 
 
@@ -85,11 +87,12 @@ def require_encoder(manifest: Manifest, fingerprint: str, label: str) -> None:
 
     Raises:
         EncoderMismatchError: they differ.
+        UsageError: the index has none, as its embeddings were imported.
     """
-    if fingerprint != manifest.encoder["fingerprint"]:
+    own = manifest.own_encoder()
+    if fingerprint != own["fingerprint"]:
         raise EncoderMismatchError(
-            f"the index was built with encoder {manifest.encoder['label']} ({manifest.encoder['fingerprint']}), "
-            f"not with {label} ({fingerprint})",
+            f"the index was built with encoder {own['label']} ({own['fingerprint']}), not with {label} ({fingerprint})",
             "leave --weights out to use the index's own encoder, or build an index with the other one",
         )
 

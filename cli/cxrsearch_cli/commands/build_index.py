@@ -12,7 +12,9 @@ from cxrsearch_cli.options import (
     FindingsOption,
     ImagesArgument,
     IndexOption,
+    KindOption,
     LabelsOption,
+    MetricOption,
     Weights,
     index_folder,
     inputs,
@@ -28,13 +30,6 @@ _Arch = Annotated[
     str | None, typer.Option(help="densenet121 (default), 169 or 201, for imagenet and random.", show_default=False)
 ]
 _Size = Annotated[int | None, typer.Option(help="Side of the network's input. Default: 224.", show_default=False)]
-_Kind = Annotated[
-    Literal["exact", "faiss-flat", "faiss-hnsw"], typer.Option(help="How the index is searched; see README.")
-]
-_Metric = Annotated[
-    Literal["l2", "ip", "cosine"],
-    typer.Option(help="Distance: L2 (not squared), the negated inner product, or 1 - cosine."),
-]
 _Split = Annotated[
     str | None,
     typer.Option(
@@ -80,8 +75,8 @@ def command(
     weights: Weights = None,
     arch: _Arch = None,
     size: _Size = None,
-    kind: _Kind = "exact",
-    metric: _Metric = "l2",
+    kind: KindOption = "exact",
+    metric: MetricOption = "l2",
     findings: FindingsOption = None,
     split: _Split = None,
     part: _Part = None,

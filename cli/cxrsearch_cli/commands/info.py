@@ -24,22 +24,31 @@ def command(directory: IndexArgument = None, index: IndexOption = None, as_json:
     if as_json:
         console.json_line({"path": str(folder.resolve()), "bytes": size} | manifest.to_json())
         return
-    encoder, summary = manifest.encoder, manifest.summary
+    summary = manifest.summary
     rows = {
         "generation": manifest.generation,
         "images": f"{manifest.n} of {summary['patients']} patients (patients from: {manifest.patient_source})",
         "views": ", ".join(f"{view} {count}" for view, count in summary["views"].items()) or "unknown",
         "not indexed": f"{summary['refused']} images refused, {summary['rows_without_image']} table rows without image",
-        "encoder": f"{encoder['label']}, {encoder['architecture']}, {manifest.dim} dimensions, {encoder['precision']}",
-        "fingerprint": encoder["fingerprint"],
-        "trained on": _provenance(encoder["provenance"]),
+        **_encoder(manifest),
         "search": f"{manifest.kind}, {manifest.metric}",
         "split": describe_split(manifest.split),
-        "images root": manifest.images_root,
+        "images root": manifest.images_root or "none",
         "size": f"{size / 1e6:.1f} MB in {len(manifest.files)} files",
     }
     console.table(str(folder), {"": False, " ": False}, rows.items())
     _show_findings(manifest)
+
+
+def _encoder(manifest: "Manifest") -> dict[str, str]:
+    encoder = manifest.encoder
+    if encoder is None:
+        return {"encoder": f"none: {manifest.encoder_label}, {manifest.dim} dimensions; `query` needs an encoder"}
+    return {
+        "encoder": f"{encoder['label']}, {encoder['architecture']}, {manifest.dim} dimensions, {encoder['precision']}",
+        "fingerprint": encoder["fingerprint"],
+        "trained on": _provenance(encoder["provenance"]),
+    }
 
 
 def _provenance(provenance: Json) -> str:
