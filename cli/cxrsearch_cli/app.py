@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from cxrsearch.errors import CxrsearchError, UsageError, WriteError
 from cxrsearch_cli import console
-from cxrsearch_cli.commands import build_index, import_embeddings, info, phantom, query, train, verify
+from cxrsearch_cli.commands import build_index, import_embeddings, info, phantom, query, statistics, train, tune, verify
 
 _WrongCall: Any = typer.BadParameter.__mro__[2]  # the base of every complaint about a call, wherever typer keeps it
 
@@ -56,9 +56,11 @@ app = typer.Typer(
 app.command("build-index")(build_index.command)
 app.command("import-embeddings")(import_embeddings.command)
 app.command("query")(query.command)
+app.command("statistics")(statistics.command)
 app.command("info")(info.command)
 app.command("verify")(verify.command)
 app.command("train")(train.command)
+app.command("tune")(tune.command)
 app.command("phantom")(phantom.command)
 
 
