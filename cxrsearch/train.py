@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -117,8 +118,7 @@ def train(
         precision: `fp32`, `bf16` (autocast) or `auto`: bf16 where the hardware computes in it.
         workers: processes a device that prepare images; None: one on a CPU, else the cores, shared out.
         save_every: steps from one saved state to the next.
-        progress: called while images are read and embedded, on rank 0.
-        report: called after every step and every epoch, on rank 0.
+        progress, report: called while images are read and embedded; and after every step and epoch; on rank 0.
 
     Raises:
         CxrsearchError: any input that cannot be used; see `cxrsearch.errors`.
@@ -127,33 +127,63 @@ def train(
     recipe = load_recipe(config).changed(changes or {})
     vocabulary = Vocabulary(tuple(findings)) if findings else Vocabulary()
     fabric = launched(device, devices, precision)
-    workers = _workers(workers, fabric)
-    with ExitStack() as stack:
-
-        def prepared() -> tuple[Encoder, Parts, Task]:
-            start, chosen = _start(recipe, (changes or {}).get("arch"))
-            folder = Path(out) if out is not None else Path("runs") / f"{chosen.arch}-{chosen.name}-{seed}"
-            if fabric.is_global_zero:
-                stack.enter_context(claimed(folder))
-            parts = read_parts(
-                Path(images),
-                Path(labels),
-                vocabulary,
-                split,
-                folder / "pixels" if cache is None else Path(cache),
-                chosen.preprocess(start.spec.preprocess),
-                workers=workers,
-                progress=progress if fabric.is_global_zero else silent,
-            )
-            given = {"seed": seed, "max_minutes": max_minutes, "freeze": freeze}
-            extra = {"settings": _settings(chosen, start, parts, fabric) | given, "versions": versions()}
-            require_settings(folder, extra["settings"])
-            task = Task(chosen, seed, parts.train, parts.val, auroc, folder, workers, save_every, max_minutes, extra)
-            return _encoder(start, parts, task), parts, task
-
-        encoder, parts, task = _agreed(fabric, prepared)
+    given = {"seed": seed, "max_minutes": max_minutes, "freeze": freeze}
+    plan = _Plan(Path(images), Path(labels), vocabulary, split, recipe, (changes or {}).get("arch"), given)
+    place = _Place(None if out is None else Path(out), None if cache is None else Path(cache))
+    with ExitStack() as held:
+        prepare = partial(_prepared, plan, place, fabric, _workers(workers, fabric), save_every, progress, held)
+        encoder, parts, task = _agreed(fabric, prepare)
         position = train_head(fabric, encoder, task, progress) if freeze else _train(fabric, encoder, task, report)
     return _result(task.folder, parts, position, fabric.global_rank)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What to learn, from what and how; `arch` is what was asked for, and `given` what settings record beside it."""
+
+    images: Path
+    labels: Path
+    vocabulary: Vocabulary
+    split: str
+    recipe: Recipe
+    arch: str | None
+    given: Json
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The run's folder and that of the pixel cache, where they are named."""
+
+    out: Path | None
+    cache: Path | None
+
+    def folder(self, recipe: Recipe, seed: int) -> Path:
+        return self.out or Path("runs") / f"{recipe.arch}-{recipe.name}-{seed}"
+
+
+def _prepared(
+    plan: _Plan, place: _Place, fabric: Fabric, workers: int, save_every: int, progress: Progress, held: ExitStack
+) -> tuple[Encoder, Parts, Task]:
+    """The encoder to train, its images, and the task, all settings checked; rank 0 claims the run's folder."""
+    seed, max_minutes = plan.given["seed"], plan.given["max_minutes"]
+    start, recipe = _start(plan.recipe, plan.arch)
+    folder = place.folder(recipe, seed)
+    if fabric.is_global_zero:
+        held.enter_context(claimed(folder))
+    parts = read_parts(
+        plan.images,
+        plan.labels,
+        plan.vocabulary,
+        plan.split,
+        place.cache or folder / "pixels",
+        recipe.preprocess(start.spec.preprocess),
+        workers=workers,
+        progress=progress if fabric.is_global_zero else silent,
+    )
+    extra = {"settings": _settings(recipe, start, parts, fabric) | plan.given, "versions": versions()}
+    require_settings(folder, extra["settings"])
+    task = Task(recipe, seed, parts.train, parts.val, auroc, folder, workers, save_every, max_minutes, extra)
+    return _encoder(start, parts, task), parts, task
 
 
 def _require_meant(seed: int, max_minutes: float | None, save_every: int, freeze: bool, devices: int) -> None:

@@ -2,12 +2,14 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from cxrsearch.errors import CxrsearchError
 from cxrsearch.progress import Progress
+
+_SHOWN = 10
 
 
 class Display(Progress, Protocol):
@@ -43,6 +45,18 @@ def warn(line: str) -> None:
 def error(problem: CxrsearchError) -> None:
     """Print what is wrong, and the fix, on one line of stderr."""
     note(f"error: {problem}")
+
+
+def refused(images: Sequence[tuple[str, str]], place: str = "") -> None:
+    """List refused images, by name and reason, on stderr: the first ten, and where all of them are listed."""
+    if images:
+        note(f"{len(images)} images refused:")
+    for image, reason in images[:_SHOWN]:
+        note(f"  {image}: {reason}")
+    if len(images) > _SHOWN:
+        note(
+            f"  ... all are listed in {place}" if place else f"  ... and {len(images) - _SHOWN} more (--json lists all)"
+        )
 
 
 def table(title: str, columns: Mapping[str, bool], rows: Iterable[Iterable[str]]) -> None:

@@ -7,6 +7,8 @@ A split is always given by its definition, one of
                          train_val patients, those that `patient-hash:0.9/0.1/0` puts there
     patient-hash:a/b/c   fractions of the patients, by the sha256 of the patient id. (A DICOM patient's id is a hash
                          with the salt of one set of files, so there its part lasts as long as that set.)
+    patient-fold:i/K     fold i of K of a cross-validation, i from 1: test is the i-th of K equal parts of the same
+                         hash, val an eighth of the other patients (by another hash), train the rest
     column               the table's own column `split`, with train, val, test, or nothing
 
 DIR defaults to `$CXRSEARCH_DATA/splits`. Images that a split does not name are in no part.
@@ -33,9 +35,10 @@ from cxrsearch.images.tables import listed
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
-FORMS = "paper[:DIR], official[:DIR], patient-hash:a/b/c or column"
+FORMS = "paper[:DIR], official[:DIR], patient-hash:a/b/c, patient-fold:i/K or column"
 
 _OFFICIAL_VAL = "0.9/0.1/0"
+_VAL_OF_FOLD = 2**64 // 8
 
 _Parts = Sequence[Part | None]
 
@@ -81,7 +84,7 @@ def parse_split(definition: str) -> Split:
     """The split of a definition; its lists are read when it is applied.
 
     Raises:
-        UsageError: not one of the four forms, or fractions that do not sum to 1.
+        UsageError: not one of these forms, or fractions that do not sum to 1.
     """
     form, colon, argument = definition.partition(":")
     if definition == "column":
@@ -89,6 +92,9 @@ def parse_split(definition: str) -> Split:
     if form == "patient-hash" and argument:
         bounds = _parse_fractions(argument)
         return Split(definition, lambda catalogue: _by_hash(catalogue, bounds))
+    if form == "patient-fold" and argument:
+        fold, folds = _parse_fold(argument)
+        return Split(definition, lambda catalogue: _by_fold(catalogue, fold, folds))
     if form in ("paper", "official") and (argument or not colon):
         folder = Path(argument).expanduser() if argument else default_lists_folder()
         by_lists = _by_paper_lists if form == "paper" else _by_official_lists
@@ -175,9 +181,32 @@ def _by_hash(catalogue: Catalogue, bounds: tuple[int, int]) -> _Parts:
 
 
 def _part_of_patient(patient: str, bounds: tuple[int, int]) -> Part:
-    """Where the first 64 bits of the id's sha256 lie; it depends on nothing but the id and the fractions."""
-    place = int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8], "big")
+    """Where the patient lies; it depends on nothing but the id and the fractions."""
+    place = _place(patient)
     return "train" if place < bounds[0] else "val" if place < bounds[1] else "test"
+
+
+def _place(patient: str) -> int:
+    """The first 64 bits of the id's sha256."""
+    return int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8], "big")
+
+
+def _parse_fold(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([0-9]{1,3})/([0-9]{1,3})", text)
+    fold, folds = (int(match[1]), int(match[2])) if match else (0, 0)
+    if folds < 2 or not 1 <= fold <= folds:
+        raise UsageError(f"the fold {text!r} is not i/K with 1 <= i <= K and K >= 2", "use patient-fold:1/5")
+    return fold, folds
+
+
+def _by_fold(catalogue: Catalogue, fold: int, folds: int) -> _Parts:
+    def part(patient: str) -> Part:
+        if _place(patient) * folds >> 64 == fold - 1:
+            return "test"
+        return "val" if _place(f"val {patient}") < _VAL_OF_FOLD else "train"
+
+    parts = {patient: part(patient) for patient in set(catalogue.patients)}
+    return [parts[patient] for patient in catalogue.patients]
 
 
 def _require_disjoint(catalogue: Catalogue, parts: NDArray[np.object_], definition: str) -> None:

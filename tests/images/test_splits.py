@@ -98,8 +98,8 @@ def test_a_patients_part_depends_on_nothing_but_its_id(
         "train",
     ],
 )
-def test_an_unknown_definition_is_told_the_four_forms(definition: str) -> None:
-    with pytest.raises(UsageError, match=r"paper\[:DIR\], official\[:DIR\], patient-hash:a/b/c or column"):
+def test_an_unknown_definition_is_told_the_forms(definition: str) -> None:
+    with pytest.raises(UsageError, match=r"paper\[:DIR\], official\[:DIR\], patient-hash:a/b/c, patient-fold:i/K or column"):
         parse_split(definition)
 
 
@@ -127,6 +127,30 @@ def test_fractions_that_cannot_be_meant(fractions: str, reason: str) -> None:
 def test_fractions_may_be_off_by_rounding_and_a_part_of_0_still_gets_nobody() -> None:
     assert _parse_fractions("0.9999999999/0/0") == (2**64, 2**64)
     assert _parse_fractions("0.1/0.2/0.7") == (2**64 // 10, 3 * 2**64 // 10)
+
+
+def test_folds_by_value() -> None:
+    """The definition, written another way; each patient is tested in one fold, and an eighth of the others validate."""
+    patients = [f"p{number}" for number in range(3000)]
+    tested = []
+    for fold in range(1, 6):
+        parts = parse_split(f"patient-fold:{fold}/5").assign(catalogue(patients)).tolist()
+        expected = [
+            "test"
+            if part_by_definition(p, (fold - 1) / 5, 1 / 5) == "val"
+            else part_by_definition(f"val {p}", 0, 1 / 8).replace("test", "train")
+            for p in patients
+        ]
+        assert parts == expected
+        tested += [p for p, part in zip(patients, parts, strict=True) if part == "test"]
+        assert abs(parts.count("val") - 300) < 60
+    assert sorted(tested) == sorted(patients)
+
+
+@pytest.mark.parametrize("fold", ["0/5", "6/5", "1/1", "1", "a/5", "-1/5", "1/5/5"])
+def test_a_fold_that_cannot_be_meant(fold: str) -> None:
+    with pytest.raises(UsageError, match="i/K"):
+        parse_split(f"patient-fold:{fold}")
 
 
 def test_the_papers_lists(tmp_path: Path) -> None:

@@ -24,8 +24,6 @@ from cxrsearch_cli.options import (
 if TYPE_CHECKING:
     from cxrsearch.build import BuildResult
 
-_SHOWN = 10
-
 _Arch = Annotated[
     str | None, typer.Option(help="densenet121 (default), 169 or 201, for imagenet and random.", show_default=False)
 ]
@@ -33,7 +31,7 @@ _Size = Annotated[int | None, typer.Option(help="Side of the network's input. De
 _Split = Annotated[
     str | None,
     typer.Option(
-        help="Record a split: paper[:DIR], official[:DIR], patient-hash:a/b/c (fractions) or column.",
+        help="Record a split: paper[:DIR], official[:DIR], patient-hash:a/b/c (fractions), patient-fold:i/K or column.",
         show_default=False,
     ),
 ]
@@ -134,13 +132,4 @@ def _show(result: "BuildResult", as_json: bool) -> None:
         console.text(f"{result.path}: {result.images} images of {result.patients} patients, {result.generation}")
     if result.rows_without_image:
         console.note(f"{result.rows_without_image} rows of the table have no image in the folder")
-    if result.refused:
-        _list_refused(result.refused, result.path, result.generation)
-
-
-def _list_refused(refused: tuple[tuple[str, str], ...], path: Path, generation: str) -> None:
-    console.note(f"{len(refused)} images refused:")
-    for image, reason in refused[:_SHOWN]:
-        console.note(f"  {image}: {reason}")
-    if len(refused) > _SHOWN:
-        console.note(f"  ... all are listed in {path / generation / 'report.json'}")
+    console.refused(result.refused, str(result.path / result.generation / "report.json"))

@@ -1,0 +1,86 @@
+"""Options of the commands that train, and what they mean together."""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from cxrsearch.errors import UsageError
+from cxrsearch_cli.options import inputs
+
+Split = Annotated[
+    str,
+    typer.Option(
+        help="paper[:DIR], official[:DIR], patient-hash:a/b/c (fractions), patient-fold:i/K or column; train and val "
+        "count."
+    ),
+]
+Config = Annotated[str, typer.Option(help="The recipe: paper, modern, or a TOML file that changes one of them.")]
+Arch = Annotated[
+    str | None,
+    typer.Option(help="densenet121, 169 or 201. Default: the recipe's, or that of the weights.", show_default=False),
+]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        help="What to start from: a checkpoint, a run's folder, imagenet or random:SEED. Default: the recipe's.",
+        show_default=False,
+    ),
+]
+Size = Annotated[int | None, typer.Option(help="Side of the input. Default: the recipe's.", show_default=False)]
+Epochs = Annotated[int | None, typer.Option(help="Default: the recipe's.", show_default=False)]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any other entry of the recipe, as lr=3e-4; several times.", show_default=False),
+]
+Seed = Annotated[int, typer.Option(help="Of everything random.", min=0)]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="CXRSEARCH_CACHE",
+        help="Folder of a pixel cache, for several runs. Default: pixels/ in the run's folder.",
+        show_default=False,
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16"], typer.Option(help="auto is bf16 where the hardware computes in it, else fp32.")
+]
+Workers = Annotated[int | None, typer.Option(help="Processes that prepare images; 0: none.", min=0, show_default=False)]
+
+
+def training_inputs(images: Path | None, labels: Path | None) -> tuple[Path, Path]:
+    """The folder and the table, as `inputs`; a table there must be.
+
+    Raises:
+        UsageError: there is none, or there are several.
+    """
+    folder, table = inputs(images, labels)
+    if table is None:
+        raise UsageError("training needs to know the findings", "name the table with --labels")
+    return folder, table
+
+
+def changes(set_: Sequence[str] | None, **options: Any) -> dict[str, Any]:
+    """The entries of the recipe that differ: those of --set, and the options that were given.
+
+    Raises:
+        UsageError: a --set that is not NAME=VALUE.
+    """
+    return _parsed(set_ or ()) | {name: value for name, value in options.items() if value is not None}
+
+
+def _parsed(entries: Sequence[str]) -> dict[str, Any]:
+    """`lr=3e-4` as TOML reads it; a bare word is a string."""
+    values: dict[str, Any] = {}
+    for entry in entries:
+        name, equals, value = entry.partition("=")
+        if not (equals and name.strip().isidentifier()):
+            raise UsageError(f"--set {entry!r}", "write --set NAME=VALUE")
+        try:
+            values[name.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[name.strip()] = value.strip()
+    return values
