@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_fabric import Fabric
+
 from cxrsearch.encoder.recipe import Recipe, load_recipe
 from cxrsearch.encoder.train import STATE, StepReport
 from cxrsearch.encoder.training.parts import Parts, read_parts
@@ -118,26 +120,24 @@ def tune(
 ) -> TuneResult:
     """Search for the recipe with the highest mean validation AUROC; interrupted, the same call goes on where it was.
 
-    Trial 0 is the recipe as it is, where the space holds it. Every trial has the same seed, so they differ by their
-    values alone. What is suggested depends on `seed` and the finished trials, not on how often the search was
-    interrupted; more `trials` continue a study.
+    Trial 0 is the recipe as it is, where the space holds it; all trials have one seed, so they differ by their values
+    alone. What is suggested depends on the seed and the finished trials; more `trials` continue a study.
 
     Args:
-        images, labels, split, config, changes, findings, device, precision, workers: as of `train`; one device. The
-            images are decoded once, by one process where `workers` is None.
+        images, labels, split, config, changes, findings, device, precision: as of `train`; one device.
         space: what is varied, or a TOML file that says it; None: what the paper searched, but for the `changes`.
-        trials: how many the study is to have, the earlier ones, pruned and failed ones included.
-        prune: stop a trial that is behind the median of the others at the same epoch; see `Study.is_behind`.
+        trials: how many the study is to have, earlier ones, pruned and failed ones included.
+        prune: stop a trial that is behind the others, see `Study.is_behind`.
         seed: of everything random, in the search and in each training.
         max_minutes: of a trial, see `train`.
         out: the study's folder; None: `studies/ARCH-CONFIG-SEED`.
         cache: folder of a pixel cache; None: one in the study's folder.
-        progress: called while images are read.
-        report: called when a trial begins or goes on, after each of its steps and epochs, and at its end.
+        workers: as of `train`; before the first trial, one process decodes where it is None.
+        progress, report: called while images are read; and as `TuneReport` says.
 
     Raises:
         MissingDependencyError: Optuna is not installed.
-        UsageError: trials that cannot be meant, a space that cannot be searched, a study of other settings.
+        UsageError: trials or a space that cannot be meant, a study of other settings.
         SplitError: no finding is both present and absent in the validation part.
         CxrsearchError: no trial could be completed; or as `train`, where it is not the training itself that fails.
     """
@@ -147,15 +147,18 @@ def tune(
     recipe = load_recipe(config).changed(changes or {})
     searched = _searched(space, recipe, changes or {})
     folder = Path(out) if out is not None else Path("studies") / f"{recipe.arch}-{recipe.name}-{seed}"
+    reading: dict[str, Any] = {
+        "split": split,
+        "findings": findings,
+        "cache": cache or folder / "pixels",
+        "workers": workers,
+    }
     with claimed(folder):
-        cache = folder / "pixels" if cache is None else Path(cache)
-        parts = _read_parts(recipe, Path(images), Path(labels), findings, split, cache, workers, progress)
+        parts = _read_parts(recipe, Path(images), Path(labels), **reading, progress=progress)
         given = {"seed": seed, "prune": prune, "max_minutes": max_minutes}
-        computed = {"precision": launched(device, 1, precision).strategy.precision.precision}
-        _require_settings(folder, _settings(parts, recipe, searched) | given | computed)
-        training = partial(train, images, labels, split=split, config=config, seed=seed, max_minutes=max_minutes)
-        training = partial(training, findings=findings, cache=cache, device=device, precision=precision)
-        training = partial(training, workers=workers, progress=progress)
+        _require_settings(folder, _settings(parts, recipe, searched, launched(device, 1, precision)) | given)
+        training = partial(train, images, labels, **reading, progress=progress, config=config, seed=seed)
+        training = partial(training, max_minutes=max_minutes, device=device, precision=precision)
         study = study_class(folder / JOURNAL, searched, seed, searched.values_of(recipe))
         _Search(folder, recipe, changes or {}, searched, study, prune, training, report).run(trials)
     return _result(folder, parts, study.finished)
@@ -186,23 +189,18 @@ def _read_parts(
     recipe: Recipe,
     images: Path,
     labels: Path,
-    findings: Sequence[str] | None,
+    *,
     split: str,
-    cache: Path,
+    findings: Sequence[str] | None,
+    cache: Path | str,
     workers: int | None,
     progress: Progress,
 ) -> Parts:
     """The images that all trials share, decoded into the cache; what is wrong with them is said before any training."""
-    parts = read_parts(
-        images,
-        labels,
-        Vocabulary(tuple(findings)) if findings else Vocabulary(),
-        split,
-        cache,
-        recipe.preprocess(Preprocess()),
-        workers=1 if workers is None else workers,
-        progress=progress,
-    )
+    vocabulary = Vocabulary(tuple(findings)) if findings else Vocabulary()
+    preprocess = recipe.preprocess(Preprocess())  # its stored pixels are those of any weights
+    decoders = 1 if workers is None else workers
+    parts = read_parts(images, labels, vocabulary, split, Path(cache), preprocess, workers=decoders, progress=progress)
     shown = parts.val.labels
     if not (shown.any(axis=0) & ~shown.all(axis=0)).any():
         raise SplitError(
@@ -212,9 +210,10 @@ def _read_parts(
     return parts
 
 
-def _settings(parts: Parts, recipe: Recipe, space: SearchSpace) -> Json:
+def _settings(parts: Parts, recipe: Recipe, space: SearchSpace, fabric: Fabric) -> Json:
+    """All that decides what is suggested and trained, but for what the caller gave as it is."""
     entries = {f"space.{name}": entry for name, entry in space.to_json().items()}
-    return parts.settings() | entries | {"recipe": recipe.to_json()}
+    return parts.settings() | entries | {"recipe": recipe.to_json(), "precision": fabric.strategy.precision.precision}
 
 
 def _require_settings(folder: Path, settings: Json) -> None:

@@ -1,0 +1,168 @@
+"""`cxrsearch tune`: search for the recipe that validates best."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxrsearch_cli import console
+from cxrsearch_cli.options import AsJson, FindingsOption, ImagesArgument, LabelsOption, names
+from cxrsearch_cli.training_options import (
+    Arch,
+    Cache,
+    Config,
+    Device,
+    Epochs,
+    Precision,
+    Seed,
+    Set,
+    Size,
+    Split,
+    Start,
+    Workers,
+    changes,
+    training_inputs,
+)
+
+if TYPE_CHECKING:
+    from cxrsearch.encoder.tuning.trial import Trial
+    from cxrsearch.tune import TuneReport, TuneResult
+
+_Space = Annotated[
+    Path | None,
+    typer.Option(
+        help="A TOML file of what is varied, as lr = { low = 1e-5, high = 1e-2, log = true } or dropout = [0.1, 0.2]. "
+        "Default: what the paper searched (lr, L2, dropout and decay), but for what other options set.",
+        show_default=False,
+    ),
+]
+_Trials = Annotated[
+    int, typer.Option(help="How many, those of earlier calls included; more go on with a study.", min=1)
+]
+_Minutes = Annotated[
+    float | None, typer.Option(help="Stop each trial after about so many minutes.", show_default=False)
+]
+_NoPrune = Annotated[
+    bool, typer.Option("--no-prune", help="Train every trial to its end, also one that is behind the others' median.")
+]
+_Out = Annotated[
+    Path | None, typer.Option(help="The study's folder. Default: studies/ARCH-CONFIG-SEED.", show_default=False)
+]
+
+
+def command(
+    images: ImagesArgument = None,
+    labels: LabelsOption = None,
+    split: Split = "patient-hash:0.7/0.1/0.2",
+    config: Config = "paper",
+    space: _Space = None,
+    trials: _Trials = 20,
+    arch: Arch = None,
+    weights: Start = None,
+    size: Size = None,
+    epochs: Epochs = None,
+    set_: Set = None,
+    max_minutes: _Minutes = None,
+    no_prune: _NoPrune = False,
+    seed: Seed = 0,
+    out: _Out = None,
+    findings: FindingsOption = None,
+    cache: Cache = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search for the recipe with the highest validation AUROC, a training a trial. It needs the extra tune: Optuna.
+
+    Interrupted, the same command goes on where it was. The study's folder holds a run for every trial, a figure, and
+    best.toml, which is what --config of train takes.
+    """
+    from cxrsearch.tune import tune
+
+    folder, table = training_inputs(images, labels)
+    with console.progress() as display:
+        result = tune(
+            folder,
+            table,
+            split=split,
+            config=config,
+            changes=changes(set_, arch=arch, weights=weights, size=size, epochs=epochs),
+            space=space,
+            trials=trials,
+            prune=not no_prune,
+            seed=seed,
+            max_minutes=max_minutes,
+            out=out,
+            findings=names(findings) or None,
+            cache=cache,
+            device=device,
+            precision=precision,
+            workers=workers,
+            progress=display,
+            report=_reporting(display, trials),
+        )
+    _show(result, as_json)
+    if result.refused:
+        raise typer.Exit(3)
+
+
+def _reporting(display: console.Display, trials: int) -> "TuneReport":
+    """The steps of the whole search as one bar, and a line for the beginning, each epoch and the end of a trial."""
+    from cxrsearch.encoder.train import StepReport
+    from cxrsearch.encoder.tuning.trial import shown
+
+    def report(trial: "Trial", event: object) -> None:
+        if isinstance(event, StepReport):
+            detail = f"trial {trial.number}  epoch {event.epoch}  loss {event.loss:.4f}"
+            display("training", trial.number * event.total + event.step, trials * event.total, detail)
+        elif trial.state != "running":
+            console.note(f"trial {trial.number}: {_outcome(trial)}, mean AUROC {_score(trial.best)}")
+        elif event is not None:
+            console.note(f"trial {trial.number}, epoch {len(trial.auroc)}: mean AUROC {_score(trial.auroc[-1])}")
+        else:
+            values = ", ".join(f"{name} {shown(value)}" for name, value in trial.values.items())
+            console.note(f"trial {trial.number} of {trials}: {values}")
+
+    return report
+
+
+def _outcome(trial: "Trial") -> str:
+    return f"{trial.state}: {trial.reason}" if trial.reason else trial.state
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _show(result: "TuneResult", as_json: bool) -> None:
+    for warning in result.warnings:
+        console.warn(warning)
+    if as_json:
+        console.json_line(result.to_json())
+    else:
+        _show_trials(result)
+        console.text(f"train it on: cxrsearch train --config {result.best_recipe}; figure: {result.plot}")
+    console.refused(result.refused)
+
+
+def _show_trials(result: "TuneResult") -> None:
+    from cxrsearch.encoder.tuning.trial import shown
+
+    values = list(result.best.values)
+    columns = {"trial": True, **dict.fromkeys(values, True), "epochs": True, "AUROC": True, "state": False}
+    rows = (
+        (
+            str(trial.number),
+            *(shown(trial.values[name]) for name in values),
+            str(len(trial.auroc)),
+            _score(trial.best),
+            _outcome(trial),
+        )
+        for trial in result.trials
+    )
+    title = (
+        f"{result.path}: {len(result.trials)} trials on {result.n_train} training and {result.n_val} validation "
+        "images; AUROC: the best epoch's, mean over the findings"
+    )
+    console.table(title, columns, rows)
