@@ -109,6 +109,35 @@ def mean_over_classes(values: Floats, usable: Flags) -> tuple[float, int]:
     return (float(kept.mean()) if len(kept) else float("nan")), len(kept)
 
 
+def within_folds(scores: Scores, folds: NDArray[np.int64]) -> Floats:
+    """Scores of a cross-validation's models, each a rank among its own model's scores, so that they can be pooled.
+
+    The models of different folds need not score alike: pooled as they are, an offset between two of them would count as
+    a difference between their images. A score becomes (r - 1/2) / m, its mid-rank r among the m scores of its fold. For
+    one fold that changes no order.
+
+    Args:
+        scores: floating (n, F), without nan.
+        folds: int64 (n,), the fold whose model gave the scores of an image.
+
+    Returns:
+        float64 (n, F), between 0 and 1; the mean is 1/2 in every fold.
+
+    Raises:
+        UsageError: arrays that do not fit together, or a nan score.
+    """
+    if scores.ndim != 2 or folds.shape != (len(scores),):
+        got = f"scores {scores.shape}, folds {folds.shape}"
+        raise UsageError(f"scores must be (images, findings), with a fold for each image: got {got}", "give both alike")
+    if np.isnan(scores).any():
+        raise UsageError("nan scores have no rank", "leave out the images that have no score")
+    share = np.empty(scores.shape)
+    for fold in np.unique(folds):
+        own = folds == fold
+        share[own] = (stats.rankdata(scores[own], axis=0) - 0.5) / np.count_nonzero(own)
+    return share
+
+
 def brier(labels: Flags, probability: Scores) -> Floats:
     """The mean squared difference of probability and outcome (Brier 1950, Monthly Weather Review 78(1), 1-3).
 
@@ -122,7 +151,7 @@ def brier(labels: Flags, probability: Scores) -> Floats:
     Raises:
         UsageError: no images, arrays that do not fit together, or values outside [0, 1].
     """
-    probability = _checked_probability(labels, probability)
+    probability = check_probability(labels, probability)
     score: Floats = np.mean((probability - labels) ** 2, axis=0)
     return score
 
@@ -137,7 +166,7 @@ def calibration_error(labels: Flags, probability: Scores) -> Floats:
 
     Arguments, result shape and errors as of `brier`.
     """
-    probability = _checked_probability(labels, probability)
+    probability = check_probability(labels, probability)
     rank = stats.rankdata(probability, axis=0) - 0.5
     bins = (ECE_BINS * rank / len(labels)).astype(np.int64)
     gap = probability - labels
@@ -177,7 +206,12 @@ def _ranked(
     return np.array([metric(ranking, weights[:, None])[0] for ranking in rankings], dtype=np.float64)
 
 
-def _checked_probability(labels: Flags, probability: Scores) -> Floats:
+def check_probability(labels: Flags, probability: Scores) -> Floats:
+    """The probabilities as float64; what cannot be compared with the labels, or lies outside [0, 1], is refused.
+
+    Raises:
+        UsageError: as `check_scores`, or values outside [0, 1].
+    """
     check_scores(labels, probability)
     if probability.size and not (probability.min() >= 0 and probability.max() <= 1):
         got = f"{probability.min():.3g} to {probability.max():.3g}"

@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-from cxrsearch.analysis.metrics import Scores, auroc, average_precision, brier, calibration_error, mean_over_classes
+from cxrsearch.analysis.metrics import (
+    Scores,
+    auroc,
+    average_precision,
+    brier,
+    calibration_error,
+    mean_over_classes,
+    within_folds,
+)
 from cxrsearch.errors import UsageError
 
 PAIRS = [(auroc, roc_auc_score), (average_precision, average_precision_score)]
@@ -132,3 +140,36 @@ def test_no_probabilities_are_refused(metric: Metric, value: float) -> None:
 def test_weights_that_are_none_are_refused(weights: list[float]) -> None:
     with pytest.raises(UsageError, match="weights must be 2 finite numbers"):
         auroc(np.array([[True], [False]]), np.zeros((2, 1)), np.array(weights))
+
+
+def test_ranks_within_folds_by_hand() -> None:
+    scores = np.array([[1.0, 5.0], [30.0, 5.0], [2.0, 6.0], [10.0, 0.0], [2.0, 9.0]])
+    share = within_folds(scores, np.array([7, 3, 7, 3, 7]))
+    np.testing.assert_allclose(share[:, 0], [0.5 / 3, 0.75, 2 / 3, 0.25, 2 / 3])
+    np.testing.assert_allclose(share[:, 1], [0.5 / 3, 0.75, 0.5, 0.25, 2.5 / 3])
+
+
+@pytest.mark.parametrize("metric", [auroc, average_precision])
+def test_ranks_within_one_fold_change_no_metric(metric: Metric) -> None:
+    rng = np.random.default_rng(2)
+    labels, scores = rng.random((200, 3)) < 0.3, rng.normal(size=(200, 3)).round(1)
+    shares = within_folds(scores, np.zeros(200, np.int64))
+    np.testing.assert_array_equal(metric(labels, shares), metric(labels, scores))
+
+
+def test_ranks_within_folds_undo_what_a_folds_model_adds() -> None:
+    rng = np.random.default_rng(3)
+    labels, folds = rng.random((3000, 1)) < 0.3, np.arange(3000) % 5
+    scores = rng.normal(size=(3000, 1)) + 1.5 * labels
+    shifted = scores * (1 + folds[:, None]) + 10.0 * folds[:, None]
+    np.testing.assert_array_equal(within_folds(shifted, folds), within_folds(scores, folds))
+    pooled = auroc(labels, within_folds(shifted, folds))[0]
+    assert pooled == pytest.approx(auroc(labels, scores)[0], abs=0.005)
+    assert auroc(labels, shifted)[0] < pooled - 0.1
+
+
+def test_what_has_no_rank_is_refused() -> None:
+    with pytest.raises(UsageError, match="nan scores have no rank"):
+        within_folds(np.array([[np.nan]]), np.zeros(1, np.int64))
+    with pytest.raises(UsageError, match=r"scores \(2, 1\), folds \(3,\)"):
+        within_folds(np.zeros((2, 1)), np.zeros(3, np.int64))
