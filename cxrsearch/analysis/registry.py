@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from cxrsearch.analysis.classical import Classical
 from cxrsearch.analysis.forest import Forest, ForestOneVsRest
 from cxrsearch.analysis.knn_model import Knn, MLkNNModel, Searches, TunedKnn
 from cxrsearch.analysis.logistic import Logistic
@@ -41,6 +42,9 @@ _MAKERS: dict[str, Callable[[Choices], Model]] = {
     "forest": lambda c: Forest(c.seed, c.jobs, progress=c.progress),
     "logistic": lambda c: Logistic(progress=c.progress),
     "forest-one-vs-rest": lambda c: ForestOneVsRest(c.seed, c.jobs, progress=c.progress),
+    "adaboost": lambda c: Classical("adaboost", c.max_train, c.seed, c.jobs, c.progress),
+    "svc": lambda c: Classical("svc", c.max_train, c.seed, c.jobs, c.progress),
+    "tree": lambda c: Classical("tree", c.max_train, c.seed, c.jobs, c.progress),
 }
 
 DEFAULT_MODELS = ("knn", "knn-tuned", "mlknn", "forest", "logistic")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cxrsearch.analysis.forest import Forest
+from cxrsearch.analysis.metrics import auroc
 from cxrsearch.analysis.models import Sample
 from cxrsearch.analysis.registry import ALL_MODELS, DEFAULT_MODELS, create
 from cxrsearch.errors import UsageError
@@ -16,8 +17,7 @@ def test_every_model_gives_probabilities_better_than_chance(samples: Callable[..
         probability = fitted.predict(test)
         assert probability.dtype == np.float64
         assert 0 <= probability.min() <= probability.max() <= 1
-        gap = [probability[own, f].mean() - probability[~own, f].mean() for f, own in enumerate(test.labels.T)]
-        assert min(gap) > 0.01, name
+        assert auroc(test.labels, probability).mean() > 0.55, name
         np.testing.assert_array_equal(model.fit(train, val).predict(test), probability)
 
 
