@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cxrsearch.importing import import_embeddings
     from cxrsearch.query import Index, open_index
     from cxrsearch.store.search import Filters
+    from cxrsearch.tuning import TuneResult, tune
 
 _HOME = {
     "BuildResult": "cxrsearch.build",
@@ -27,10 +28,12 @@ _HOME = {
     "Filters": "cxrsearch.store.search",
     "Index": "cxrsearch.query",
     "QueryResult": "cxrsearch.answer",
+    "TuneResult": "cxrsearch.tuning",
     "build_index": "cxrsearch.build",
     "import_embeddings": "cxrsearch.importing",
     "make_phantom": "cxrsearch.images.phantom",
     "open_index": "cxrsearch.query",
+    "tune": "cxrsearch.tuning",
 }
 
 __all__ = [
@@ -39,10 +42,12 @@ __all__ = [
     "Filters",
     "Index",
     "QueryResult",
+    "TuneResult",
     "build_index",
     "import_embeddings",
     "make_phantom",
     "open_index",
+    "tune",
 ]
 
 

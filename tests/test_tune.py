@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +17,9 @@ import pytest
 import torch
 from filelock import FileLock
 from PIL import Image
+from typer.testing import CliRunner, Result
 
-import cxrsearch.tune
+import cxrsearch.tuning
 from cxrsearch.encoder.checkpoint import BEST
 from cxrsearch.encoder.recipe import PAPER, load_recipe
 from cxrsearch.encoder.train import STATE, StepReport
@@ -36,7 +39,8 @@ from cxrsearch.errors import (
     WriteError,
 )
 from cxrsearch.train import TrainResult, train
-from cxrsearch.tune import TuneResult, tune
+from cxrsearch.tuning import TuneResult, tune
+from cxrsearch_cli.app import app
 from tests.conftest import DataSet
 
 CHANGES = {"arch": "densenet121", "weights": "random:0", "size": 32, "epochs": 1, "batch_size": 3}
@@ -136,7 +140,7 @@ def test_a_training_that_diverges_is_a_failed_trial(
 
 KILLED = """
 import json, os, signal, sys
-from cxrsearch.tune import tune
+from cxrsearch.tuning import tune
 
 def report(trial, event):
     if trial.number == 1 and getattr(event, "step", None) == 3:
@@ -211,8 +215,8 @@ def search(data_set: DataSet, table: Path, tmp_path: Path, monkeypatch: pytest.M
     """`search(trials, played=..., out="study", **options)`: `tune` with a played training."""
 
     def run(trials: int, *, played: Played | None = None, out: str = "study", **options: Any) -> TuneResult:
-        monkeypatch.setattr(cxrsearch.tune, "train", played or Played(by_rate))
-        monkeypatch.setattr(cxrsearch.tune, "study_plot", lambda *_, **__: Image.new("RGB", (1, 1)))
+        monkeypatch.setattr(cxrsearch.tuning, "train", played or Played(by_rate))
+        monkeypatch.setattr(cxrsearch.tuning, "study_plot", lambda *_, **__: Image.new("RGB", (1, 1)))
         settings = OPTIONS | {"changes": CHANGES | {"epochs": 3}, "cache": tmp_path / "pixels"} | options
         return tune(data_set.images, table, trials=trials, out=tmp_path / out, **settings)
 
@@ -369,3 +373,86 @@ def test_what_cannot_be_searched_is_refused(
     monkeypatch.delitem(sys.modules, "cxrsearch.encoder.tuning.study")
     with pytest.raises(MissingDependencyError, match=r"pip install 'cxrsearch\[tune\]'"):
         search(2)
+
+
+# The command
+
+
+@pytest.fixture
+def command(search: Any, data_set: DataSet, table: Path, tmp_path: Path) -> Any:
+    """`command(...)`: `cxrsearch tune` with a played training, into the study `command`."""
+    search(1, out="other")
+    given = [data_set.images, "--labels", table, "--split", "column", "--out", tmp_path / "command"]
+    recipe = ["--arch", "densenet121", "--weights", "random:0", "--size", 32, "--epochs", 3, "--set", "batch_size=3"]
+    options = ["--device", "cpu", "--precision", "fp32", "--workers", 0]
+
+    def run(*more: object) -> Result:
+        return CliRunner().invoke(app, ["tune", *map(str, [*given, *recipe, *options, *more])])
+
+    return run
+
+
+def test_the_command_shows_the_trials_the_best_first(command: Any, tmp_path: Path) -> None:
+    result = command("--trials", 3)
+    assert result.exit_code == 0, result.stderr
+    value = json.loads(command("--trials", 3, "--json").stdout)
+    best = value["best"]
+    assert (best["state"], best["best_auroc"]) == ("complete", max(trial["best_auroc"] for trial in value["trials"]))
+    assert value["best_recipe"] == str(tmp_path / "command/best.toml")
+    assert value["best_run"] == str(tmp_path / f"command/trials/{best['number']:03d}")
+    assert Path(value["plot"]).is_file()
+    header, *rows = (line.split() for line in result.stdout.splitlines() if re.match(r"\s+[#\d]\s", line))
+    assert header == ["#", "lr", "weight_decay", "dropout", "lr_decay", "epochs", "AUROC", "state"]
+    expected = [[str(trial["number"]), "3", f"{trial['best_auroc']:.3f}", trial["state"]] for trial in value["trials"]]
+    assert [[row[0], *row[-3:]] for row in rows] == expected
+    assert f"train --config {value['best_recipe']}" in result.stdout
+    assert "optimistic" in result.stderr
+    assert "trial 0 of 3: lr 0.0001, weight_decay 0, dropout 0.1, lr_decay 0.2" in result.stderr
+    assert "trial 2, epoch 3: mean AUROC" in result.stderr
+
+
+def test_the_command_takes_a_space_and_leaves_pruning_out(command: Any, tmp_path: Path) -> None:
+    space = tmp_path / "space.toml"
+    space.write_text('lr = { low = 1e-4, high = 1e-2, log = true }\noptimiser = ["adam", "adamw"]\n')
+    value = json.loads(command("--space", space, "--no-prune", "--trials", 9, "--max-minutes", 2, "--json").stdout)
+    assert set(value["best"]["values"]) == {"lr", "optimiser"}
+    assert {trial["state"] for trial in value["trials"]} == {"complete"}
+    settings = json.loads((tmp_path / "command" / CONFIG).read_text())["settings"]
+    assert (settings["prune"], settings["max_minutes"]) == (False, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--trials", 0], 2, "trials"),
+        (["--space", "absent.toml"], 2, "cannot read the search space absent.toml: No such file"),
+        (["--set", "speed=1"], 2, "unknown recipe entry 'speed'"),
+        (["--config", "best"], 2, "unknown recipe 'best'"),
+        (["--device", "tpu"], 2, "unknown device"),
+        (["--split", "patient-hash:1/0/0"], 1, "part val of split patient-hash:1/0/0 is empty"),
+        (["--out", "/proc/study"], 1, "cannot make the run /proc/study"),
+    ],
+)
+def test_a_wrong_call_is_one_line(command: Any, arguments: list[object], code: int, message: str) -> None:
+    result = command(*arguments)
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert result.stderr.count("error: ") == 1
+
+
+def test_refused_images_are_listed_and_make_exit_code_3(
+    command: Any, data_set: DataSet, table: Path, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(data_set.images, images)
+    (images / "03.png").write_bytes(b"text")
+    lines = ["tune", images, "--labels", table, "--split", "column", "--trials", 1, "--out", tmp_path / "study"]
+    result = CliRunner().invoke(app, [*map(str, lines), "--device", "cpu", "--workers", "0"])
+    assert result.exit_code == 3, result.stderr
+    assert "1 images refused" in result.stderr
+    assert "03.png" in result.stderr
+
+
+def test_it_is_part_of_the_library() -> None:
+    assert cxrsearch.tune is tune
+    assert cxrsearch.TuneResult is TuneResult

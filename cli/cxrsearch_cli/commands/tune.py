@@ -26,7 +26,7 @@ from cxrsearch_cli.training_options import (
 
 if TYPE_CHECKING:
     from cxrsearch.encoder.tuning.trial import Trial
-    from cxrsearch.tune import TuneReport, TuneResult
+    from cxrsearch.tuning import TuneReport, TuneResult
 
 _Space = Annotated[
     Path | None,
@@ -78,7 +78,7 @@ def command(
     Interrupted, the same command goes on where it was. The study's folder holds a run for every trial, a figure, and
     best.toml, which is what --config of train takes.
     """
-    from cxrsearch.tune import tune
+    from cxrsearch.tuning import tune
 
     folder, table = training_inputs(images, labels)
     with console.progress() as display:
@@ -117,7 +117,7 @@ def _reporting(display: console.Display, trials: int) -> "TuneReport":
             detail = f"trial {trial.number}  epoch {event.epoch}  loss {event.loss:.4f}"
             display("training", trial.number * event.total + event.step, trials * event.total, detail)
         elif trial.state != "running":
-            console.note(f"trial {trial.number}: {_outcome(trial)}, mean AUROC {_score(trial.best)}")
+            console.note(f"trial {trial.number}: {trial.state}, mean AUROC {_score(trial.best)}")
         elif event is not None:
             console.note(f"trial {trial.number}, epoch {len(trial.auroc)}: mean AUROC {_score(trial.auroc[-1])}")
         else:
@@ -127,10 +127,6 @@ def _reporting(display: console.Display, trials: int) -> "TuneReport":
     return report
 
 
-def _outcome(trial: "Trial") -> str:
-    return f"{trial.state}: {trial.reason}" if trial.reason else trial.state
-
-
 def _score(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
@@ -138,6 +134,9 @@ def _score(value: float | None) -> str:
 def _show(result: "TuneResult", as_json: bool) -> None:
     for warning in result.warnings:
         console.warn(warning)
+    for trial in result.trials:
+        if trial.reason:
+            console.note(f"trial {trial.number} failed: {trial.reason}")
     if as_json:
         console.json_line(result.to_json())
     else:
@@ -150,14 +149,14 @@ def _show_trials(result: "TuneResult") -> None:
     from cxrsearch.encoder.tuning.trial import shown
 
     values = list(result.best.values)
-    columns = {"trial": True, **dict.fromkeys(values, True), "epochs": True, "AUROC": True, "state": False}
+    columns = {"#": True, **dict.fromkeys(values, True), "epochs": True, "AUROC": True, "state": True}
     rows = (
         (
             str(trial.number),
             *(shown(trial.values[name]) for name in values),
             str(len(trial.auroc)),
             _score(trial.best),
-            _outcome(trial),
+            trial.state,
         )
         for trial in result.trials
     )

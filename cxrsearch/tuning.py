@@ -1,0 +1,337 @@
+"""Searching over recipes: trainings with suggested values, and which of them validates best.
+
+a study suggests values (encoder) -> a training with them (train) -> its AUROC goes to the study -> a plot (report)
+
+    <study>/config.json         every setting; a study of other settings is refused
+            study.log           the finished trials, an Optuna journal
+            best.toml           the best trial's recipe, for `cxrsearch train --config`
+            study.png
+            trials/NNN/         the run of trial NNN, which `--weights` takes, and trial.json: its values
+            pixels/             the pixel cache of all trials, where no other is named
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_fabric import Fabric
+
+from cxrsearch.encoder.recipe import Recipe, load_recipe
+from cxrsearch.encoder.train import STATE, StepReport
+from cxrsearch.encoder.training.parts import Parts, read_parts
+from cxrsearch.encoder.training.run import CONFIG, claimed, require_settings
+from cxrsearch.encoder.training.state import EpochRecord
+from cxrsearch.encoder.tuning.space import SearchSpace, default_space, load_space
+from cxrsearch.encoder.tuning.trial import Trial, best_of, ranked
+from cxrsearch.errors import CheckpointError, CxrsearchError, MissingDependencyError, SplitError, UsageError
+from cxrsearch.files import Json, translated, write_bytes, write_json
+from cxrsearch.images.findings import Vocabulary
+from cxrsearch.images.preprocess import Preprocess
+from cxrsearch.progress import Progress, silent
+from cxrsearch.report.contact_sheet import save_png
+from cxrsearch.report.study import study_plot
+from cxrsearch.train import DEFAULT_SPLIT, TrainResult, launched, train
+
+if TYPE_CHECKING:
+    from cxrsearch.encoder.tuning.study import Study
+
+TRIALS, JOURNAL, BEST_RECIPE, PLOT = "trials", "study.log", "best.toml", "study.png"
+_TRIAL = "trial.json"
+
+TuneReport = Callable[[Trial, StepReport | EpochRecord | None], None]
+"""Called with a trial as it stands, and its latest step or epoch; None when it begins or goes on, and at its end."""
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """What a search came to.
+
+    Attributes:
+        path: the study's folder.
+        n_train, n_val: images that the trials are trained and validated on.
+        trials: the finished ones, the best first.
+        best: the complete one with the highest mean validation AUROC.
+        refused: image and reason for every file that could not be used.
+        warnings: what a user should know.
+    """
+
+    path: Path
+    n_train: int
+    n_val: int
+    trials: tuple[Trial, ...]
+    best: Trial
+    refused: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def best_run(self) -> Path:
+        """The best trial's run, which `--weights` takes."""
+        return self.path / TRIALS / self.best.folder
+
+    @property
+    def best_recipe(self) -> Path:
+        """The file of the best trial's recipe, which `cxrsearch train --config` takes."""
+        return self.path / BEST_RECIPE
+
+    @property
+    def plot(self) -> Path:
+        """The figure."""
+        return self.path / PLOT
+
+    def to_json(self) -> Json:
+        """The object that `cxrsearch tune --json` prints."""
+        return {
+            "path": str(self.path),
+            "n_train": self.n_train,
+            "n_val": self.n_val,
+            "best": self.best.to_json(),
+            "best_run": str(self.best_run),
+            "best_recipe": str(self.best_recipe),
+            "plot": str(self.plot),
+            "trials": [trial.to_json() for trial in self.trials],
+            "refused": [{"image": image, "reason": reason} for image, reason in self.refused],
+            "warnings": list(self.warnings),
+        }
+
+
+def tune(
+    images: Path | str,
+    labels: Path | str,
+    *,
+    split: str = DEFAULT_SPLIT,
+    config: str = "paper",
+    changes: Mapping[str, Any] | None = None,
+    space: SearchSpace | Path | str | None = None,
+    trials: int = 20,
+    prune: bool = True,
+    seed: int = 0,
+    max_minutes: float | None = None,
+    out: Path | str | None = None,
+    findings: Sequence[str] | None = None,
+    cache: Path | str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int | None = None,
+    progress: Progress = silent,
+    report: TuneReport = lambda trial, event: None,
+) -> TuneResult:
+    """Search for the recipe with the highest mean validation AUROC; interrupted, the same call goes on where it was.
+
+    Trial 0 is the recipe as it is, where the space holds it; all trials have one seed, so they differ by their values
+    alone. What is suggested depends on the seed and the finished trials; more `trials` continue a study.
+
+    Args:
+        images, labels, split, config, changes, findings, device, precision: as of `train`; one device.
+        space: what is varied, or a TOML file that says it; None: what the paper searched, but for the `changes`.
+        trials: how many the study is to have, earlier ones, pruned and failed ones included.
+        prune: stop a trial that is behind the others, see `Study.is_behind`.
+        seed: of everything random, in the search and in each training.
+        max_minutes: of a trial, see `train`.
+        out: the study's folder; None: `studies/ARCH-CONFIG-SEED`.
+        cache: folder of a pixel cache; None: one in the study's folder.
+        workers: as of `train`; before the first trial, one process decodes where it is None.
+        progress, report: called while images are read; and as `TuneReport` says.
+
+    Raises:
+        MissingDependencyError: Optuna is not installed.
+        UsageError: trials or a space that cannot be meant, a study of other settings.
+        SplitError: no finding is both present and absent in the validation part.
+        CxrsearchError: no trial could be completed; or as `train`, where it is not the training itself that fails.
+    """
+    if trials < 1 or seed < 0:
+        raise UsageError(f"{trials} trials with seed {seed}", "use trials >= 1 and a seed >= 0")
+    study_class = _study_class()
+    recipe = load_recipe(config).changed(changes or {})
+    searched = _searched(space, recipe, changes or {})
+    folder = Path(out) if out is not None else Path("studies") / f"{recipe.arch}-{recipe.name}-{seed}"
+    reading: dict[str, Any] = {
+        "split": split,
+        "findings": findings,
+        "cache": cache or folder / "pixels",
+        "workers": workers,
+    }
+    with claimed(folder):
+        parts = _read_parts(recipe, Path(images), Path(labels), **reading, progress=progress)
+        given = {"seed": seed, "prune": prune, "max_minutes": max_minutes}
+        _require_settings(folder, _settings(parts, recipe, searched, launched(device, 1, precision)) | given)
+        training = partial(train, images, labels, **reading, progress=progress, config=config, seed=seed)
+        training = partial(training, max_minutes=max_minutes, device=device, precision=precision)
+        study = study_class(folder / JOURNAL, searched, seed, searched.values_of(recipe))
+        _Search(folder, recipe, changes or {}, searched, study, prune, training, report).run(trials)
+    return _result(folder, parts, study.finished)
+
+
+def _study_class() -> "type[Study]":
+    try:
+        from cxrsearch.encoder.tuning.study import Study
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(f"a search needs Optuna: {error}", "pip install 'cxrsearch[tune]'") from error
+    return Study
+
+
+def _searched(space: SearchSpace | Path | str | None, recipe: Recipe, changes: Mapping[str, Any]) -> SearchSpace:
+    """What is to be varied, checked against the recipe."""
+    fixed = [name for name, value in changes.items() if value is not None]
+    if space is None:
+        chosen = default_space(recipe).without(fixed)
+    else:
+        chosen = space if isinstance(space, SearchSpace) else load_space(Path(space))
+        if both := [name for name in chosen.entries if name in fixed]:
+            raise UsageError(f"{both[0]} is set and searched at once", "leave it out of one of the two")
+    chosen.require_recipes(recipe)
+    return chosen
+
+
+def _read_parts(
+    recipe: Recipe,
+    images: Path,
+    labels: Path,
+    *,
+    split: str,
+    findings: Sequence[str] | None,
+    cache: Path | str,
+    workers: int | None,
+    progress: Progress,
+) -> Parts:
+    """The images that all trials share, decoded into the cache; what is wrong with them is said before any training."""
+    vocabulary = Vocabulary(tuple(findings)) if findings else Vocabulary()
+    preprocess = recipe.preprocess(Preprocess())  # its stored pixels are those of any weights
+    decoders = 1 if workers is None else workers
+    parts = read_parts(images, labels, vocabulary, split, Path(cache), preprocess, workers=decoders, progress=progress)
+    shown = parts.val.labels
+    if not (shown.any(axis=0) & ~shown.all(axis=0)).any():
+        raise SplitError(
+            "no finding is both present and absent in the validation part: no trial would have an AUROC",
+            "use another split",
+        )
+    return parts
+
+
+def _settings(parts: Parts, recipe: Recipe, space: SearchSpace, fabric: Fabric) -> Json:
+    """All that decides what is suggested and trained, but for what the caller gave as it is."""
+    entries = {f"space.{name}": entry for name, entry in space.to_json().items()}
+    return parts.settings() | entries | {"recipe": recipe.to_json(), "precision": fabric.strategy.precision.precision}
+
+
+def _require_settings(folder: Path, settings: Json) -> None:
+    """Settings are for good from the first training on; before it, a mistake in them may be corrected."""
+    if (folder / TRIALS).is_dir() and not any(folder.glob(f"{TRIALS}/*/{CONFIG}")):
+        (folder / CONFIG).unlink(missing_ok=True)
+    require_settings(folder, settings)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A search at work; `training` is `train`, told everything but what a trial decides."""
+
+    folder: Path
+    recipe: Recipe
+    changes: Mapping[str, Any]
+    space: SearchSpace
+    study: "Study"
+    prune: bool
+    training: Callable[..., TrainResult]
+    report: TuneReport
+
+    def run(self, trials: int) -> None:
+        """Run trials until there are so many."""
+        self._draw()
+        while len(self.study.finished) < trials:
+            trial = self._begun()
+            self.report(trial, None)
+            finished = self._trained(trial) if trial.state == "running" else trial
+            write_json(self._run_folder(trial) / _TRIAL, finished.to_json())
+            self.study.add(finished)
+            (self._run_folder(trial) / STATE).unlink(missing_ok=True)  # three times the size of the weights
+            self._draw()
+            self.report(finished, None)
+
+    def _run_folder(self, trial: Trial) -> Path:
+        return self.folder / TRIALS / trial.folder
+
+    def _begun(self) -> Trial:
+        """The trial that was interrupted, or else a new one."""
+        fresh = self.study.suggest()
+        folder = self._run_folder(fresh)
+        if (folder / CONFIG).exists():
+            return _read_trial(folder / _TRIAL)
+        with translated("make the run", folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / _TRIAL, fresh.to_json())
+        return fresh
+
+    def _trained(self, trial: Trial) -> Trial:
+        """The trial when it is finished; that a training fails by itself is a result, other errors are not."""
+        folder, latest = self._run_folder(trial), trial
+
+        def reported(event: StepReport | EpochRecord) -> None:
+            nonlocal latest
+            if isinstance(event, EpochRecord):
+                assert event.mean_auroc is not None
+                latest = latest.after(event.epoch, event.mean_auroc)
+                write_json(folder / _TRIAL, latest.to_json())
+            self.report(latest, event)
+            if isinstance(event, EpochRecord) and self._is_hopeless(latest):
+                raise _HopelessError
+
+        try:
+            result = self.training(changes={**self.changes, **trial.values}, out=folder, report=reported)
+        except _HopelessError:
+            return replace(latest, state="pruned")
+        except CxrsearchError as error:
+            if type(error) is not CxrsearchError:  # its kinds are about the input or the set-up
+                raise
+            return replace(latest, state="failed", reason=error.problem)
+        return replace(latest, state="complete", auroc=tuple(record.mean_auroc or 0.0 for record in result.epochs))
+
+    def _is_hopeless(self, trial: Trial) -> bool:
+        epochs = self.recipe.changed(trial.values).epochs
+        return self.prune and len(trial.auroc) < epochs and self.study.is_behind(trial)
+
+    def _draw(self) -> None:
+        """Write the figure and the best recipe, as far as the study has come."""
+        trials, best = self.study.finished, best_of(self.study.finished)
+        title = f"Search {self.folder.resolve().name}"
+        if trials:
+            save_png(study_plot(trials, self.space, title=title), self.folder / PLOT)
+        if best is not None:
+            comment = f"{title}: trial {best.number}, mean validation AUROC {best.best:.4f}, the best of {len(trials)}"
+            write_bytes(self.folder / BEST_RECIPE, _recipe_file(self.recipe.changed(best.values), comment).encode())
+
+
+class _HopelessError(Exception):
+    """Ends the training of a trial that is pruned. Its run is as if the process had been killed after that epoch."""
+
+
+def _read_trial(path: Path) -> Trial:
+    try:
+        return Trial.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}", "search into another --out") from error
+
+
+def _recipe_file(recipe: Recipe, comment: str) -> str:
+    """A recipe as `load_recipe` reads it; its name will be the file's."""
+    entries = {name: value for name, value in recipe.to_json().items() if name != "name"}
+    lines = (f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in entries.items())
+    return f"# {comment}\n" + "".join(lines)
+
+
+def _result(folder: Path, parts: Parts, trials: Sequence[Trial]) -> TuneResult:
+    best = best_of(trials)
+    if best is None or best.best is None:
+        raise CxrsearchError(
+            f"none of the {len(trials)} trials in {folder} could be completed; the last: {trials[-1].reason}",
+            "search lower learning rates or smaller batches, in another --out",
+        )
+    complete = sum(trial.state == "complete" for trial in trials)
+    optimistic = (
+        f"mean AUROC {best.best:.3f} is optimistic: the best of {complete} complete trials, on the {len(parts.val)} "
+        f"validation images that it was chosen by. Judge it on the test part, with cxrsearch evaluate --weights "
+        f"{folder / TRIALS / best.folder} --part test"
+    )
+    warnings = (*parts.warnings(), optimistic)
+    return TuneResult(folder, len(parts.train), len(parts.val), tuple(ranked(trials)), best, parts.refused, warnings)
