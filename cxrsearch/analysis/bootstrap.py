@@ -4,13 +4,14 @@ A replicate draws as many patients as there are, with replacement; an image coun
 is a weighting of rankings that were sorted once, and replicates are evaluated in blocks, as matrix products.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
 
 from cxrsearch.analysis.metrics import Flags, Floats, Metric, Ranking, Scores, check_scores, mean_over_classes
 from cxrsearch.errors import UsageError
@@ -77,6 +78,52 @@ class Intervals:
         return pd.DataFrame({"finding": list(findings)} | {name: getattr(self, name) for name in names})
 
 
+@dataclass(frozen=True)
+class Averages:
+    """Means of M quantities over G groups of images, with their 95% percentile intervals.
+
+    Attributes:
+        point: float64 (G, M), nan for a group without images.
+        low: float64 (G, M), nan for a group of fewer than 10 patients.
+        high: float64 (G, M), alike.
+        images: int64 (G,).
+        patients: int64 (G,).
+    """
+
+    point: Floats
+    low: Floats
+    high: Floats
+    images: NDArray[np.int64]
+    patients: NDArray[np.int64]
+
+    def take(self, groups: NDArray[np.int64], quantities: NDArray[np.int64]) -> "Averages":
+        """Of g groups (g,), m quantities each, (g, m) or (1, m)."""
+        cells = groups[:, None], quantities
+        return Averages(
+            self.point[cells], self.low[cells], self.high[cells], self.images[groups], self.patients[groups]
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several models on the same images, by the same replicates.
+
+    Attributes:
+        reference: the model that the others are compared with.
+        models: each model's metric.
+        differences: each other model's metric minus the reference's.
+        best: of each finding, the model with the highest point, if that is beyond doubt; None otherwise. It is if its
+            difference to the reference excludes 0; for the reference, if every difference to it does.
+        best_mean: the same of the means.
+    """
+
+    reference: str
+    models: dict[str, Intervals]
+    differences: dict[str, Intervals]
+    best: tuple[str | None, ...]
+    best_mean: str | None
+
+
 class PatientBootstrap:
     """The replicates of one set of images, the same ones for every model and metric.
 
@@ -115,6 +162,57 @@ class PatientBootstrap:
         values = self._values(labels, scores_a, metric) - self._values(labels, scores_b, metric)
         return self._intervals(labels, values)
 
+    def compare(
+        self, labels: Flags, scores: Mapping[str, Scores], reference: str, metric: Metric = "auroc"
+    ) -> Comparison:
+        """Every model's metric, and its difference to the reference model's; each is evaluated once. Errors: `auroc`.
+
+        Raises:
+            UsageError: no scores of the reference.
+        """
+        if reference not in scores:
+            raise UsageError(f"no scores of {reference!r} to compare with", f"choose one of {', '.join(scores)}")
+        values = {name: self._values(labels, own, metric) for name, own in scores.items()}
+        models = {name: self._intervals(labels, own) for name, own in values.items()}
+        others = [name for name in values if name != reference]
+        differences = {name: self._intervals(labels, values[name] - values[reference]) for name in others}
+        best = [
+            _best(
+                {n: m.point[f] for n, m in models.items()}, {n: (d.low[f], d.high[f]) for n, d in differences.items()}
+            )
+            for f in range(labels.shape[1])
+        ]
+        best_mean = _best(
+            {n: m.mean.point for n, m in models.items()}, {n: (d.mean.low, d.mean.high) for n, d in differences.items()}
+        )
+        return Comparison(reference, models, differences, tuple(best), best_mean)
+
+    def averages(self, values: Floats, groups: Flags) -> Averages:
+        """Means over groups of images.
+
+        Args:
+            values: float64 (n, M); nan is allowed where an image is in no group.
+            groups: bool (n, G); an image may be in several.
+
+        Raises:
+            UsageError: arrays that do not fit together.
+        """
+        n, size = len(self._patient), values.shape[1]
+        if len(values) != n or groups.shape[:1] != (n,) or groups.dtype != np.bool_:
+            got = f"values {values.shape}, groups {groups.dtype} {groups.shape}"
+            raise UsageError(f"values and groups must have a row for each of {n} images: got {got}", "give both alike")
+        by_patient = sparse.csr_array((np.ones(n), (self._patient, np.arange(n))), shape=(self._patients, n))
+        sums = np.hstack([by_patient @ np.where(own[:, None], values, 0) for own in groups.T])
+        images = by_patient @ groups.astype(np.float64)
+        drawn = np.concatenate([_means(sums, images, weights) for weights in self._weightings()])
+        drawn = drawn.reshape(-1, groups.shape[1], size)
+        patients = np.count_nonzero(images, axis=0)
+        bounds = np.full((2, *drawn.shape[1:]), np.nan)
+        for group in np.flatnonzero(patients >= MIN_POSITIVE_PATIENTS):
+            bounds[:, group] = np.array([_percentiles(column) for column in drawn[1:, group].T]).reshape(-1, 2).T
+        low, high = bounds
+        return Averages(drawn[0], low, high, np.count_nonzero(groups, axis=0), patients)
+
     def multiplicities(self, replicates: range) -> Floats:
         """How often each patient, in sorted order, is drawn in these replicates: float64 (patients, replicates)."""
         m = self._patients
@@ -128,11 +226,14 @@ class PatientBootstrap:
             raise UsageError(f"{len(labels)} images, patients of {len(self._patient)}", "give each image its patient")
         columns = zip(labels.T, scores.T, strict=True)
         rankings = [Ranking.of(own, values, self._patient, self._patients) for own, values in columns]
-        everyone = np.ones((self._patients, 1))
-        starts = range(0, self._replicates, BLOCK)
-        blocks = (self.multiplicities(range(start, min(start + BLOCK, self._replicates))) for start in starts)
-        evaluated = [[getattr(r, metric)(weights) for r in rankings] for weights in (everyone, *blocks)]
+        evaluated = [[getattr(r, metric)(weights) for r in rankings] for weights in self._weightings()]
         return np.concatenate(evaluated, axis=1).T
+
+    def _weightings(self) -> Iterator[Floats]:
+        """Everyone once, float64 (patients, 1), then the replicates in blocks (patients, r)."""
+        yield np.ones((self._patients, 1))
+        for start in range(0, self._replicates, BLOCK):
+            yield self.multiplicities(range(start, min(start + BLOCK, self._replicates)))
 
     def _intervals(self, labels: Flags, values: Floats) -> Intervals:
         point, replicates = values[0], values[1:]
@@ -160,6 +261,27 @@ def _mean(point: Floats, replicates: Floats, usable: Flags) -> MeanInterval:
     if not findings:
         return MeanInterval(value, np.nan, np.nan, 0)
     return MeanInterval(value, *_percentiles(replicates[:, usable].mean(axis=1)), findings)
+
+
+def _means(sums: Floats, images: Floats, weights: Floats) -> Floats:
+    """Means (r, G, M) under weights (m, r), from patients' sums (m, G M) and images (m, G); nan of no weight."""
+    total, number = weights.T @ sums, weights.T @ images
+    total = total.reshape(*number.shape, -1)
+    return np.divide(total, number[..., None], out=np.full_like(total, np.nan), where=number[..., None] > 0)
+
+
+def _best(points: dict[str, float], differences: dict[str, tuple[float, float]]) -> str | None:
+    """The model with the highest point, if its interval of differences to the reference excludes 0.
+
+    The reference is the model that has no differences; it is best if all of those of the others lie below 0.
+    """
+    known = {name: point for name, point in points.items() if not np.isnan(point)}
+    if not known or not differences:
+        return None
+    best = max(known, key=lambda name: known[name])
+    if best in differences:
+        return best if differences[best][0] > 0 else None
+    return best if all(high < 0 for _, high in differences.values()) else None
 
 
 def _percentiles(drawn: Floats) -> tuple[float, float]:

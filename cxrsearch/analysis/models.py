@@ -126,7 +126,7 @@ def check_labels(labels: Flags) -> None:
 
 def check_patients(patients: Rows, n: int) -> None:
     """Raise UsageError unless patients are n numbers from 0 on, int64."""
-    if patients.shape != (n,) or patients.dtype != np.int64 or patients.min() < 0:
+    if patients.shape != (n,) or patients.dtype != np.int64 or (patients < 0).any():
         got = f"{patients.dtype} {patients.shape}"
         raise UsageError(f"patients must be int64 ({n},), from 0 on: got {got}", "give each image its patient's number")
 

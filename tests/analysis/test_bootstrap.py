@@ -170,3 +170,84 @@ def test_what_cannot_be_resampled_is_refused() -> None:
         bootstrap.auroc(np.array([[True], [False]]), np.zeros((2, 1)))
     with pytest.raises(UsageError, match=r"1 of 3 images"):
         bootstrap.difference(np.ones((3, 1), dtype=np.bool_), np.zeros((3, 1)), np.array([[0.0], [np.nan], [0.0]]))
+
+
+def test_averages_equal_explicitly_repeated_rows() -> None:
+    rng = np.random.default_rng(8)
+    names, replicates = rng.integers(0, 30, 90), BLOCK + 3
+    values, groups = rng.normal(size=(90, 2)), rng.random((90, 3)) < (0.6, 0.9, 0.03)
+    groups[names == 4] = False
+    values[~groups.any(axis=1)] = np.nan
+    result = PatientBootstrap(names, replicates, 2).averages(values, groups)
+    patients = np.unique(names)
+    for g in range(3):
+        own = groups[:, g]
+        np.testing.assert_allclose(result.point[g], values[own].mean(axis=0), rtol=1e-12)
+        assert (result.images[g], result.patients[g]) == (own.sum(), len(np.unique(names[own])))
+        drawn = []
+        for r in range(replicates):
+            chosen = np.random.default_rng((2, r)).integers(len(patients), size=len(patients))
+            rows = np.concatenate([np.flatnonzero((names == patients[p]) & own) for p in chosen])
+            drawn.append(values[rows].mean(axis=0) if len(rows) else np.full(2, np.nan))
+        if g < 2:
+            low, high = np.percentile(drawn, (2.5, 97.5), axis=0)
+            np.testing.assert_allclose((result.low[g], result.high[g]), (low, high), rtol=1e-9)
+    assert result.patients[2] < 10
+    assert np.isnan([*result.low[2], *result.high[2]]).all()
+    some = result.take(np.array([1, 0]), np.array([[1], [0]]))
+    assert some.point.tolist() == [[result.point[1, 1]], [result.point[0, 0]]]
+    assert some.images.tolist() == [result.images[1], result.images[0]]
+
+
+def test_averages_of_an_empty_group_and_of_what_does_not_fit() -> None:
+    bootstrap = PatientBootstrap(np.arange(12), 20)
+    result = bootstrap.averages(np.ones((12, 1)), np.arange(24).reshape(12, 2) % 2 > 0)
+    assert result.point.tolist() == [[pytest.approx(np.nan, nan_ok=True)], [1]]
+    assert result.low.tolist() == [[pytest.approx(np.nan, nan_ok=True)], [1]]
+    wrong: list[tuple[Floats, Any]] = [
+        (np.ones((11, 1)), np.ones((12, 1), np.bool_)),
+        (np.ones((12, 1)), np.ones((11, 1), np.bool_)),
+        (np.ones((12, 1)), np.ones((12, 1))),
+    ]
+    for values, groups in wrong:
+        with pytest.raises(UsageError, match="values and groups must have a row for each of 12 images"):
+            bootstrap.averages(values, groups)
+
+
+def test_a_comparison_is_each_model_and_its_paired_difference() -> None:
+    names, labels, good = draw(3, patients=80, images=240, prevalence=(0.3, 0.4, 0.02))
+    rng = np.random.default_rng(4)
+    scores = {"densenet": good, "worse": rng.random(good.shape), "alike": good + 0.01 * rng.normal(size=good.shape)}
+    bootstrap = PatientBootstrap(names, 100, 5)
+    result = bootstrap.compare(labels, scores, "densenet", "average_precision")
+    assert list(result.models) == list(scores)
+    assert list(result.differences) == ["worse", "alike"]
+    for name, own in scores.items():
+        alone = bootstrap.average_precision(labels, own)
+        assert result.models[name].to_frame("abc").equals(alone.to_frame("abc"))
+        if name != "densenet":
+            paired = bootstrap.difference(labels, own, good, "average_precision")
+            assert result.differences[name].to_frame("abc").equals(paired.to_frame("abc"))
+            assert result.differences[name].mean == paired.mean
+    with pytest.raises(UsageError, match="no scores of 'forest' to compare with — choose one of densenet, worse"):
+        bootstrap.compare(labels, scores, "forest")
+
+
+def test_the_best_is_named_only_where_the_difference_excludes_zero() -> None:
+    names = np.arange(200)
+    labels = np.stack([names < 60, names < 60, names < 60, names < 5], axis=1)
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=labels.shape)
+    middle, strong, weak = (noise + step * labels for step in (1.0, 3.0, 0.2))
+    almost = middle + 0.01 * rng.normal(size=labels.shape)
+    one = np.stack([strong[:, 0], weak[:, 1], almost[:, 2], strong[:, 3]], axis=1)
+    result = PatientBootstrap(names, 200).compare(labels, {"densenet": middle, "other": one}, "densenet")
+    assert result.best == ("other", "densenet", None, None)
+    low, high = (getattr(result.differences["other"], side) for side in ("low", "high"))
+    assert low[0] > 0 > high[1]
+    assert low[2] < 0 < high[2]
+    assert np.isnan(low[3])
+    both = PatientBootstrap(names, 200).compare(labels, {"a": middle, "b": weak, "c": strong}, "a")
+    assert both.best[0] == both.best_mean == "c"
+    assert PatientBootstrap(names, 200).compare(labels, {"c": strong, "a": middle, "b": weak}, "c").best_mean == "c"
+    assert PatientBootstrap(names, 50).compare(labels, {"a": middle}, "a").best == (None,) * 4
