@@ -10,7 +10,18 @@ from typer.core import TyperGroup
 
 from cxrsearch.errors import CxrsearchError, UsageError, WriteError
 from cxrsearch_cli import console
-from cxrsearch_cli.commands import build_index, import_embeddings, info, phantom, query, statistics, train, tune, verify
+from cxrsearch_cli.commands import (
+    build_index,
+    draw_map,
+    import_embeddings,
+    info,
+    phantom,
+    query,
+    statistics,
+    train,
+    tune,
+    verify,
+)
 
 _WrongCall: Any = typer.BadParameter.__mro__[2]  # the base of every complaint about a call, wherever typer keeps it
 
@@ -57,6 +68,7 @@ app.command("build-index")(build_index.command)
 app.command("import-embeddings")(import_embeddings.command)
 app.command("query")(query.command)
 app.command("statistics")(statistics.command)
+app.command("map")(draw_map.command)
 app.command("info")(info.command)
 app.command("verify")(verify.command)
 app.command("train")(train.command)
