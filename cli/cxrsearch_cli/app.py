@@ -13,6 +13,7 @@ from cxrsearch_cli import console
 from cxrsearch_cli.commands import (
     build_index,
     draw_map,
+    evaluate,
     import_embeddings,
     info,
     phantom,
@@ -67,6 +68,7 @@ app = typer.Typer(
 app.command("build-index")(build_index.command)
 app.command("import-embeddings")(import_embeddings.command)
 app.command("query")(query.command)
+app.command("evaluate")(evaluate.command)
 app.command("statistics")(statistics.command)
 app.command("map")(draw_map.command)
 app.command("info")(info.command)

@@ -182,12 +182,12 @@ def _by_hash(catalogue: Catalogue, bounds: tuple[int, int]) -> _Parts:
 
 def _part_of_patient(patient: str, bounds: tuple[int, int]) -> Part:
     """Where the patient lies; it depends on nothing but the id and the fractions."""
-    place = _place(patient)
-    return "train" if place < bounds[0] else "val" if place < bounds[1] else "test"
+    here = place(patient)
+    return "train" if here < bounds[0] else "val" if here < bounds[1] else "test"
 
 
-def _place(patient: str) -> int:
-    """The first 64 bits of the id's sha256."""
+def place(patient: str) -> int:
+    """Where a patient lies among all: the first 64 bits of the id's sha256."""
     return int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8], "big")
 
 
@@ -201,9 +201,9 @@ def _parse_fold(text: str) -> tuple[int, int]:
 
 def _by_fold(catalogue: Catalogue, fold: int, folds: int) -> _Parts:
     def part(patient: str) -> Part:
-        if _place(patient) * folds >> 64 == fold - 1:
+        if place(patient) * folds >> 64 == fold - 1:
             return "test"
-        return "val" if _place(f"val {patient}") < _VAL_OF_FOLD else "train"
+        return "val" if place(f"val {patient}") < _VAL_OF_FOLD else "train"
 
     parts = {patient: part(patient) for patient in set(catalogue.patients)}
     return [parts[patient] for patient in catalogue.patients]

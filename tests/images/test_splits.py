@@ -99,7 +99,8 @@ def test_a_patients_part_depends_on_nothing_but_its_id(
     ],
 )
 def test_an_unknown_definition_is_told_the_forms(definition: str) -> None:
-    with pytest.raises(UsageError, match=r"paper\[:DIR\], official\[:DIR\], patient-hash:a/b/c, patient-fold:i/K or column"):
+    forms = r"paper\[:DIR\], official\[:DIR\], patient-hash:a/b/c, patient-fold:i/K or column"
+    with pytest.raises(UsageError, match=forms):
         parse_split(definition)
 
 

@@ -1,0 +1,292 @@
+"""How well the findings can be told from embeddings: the network's head, votes, forests and more, with intervals.
+
+index -> rows to fit, choose and score (images) -> probabilities of every model (scoring) -> metrics (analysis)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cxrsearch.analysis.evaluation import REPLICATES, Scored, evaluate_scores
+from cxrsearch.analysis.registry import DEFAULT_MODELS, MAX_TRAIN
+from cxrsearch.baselines import BASELINES
+from cxrsearch.build import build_index
+from cxrsearch.encoder.train import Report
+from cxrsearch.errors import CatalogueError, CxrsearchError, UsageError
+from cxrsearch.evaluation_result import EvaluationResult
+from cxrsearch.images.splits import PARTS, parse_split, place
+from cxrsearch.progress import Progress, silent
+from cxrsearch.query import Index, open_index
+from cxrsearch.scoring import DENSENET, Predictions, Rows, Wanted, predict
+from cxrsearch.seen import Seen, seen_by
+from cxrsearch.train import DEFAULT_SPLIT, train
+
+FitOn = Literal["train", "val"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What an evaluation asks.
+
+    Attributes:
+        split: its definition; None: that of the encoder's training, else the table's column, else a patient hash.
+        part: the part to score.
+        models, baselines: by name, see `registry.create` and `BASELINES`.
+        fit_on: what second-stage models learn from: `train`, as the paper did although the network has learned from
+            these images too; or `val`, which it has not: half of the patients to fit, half to choose settings by.
+        allow_seen: score images that the encoder was trained on; the result says so.
+        max_train: images that the classical models learn from at most.
+        replicates, seed: of the bootstrap; the seed is also that of forests and samples.
+
+    Raises:
+        UsageError: an unknown part, model or baseline, or numbers that cannot be meant.
+    """
+
+    split: str | None = None
+    part: str = "test"
+    models: tuple[str, ...] = DEFAULT_MODELS
+    baselines: tuple[str, ...] = BASELINES
+    fit_on: FitOn = "train"
+    allow_seen: bool = False
+    max_train: int = MAX_TRAIN
+    replicates: int = REPLICATES
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.part not in PARTS:
+            raise UsageError(f"unknown part {self.part!r}", f"use one of {', '.join(PARTS)}")
+        if self.fit_on not in ("train", "val"):
+            raise UsageError(f"models fitted on {self.fit_on!r}", "use train or val")
+        if self.replicates < 1 or self.seed < 0 or self.max_train < 1:
+            got = f"{self.replicates} replicates, seed {self.seed}, at most {self.max_train} training images"
+            raise UsageError(got, "use numbers from 1 on, and a seed from 0 on")
+        self.wanted()
+
+    def wanted(self) -> Wanted:
+        """The models."""
+        return Wanted(self.models, self.baselines, self.seed, self.max_train)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fold:
+    """An index, its rows, what models say of them, and what the encoder has seen."""
+
+    index: Index
+    rows: Rows
+    found: Predictions
+    warnings: tuple[str, ...]
+
+
+def evaluate_index(index: Index, question: Question | None = None, progress: Progress = silent) -> EvaluationResult:
+    """Evaluate what an index holds.
+
+    Raises:
+        UsageError: a question that cannot be meant, or no model for it.
+        CatalogueError: the findings are not known, or the part is empty.
+        CxrsearchError: the encoder was trained on images that would be scored.
+    """
+    question = question or Question()
+    definition = question.split or default_split(index)
+    return _result(question, definition, [_fold(index, question, definition, progress)])
+
+
+def evaluate_images(
+    images: Path | str,
+    labels: Path | str,
+    question: Question | None = None,
+    *,
+    progress: Progress = silent,
+    **options: Any,
+) -> EvaluationResult:
+    """Embed a folder of images into an index that is thrown away, and evaluate it.
+
+    Args:
+        images, labels: a folder of images, and NIH's table or a plain CSV.
+        question: what to ask.
+        progress: called as work goes on.
+        options: of `build_index`: `weights`, `arch`, `size`, `findings`, `cache`, `device`, `precision`, `workers` ...
+
+    Raises:
+        CxrsearchError: as `build_index` and `evaluate_index`.
+    """
+    with TemporaryDirectory(prefix="cxrsearch-") as temporary:
+        built = build_index(images, labels, index=Path(temporary) / "index", progress=progress, **options)
+        return replace(evaluate_index(open_index(built.path), question, progress), refused=built.refused)
+
+
+def cross_validate(
+    images: Path | str,
+    labels: Path | str,
+    folds: int,
+    question: Question | None = None,
+    *,
+    out: Path | str,
+    findings: Sequence[str] | None = None,
+    cache: Path | str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int | None = None,
+    progress: Progress = silent,
+    report: Report = lambda _: None,
+    **training: Any,
+) -> EvaluationResult:
+    """Train an encoder for each fold, evaluate it on the patients it has not seen, and pool the folds.
+
+    Interrupted, the same call goes on where it was: each fold is a run, `out`/fold-i, and an index beside it.
+
+    Args:
+        images, labels: a folder of images, and NIH's table or a plain CSV.
+        folds: K of the splits `patient-fold:i/K`.
+        question: what to ask; its split and part are those of the folds.
+        out: folder of the runs and indexes.
+        findings, cache, device, precision, workers: as of `build_index` and `train`.
+        progress, report: called as work goes on, see `train`.
+        training: further arguments of `train`: `config`, `changes`, `seed`, `max_minutes`.
+
+    Raises:
+        UsageError: fewer than two folds, or a question with a split of its own.
+        CxrsearchError: as `train`, `build_index` and `evaluate_index`.
+    """
+    question = question or Question()
+    if folds < 2 or question.split is not None or question.part != "test":
+        raise UsageError(f"{folds} folds, split {question.split}, part {question.part}", "use --cv K alone, K >= 2")
+    shared: dict[str, Any] = {"findings": findings, "device": device, "precision": precision, "workers": workers}
+    done: list[_Fold] = []
+    for fold in range(1, folds + 1):
+        split, run = f"patient-fold:{fold}/{folds}", Path(out) / f"fold-{fold}"
+        kept = Path(out) / "pixels" if cache is None else cache
+        train(images, labels, split=split, out=run, cache=kept, progress=progress, report=report, **shared, **training)
+        index, where = shared | {"cache": kept, "pixels": fold == 1}, Path(out) / f"index-{fold}"
+        built = build_index(images, labels, index=where, weights=str(run), progress=progress, **index)
+        pixels = done[0].index if done else None
+        done.append(_fold(open_index(built.path, device=device), question, split, progress, pixels))
+    return replace(_result(question, f"patient-fold:1..{folds}/{folds}", done), refused=built.refused)
+
+
+def default_split(index: Index) -> str:
+    """The split of the encoder's training; else the table's own column, where it has one; else a patient hash."""
+    provenance = (index.manifest.encoder or {}).get("provenance") or {}
+    column = "column" if index.catalogue.frame["split"].notna().any() else None
+    return provenance.get("split") or index.manifest.split.get("definition") or column or DEFAULT_SPLIT
+
+
+def _fold(index: Index, question: Question, definition: str, progress: Progress, pixels: Index | None = None) -> _Fold:
+    if index.catalogue.labels is None:
+        raise CatalogueError(
+            "the findings of this index's images are not known", "build it with --labels to evaluate them"
+        )
+    rows, warnings = _rows(index, question, definition)
+    seen = seen_by(index.manifest.encoder, index.catalogue)
+    warnings += _require_unseen(seen, rows, question)
+    found = predict(index, rows, question.wanted(), progress, pixels)
+    if not found.scored:
+        raise UsageError(
+            "nothing to evaluate: no head that was trained, and no model asked for or none that could be fitted",
+            "name --models, or an index of an encoder with a trained head",
+        )
+    return _Fold(index, rows, found, tuple(warnings + found.warnings))
+
+
+def _rows(index: Index, question: Question, definition: str) -> tuple[Rows, list[str]]:
+    """The rows of the parts; without a validation part an eighth of the training patients stands in for it."""
+    split = parse_split(definition)
+    scored = split.rows(index.catalogue, question.part)
+    parts = split.assign(index.catalogue)
+    parts[scored] = None  # `part` may be train or val: what is scored is neither learned from nor chosen by
+    fit, choose = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "val")
+    if question.fit_on == "val":
+        fit, choose = _halves(index, choose, 2)
+        return Rows(fit, choose, scored), []
+    if len(choose) or not len(fit):
+        return Rows(fit, choose, scored), []
+    fit, choose = _halves(index, fit, 8)
+    said = f"no validation part: settings are chosen by {len(choose)} images, of an eighth of the training patients"
+    return Rows(fit, choose, scored), [said]
+
+
+def _halves(index: Index, rows: NDArray[np.int64], share: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows of all patients but one in `share`, and the rows of that share; by a hash of the patient's id."""
+    patients = index.catalogue.patients
+    kept = np.array([place(f"choose {patients[row]}") * share >> 64 > 0 for row in rows], dtype=np.bool_)
+    return rows[kept], rows[~kept]
+
+
+def _require_unseen(seen: Seen, rows: Rows, question: Question) -> list[str]:
+    """Warnings about what the encoder has seen.
+
+    Raises:
+        CxrsearchError: it was trained on some of the scored images, and that was not allowed.
+    """
+    warnings = [] if seen.warning is None else [seen.warning]
+    learned, chosen, fitted = (
+        int(flags[part].sum())
+        for flags, part in ((seen.learned, rows.scored), (seen.chosen, rows.scored), (seen.learned, rows.fit))
+    )
+    if learned and not question.allow_seen:
+        raise CxrsearchError(
+            f"the encoder was trained on {learned} of the {len(rows.scored)} images that would be scored: the result "
+            "would be too good",
+            "score another part or split; --allow-seen goes on and says so in the result",
+        )
+    if learned:
+        warnings.append(f"{learned} of the {len(rows.scored)} scored images are ones the encoder was trained on")
+    if chosen:
+        warnings.append(f"{chosen} of the {len(rows.scored)} scored images chose the encoder's best epoch")
+    if fitted:
+        warnings.append(
+            f"second-stage models learn from {fitted} images that the encoder was trained on, whose embeddings are "
+            "better than those of new images; --fit-on val takes others"
+        )
+    return warnings
+
+
+def _result(question: Question, definition: str, folds: Sequence[_Fold]) -> EvaluationResult:
+    common = [name for name in folds[0].found.scored if all(name in fold.found.scored for fold in folds)]
+    ordered = [name for name in common if not name.startswith("baseline-")]
+    ordered += [name for name in common if name.startswith("baseline-")]
+    catalogues = [fold.index.catalogue.take(fold.rows.scored) for fold in folds]
+    groups = pd.factorize(np.concatenate([catalogue.patients for catalogue in catalogues]))[0].astype(np.int64)
+    scored = Scored(
+        labels=np.concatenate([catalogue.labels for catalogue in catalogues if catalogue.labels is not None]),
+        patients=groups,
+        scores={name: np.concatenate([fold.found.scored[name] for fold in folds]) for name in ordered},
+        calibrated={
+            name: np.concatenate([fold.found.calibrated[name] for fold in folds])
+            for name in ordered
+            if all(name in fold.found.calibrated for fold in folds)
+        },
+        folds=np.repeat(np.arange(len(folds)), [len(fold.rows.scored) for fold in folds]),
+    )
+    reference = DENSENET if DENSENET in scored.scores else None
+    return EvaluationResult(
+        split=definition,
+        part=question.part,
+        encoder=folds[0].index.manifest.encoder_label,
+        images=len(groups),
+        patients=len(np.unique(groups)),
+        findings=folds[0].index.manifest.findings,
+        reference=reference,
+        metrics=evaluate_scores(scored, reference, replicates=question.replicates, seed=question.seed),
+        replicates=question.replicates,
+        seed=question.seed,
+        settings={name: [fold.found.settings.get(name) for fold in folds] for name in ordered},
+        warnings=tuple(_pooled([fold.warnings for fold in folds])),
+        folds=len(folds),
+        scored=scored,
+        image_ids=tuple(image for catalogue in catalogues for image in catalogue.ids),
+    )
+
+
+def _pooled(warnings: Sequence[Sequence[str]]) -> list[str]:
+    """Each warning once; of a cross-validation with the fold it is of, where not all have it."""
+    if len(warnings) == 1:
+        return list(warnings[0])
+    every = dict.fromkeys(text for own in warnings for text in own)
+    folds = {text: [str(i) for i, own in enumerate(warnings, 1) if text in own] for text in every}
+    return [text if len(own) == len(warnings) else f"fold {', '.join(own)}: {text}" for text, own in folds.items()]

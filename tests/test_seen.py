@@ -1,0 +1,65 @@
+"""What an encoder has seen of the images of a catalogue."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from cxrsearch.images.catalogue import Catalogue
+from cxrsearch.images.findings import Vocabulary
+from cxrsearch.images.splits import ids_digest, parse_split
+from cxrsearch.seen import seen_by
+
+SPLIT = "patient-hash:0.5/0.2/0.3"
+
+
+@pytest.fixture
+def catalogue() -> Catalogue:
+    return Catalogue(
+        pd.DataFrame({"id": [f"{i}.png" for i in range(60)], "patient": [f"p{i}" for i in range(60)]}), Vocabulary()
+    )
+
+
+def trained(split: str | None, digest: str | None, label: str = "run") -> dict[str, Any]:
+    return {"label": label, "provenance": {"split": split, "train_ids_sha256": digest, "n_train": 30}}
+
+
+def test_the_very_images_are_known_for_certain(catalogue: Catalogue) -> None:
+    parts = parse_split(SPLIT).assign(catalogue)
+    learned = [image for image, part in zip(catalogue.ids, parts, strict=True) if part == "train"]
+    seen = seen_by(trained(SPLIT, ids_digest(learned)), catalogue)
+    assert seen.learned.tolist() == (parts == "train").tolist()
+    assert seen.chosen.tolist() == (parts == "val").tolist()
+    assert seen.warning is None
+
+
+def test_other_images_of_a_split_by_patient_are_safe_and_said(catalogue: Catalogue) -> None:
+    seen = seen_by(trained(SPLIT, "another"), catalogue)
+    assert seen.learned.tolist() == (parse_split(SPLIT).assign(catalogue) == "train").tolist()
+    assert seen.warning is not None
+    assert "no image of another part was among them" in seen.warning
+
+
+def test_other_images_of_a_split_by_lists_are_not_certain(catalogue: Catalogue, tmp_path: Path) -> None:
+    for part, image in (("train", "0.png"), ("val", "1.png"), ("test", "2.png")):
+        (tmp_path / f"{part}_list.txt").write_text(image)
+    seen = seen_by(trained(f"paper:{tmp_path}", "another"), catalogue)
+    assert seen.learned.nonzero()[0].tolist() == [0]
+    assert seen.warning is not None
+    assert "not certain" in seen.warning
+
+
+@pytest.mark.parametrize("label", ["imagenet", "random:0 (untrained)"])
+def test_an_encoder_that_never_saw_an_xray(catalogue: Catalogue, label: str) -> None:
+    seen = seen_by(trained(None, None, label), catalogue)
+    assert not seen.learned.any()
+    assert seen.warning is None
+
+
+@pytest.mark.parametrize("encoder", [None, trained(None, None), trained("paper:/nowhere", "x")])
+def test_what_is_not_known_is_said(catalogue: Catalogue, encoder: dict[str, Any] | None) -> None:
+    seen = seen_by(encoder, catalogue)
+    assert not seen.learned.any()
+    assert seen.warning is not None
+    assert seen.warning.startswith("it is not known")
