@@ -32,6 +32,7 @@ from cxrsearch.encoder.training.head import train_head, with_head
 from cxrsearch.encoder.training.parts import Parts, read_parts
 from cxrsearch.encoder.training.run import claimed, require_settings, versions
 from cxrsearch.encoder.training.state import EpochRecord, Position
+from cxrsearch.encoder.training.tensorboard import tensorboard_report
 from cxrsearch.encoder.weights import load_encoder
 from cxrsearch.errors import CxrsearchError, UsageError
 from cxrsearch.files import Json
@@ -98,6 +99,7 @@ def train(
     precision: str = "auto",
     workers: int | None = None,
     save_every: int = 200,
+    tensorboard: bool = False,
     progress: Progress = silent,
     report: Report = lambda _: None,
 ) -> TrainResult:
@@ -118,12 +120,13 @@ def train(
         precision: `fp32`, `bf16` (autocast) or `auto`: bf16 where the hardware computes in it.
         workers: processes a device that prepare images; None: one on a CPU, else the cores, shared out.
         save_every: steps from one saved state to the next.
+        tensorboard: also write the log for TensorBoard, into the run's folder; needs the extra `tensorboard`.
         progress, report: called while images are read and embedded; and after every step and epoch; on rank 0.
 
     Raises:
         CxrsearchError: any input that cannot be used; see `cxrsearch.errors`.
     """
-    _require_meant(seed, max_minutes, save_every, freeze, devices)
+    _require_meant(seed, max_minutes, save_every, freeze and (devices > 1 or tensorboard))
     recipe = load_recipe(config).changed(changes or {})
     vocabulary = Vocabulary(tuple(findings)) if findings else Vocabulary()
     fabric = launched(device, devices, precision)
@@ -133,7 +136,11 @@ def train(
     with ExitStack() as held:
         prepare = partial(_prepared, plan, place, fabric, _workers(workers, fabric), save_every, progress, held)
         encoder, parts, task = _agreed(fabric, prepare)
-        position = train_head(fabric, encoder, task, progress) if freeze else _train(fabric, encoder, task, report)
+        position = (
+            train_head(fabric, encoder, task, progress)
+            if freeze
+            else _train(fabric, encoder, task, report, tensorboard)
+        )
     return _result(task.folder, parts, position, fabric.global_rank)
 
 
@@ -186,14 +193,14 @@ def _prepared(
     return _encoder(start, parts, task), parts, task
 
 
-def _require_meant(seed: int, max_minutes: float | None, save_every: int, freeze: bool, devices: int) -> None:
+def _require_meant(seed: int, max_minutes: float | None, save_every: int, excluded: bool) -> None:
     if seed < 0 or save_every < 1 or (max_minutes is not None and not 0 < max_minutes < float("inf")):
         raise UsageError(
             f"seed {seed}, a state every {save_every} steps, a limit of {max_minutes} minutes",
             "use a seed >= 0, steps >= 1 and minutes > 0",
         )
-    if freeze and devices > 1:
-        raise UsageError("a head trained alone on several devices", "leave --devices out")
+    if excluded:
+        raise UsageError("a head trained alone, on several devices or for TensorBoard", "leave --freeze or these out")
 
 
 def _agreed(fabric: Fabric, prepare: Callable[[], _Outcome]) -> _Outcome:
@@ -275,15 +282,22 @@ def _encoder(start: Encoder, parts: Parts, task: Task) -> Encoder:
     )
 
 
-def _train(fabric: Fabric, encoder: Encoder, task: Task, report: Report) -> Position:
+def _train(fabric: Fabric, encoder: Encoder, task: Task, report: Report, tensorboard: bool) -> Position:
     trainer = Trainer(fabric, encoder, task)
+    if not fabric.is_global_zero:
+        return trainer.run()
+    listeners = [report]
+    if tensorboard:
+        findings = encoder.spec.findings or ()
+        listeners.append(tensorboard_report(task.folder, findings, trainer.position.step))
 
     def reported(event: StepReport | EpochRecord) -> None:
         if isinstance(event, EpochRecord):
             _draw_curves(task.folder, trainer.position.history)
-        report(event)
+        for listener in listeners:
+            listener(event)
 
-    return trainer.run(reported if fabric.is_global_zero else lambda _: None)
+    return trainer.run(reported)
 
 
 def _draw_curves(folder: Path, history: Sequence[EpochRecord]) -> None:

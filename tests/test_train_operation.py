@@ -23,7 +23,7 @@ from cxrsearch.encoder.losses import FindingLoss
 from cxrsearch.encoder.train import STATE
 from cxrsearch.encoder.training.head import fit_head
 from cxrsearch.encoder.weights import load_encoder
-from cxrsearch.errors import CheckpointError, LockedError, SplitError, UsageError
+from cxrsearch.errors import CheckpointError, LockedError, MissingDependencyError, SplitError, UsageError
 from cxrsearch.images.splits import ids_digest
 from cxrsearch.report.style import CATEGORIES
 from cxrsearch.train import train
@@ -70,6 +70,27 @@ def test_the_curves_are_drawn(run: Path) -> None:
     with Image.open(run / "curves.png") as image:
         colours = {bytes(pixel) for row in np.asarray(image.convert("RGB")) for pixel in row}
     assert all(bytes.fromhex(colour[1:]) in colours for colour in CATEGORIES[:2])
+
+
+def test_the_log_for_tensorboard_is_that_of_the_run(data_set: DataSet, table: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(data_set.images, table, out=tmp_path / "run", tensorboard=True, **OPTIONS)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    epochs = [line for line in lines if line["kind"] == "epoch"]
+    written = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    written.Reload()
+    losses = written.Scalars("loss/validation")
+    assert [event.step for event in losses] == [line["step"] for line in epochs] == [2, 4]
+    np.testing.assert_allclose([event.value for event in losses], [line["val_loss"] for line in epochs], rtol=1e-6)
+
+
+def test_tensorboard_that_is_not_installed(
+    data_set: DataSet, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", None)
+    with pytest.raises(MissingDependencyError, match=r"cxrsearch\[tensorboard\]"):
+        train(data_set.images, table, out=tmp_path / "run", tensorboard=True, **OPTIONS)
 
 
 def test_a_run_is_what_an_index_is_built_with(run: Path, data_set: DataSet, tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ _Minutes = Annotated[
     typer.Option(help="Stop after about so many minutes, over all sessions of the run.", show_default=False),
 ]
 _Freeze = Annotated[bool, typer.Option("--freeze", help="Train the head alone, on embeddings.")]
+_TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard", help="Also log for TensorBoard, into the run's folder (extra tensorboard).")
+]
 _Out = Annotated[
     Path | None, typer.Option(help="The run's folder. Default: runs/ARCH-CONFIG-SEED.", show_default=False)
 ]
@@ -61,6 +64,7 @@ def command(
     devices: _Devices = 1,
     precision: Precision = "auto",
     workers: Workers = None,
+    tensorboard: _TensorBoard = False,
     as_json: AsJson = False,
 ) -> None:
     """Train an encoder on chest X-rays. Interrupted, the same command goes on where it was.
@@ -88,6 +92,7 @@ def command(
             devices=devices,
             precision=precision,
             workers=workers,
+            tensorboard=tensorboard,
             progress=display,
             report=_reporting(display, names(findings)),
         )
