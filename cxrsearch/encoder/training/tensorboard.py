@@ -28,7 +28,7 @@ def tensorboard_report(folder: Path, findings: Sequence[str], step: int) -> Repo
         raise MissingDependencyError(
             "TensorBoard is not installed", "pip install 'cxrsearch[tensorboard]', or leave --tensorboard out"
         ) from error
-    writer = SummaryWriter(str(folder / FOLDER), purge_step=step + 1)  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(str(folder / FOLDER), purge_step=step + 1)
 
     def report(event: StepReport | EpochRecord) -> None:
         if isinstance(event, EpochRecord):

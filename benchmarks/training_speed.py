@@ -1,0 +1,183 @@
+"""Images a second of a training, against a plain fp32 loop as in PyTorch's own examples.
+
+    python benchmarks/training_speed.py [IMAGES TABLE] [--size 224] [--steps 12] [--epochs 0]
+
+The peer is torchvision's DenseNet-121 in eager fp32, Adam, batch 16, images decoded, resized and flipped by Pillow in
+one loading process. Ours is the trainer with its pixel cache, by the recipe `paper` in fp32, in bf16 where the
+processor computes in it, and by `modern`. All start untrained and do the same number of steps of one run, in turn;
+the first 3 steps are left out. With --epochs E, peer and paper are also trained so long, and their mean validation
+AUROC is compared. IMAGES and TABLE default to a phantom.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision.models import densenet121
+
+from cxrsearch.analysis.bootstrap import PatientBootstrap
+from cxrsearch.analysis.metrics import auroc
+from cxrsearch.encoder.losses import FindingLoss, class_weights
+from cxrsearch.encoder.train import StepReport
+from cxrsearch.encoder.weights import load_encoder
+from cxrsearch.images.catalogue import Catalogue, match_images, read_table
+from cxrsearch.images.phantom import make_phantom
+from cxrsearch.images.splits import parse_split
+from cxrsearch.train import train
+
+BATCH, WARM, SPLIT = 16, 3, "patient-hash:0.7/0.3/0"
+MEAN, STD = (np.float32(value).reshape(3, 1, 1) for value in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+
+
+class Files(Dataset[tuple[np.ndarray, np.ndarray]]):
+    """What everybody writes first: decode, resize, flip and normalise in `__getitem__`."""
+
+    def __init__(self, catalogue: Catalogue, folder: Path, size: int, flip: bool) -> None:
+        assert catalogue.labels is not None
+        self.paths, self.labels, self.size, self.flip = catalogue.paths(folder), catalogue.labels, size, flip
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        with Image.open(self.paths[row]) as image:
+            pixels = np.asarray(image.convert("RGB").resize((self.size, self.size), Image.Resampling.BILINEAR))
+        if self.flip and torch.rand(()) < 0.5:
+            pixels = pixels[:, ::-1]
+        normal = (pixels.transpose(2, 0, 1).astype(np.float32) / 255 - MEAN) / STD
+        return normal.astype(np.float32), self.labels[row].astype(np.float32)
+
+
+class Peer:
+    """The plain loop."""
+
+    def __init__(self, folder: Path, parts: dict[str, Catalogue], size: int) -> None:
+        torch.manual_seed(0)
+        labels = parts["train"].labels
+        assert labels is not None
+        self.net = densenet121(num_classes=labels.shape[1])
+        self.optimiser = torch.optim.Adam(self.net.parameters(), lr=1e-4)
+        positive, negative = class_weights(labels)
+        self.loss = FindingLoss(torch.from_numpy(positive), torch.from_numpy(negative))
+        self.files = {part: Files(own, folder, size, part == "train") for part, own in parts.items()}
+
+    def epoch(self) -> Iterator[None]:
+        """Train, a step at a time."""
+        self.net.train()
+        for pixels, labels in DataLoader(self.files["train"], BATCH, shuffle=True, drop_last=True, num_workers=1):
+            self.optimiser.zero_grad()
+            torch.autograd.backward(self.loss(self.net(pixels), labels))
+            self.optimiser.step()
+            yield
+
+    def probabilities(self) -> np.ndarray:
+        """Of the validation part."""
+        self.net.eval()
+        with torch.no_grad():
+            found = [torch.sigmoid(self.net(pixels)) for pixels, _ in DataLoader(self.files["val"], BATCH)]
+        return torch.cat(found).double().numpy()
+
+
+class Enough(Exception):  # noqa: N818
+    """So many steps were timed."""
+
+
+def peer_rate(peer: Peer, steps: int) -> float:
+    """Images a second of the plain loop."""
+    times: list[float] = []
+    while len(times) <= steps:
+        for _ in peer.epoch():
+            times.append(time.perf_counter())
+            if len(times) > steps:
+                break
+    return BATCH * (steps - WARM) / (times[steps] - times[WARM])
+
+
+def our_rate(steps: int, options: dict[str, object], folder: Path) -> tuple[float, float]:
+    """Images a second of the trainer, and the share of the time that it waited for images."""
+    times: list[float] = []
+    waiting: list[float] = []
+
+    def report(event: object) -> None:
+        if isinstance(event, StepReport):
+            times.append(time.perf_counter())
+            waiting.append(event.waiting)
+            if len(times) > steps:
+                raise Enough
+
+    try:
+        train(out=folder, report=report, **options)  # type: ignore[arg-type]
+    except Enough:
+        return BATCH * (steps - WARM) / (times[steps] - times[WARM]), waiting[-1]
+    raise SystemExit(f"{len(times)} steps in all are fewer than {steps}: give more images")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", nargs="?", type=Path)
+    parser.add_argument("table", nargs="?", type=Path)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=0)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, images, table = Path(temporary), asked.images, asked.table
+        if images is None:
+            phantom = make_phantom(folder / "phantom", 320, size=512).folder
+            images, table = phantom / "images", phantom / "Data_Entry_2017.csv"
+        whole = match_images(read_table(table), images).catalogue
+        parts = {part: whole.take(parse_split(SPLIT).rows(whole, part)) for part in ("train", "val")}
+        changes = {"arch": "densenet121", "weights": "random:0", "size": asked.size, "epochs": 1000}
+        shared: dict[str, object] = {"images": images, "labels": table, "split": SPLIT, "cache": folder / "cache"}
+        bf16 = torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()
+        contenders = [("paper, fp32", "paper", "fp32"), ("modern, fp32", "modern", "fp32")]
+        contenders += [("paper, bf16", "paper", "bf16"), ("modern, bf16", "modern", "bf16")] if bf16 else []
+        print(f"DenseNet-121, {asked.size} px, batch {BATCH}, {asked.steps} steps, {torch.get_num_threads()} threads")
+        plain = peer_rate(Peer(images, parts, asked.size), asked.steps)
+        print(f"{'plain fp32 loop (peer)':24} {plain:6.2f} images/s")
+        for title, config, precision in contenders:
+            options = shared | {"config": config, "precision": precision, "changes": changes}
+            rate, waiting = our_rate(asked.steps, options, folder / title)
+            print(f"{title:24} {rate:6.2f} images/s  {rate / plain:5.2f} times  {waiting:.1%} waiting for images")
+        if not bf16:
+            print("bf16: not measured, this processor does not compute in it")
+        if asked.epochs:
+            compare_aurocs(images, parts, shared, changes | {"epochs": asked.epochs}, folder)
+
+
+def compare_aurocs(
+    images: Path, parts: dict[str, Catalogue], shared: dict[str, object], changes: dict[str, object], folder: Path
+) -> None:
+    """Train both, and print the difference of their validation AUROC."""
+    peer = Peer(images, parts, int(str(changes["size"])))
+    for _ in range(int(str(changes["epochs"]))):
+        list(peer.epoch())
+    run = train(out=folder / "whole", config="paper", changes=changes, **shared)  # type: ignore[arg-type]
+    encoder = load_encoder(str(run.path / "last.safetensors")).eval()
+    val, labels = parts["val"], parts["val"].labels
+    assert labels is not None
+    preprocess = encoder.spec.preprocess
+    ours = []
+    with torch.inference_mode():
+        for path in val.paths(images):
+            with Image.open(path) as image:
+                stored = preprocess.stored_pixels(np.asarray(image.convert("L")))
+            ours.append(torch.sigmoid(encoder(torch.from_numpy(preprocess.network_pixels(stored)[None].copy()))[1])[0])
+    scores = torch.stack(ours).double().numpy(), peer.probabilities()
+    apart = PatientBootstrap(val.patients).difference(labels, *scores).mean
+    means = [np.nanmean(auroc(labels, own)) for own in scores]
+    print(
+        f"validation AUROC after {changes['epochs']} epochs: paper {means[0]:.3f}, plain loop {means[1]:.3f};", end=" "
+    )
+    print(f"difference {apart.point:+.3f} [{apart.low:+.3f}, {apart.high:+.3f}], {len(val)} images")
+
+
+if __name__ == "__main__":
+    main()
