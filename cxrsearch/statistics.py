@@ -239,7 +239,8 @@ def _warnings(
 ) -> Iterator[str]:
     constant = placed.dim - placed.live_dims
     if constant:
-        yield f"{constant} of {placed.dim} dimensions do not vary by themselves, and are left out"
+        reason = "do not vary, or follow from the others" if placed.name == "whitened" else "do not vary"
+        yield f"{constant} of {placed.dim} dimensions {reason}: they are left out"
     if placed.name != "standardised":
         yield f"the test is defined in the standardised space; here it is taken in the {placed.name} one"
     if placed.name == "whitened" and placed.live_dims == len(placed.points) - 1:

@@ -97,6 +97,12 @@ class StatisticsResult:
     reproduction: PaperTest | None
     warnings: tuple[str, ...]
 
+    @property
+    def digits(self) -> int:
+        """With how many decimals its distances are worth showing."""
+        overall = self.groups[0].mean_l2
+        return 2 if overall is None or overall >= 10 else 4
+
     def to_frame(self) -> pd.DataFrame:
         """One row a group; the columns are the attributes of `GroupStatistics`, null where they are None."""
         return pd.DataFrame([asdict(group) for group in self.groups])
@@ -121,7 +127,9 @@ class StatisticsResult:
 
     def to_latex(self) -> str:
         """The table of a paper, for the package booktabs."""
-        return "\n".join([_LATEX_HEAD, *map(_latex_row, self.groups), r"\bottomrule", r"\end{tabular}"])
+        return "\n".join(
+            [_LATEX_HEAD, *(_latex_row(group, self.digits) for group in self.groups), r"\bottomrule", r"\end{tabular}"]
+        )
 
     @staticmethod
     def _hubness(found: Hubness) -> Json:
@@ -148,12 +156,12 @@ def number(value: float) -> float | None:
     return None if value != value else float(value)
 
 
-def _latex_row(group: GroupStatistics) -> str:
+def _latex_row(group: GroupStatistics, digits: int) -> str:
     cells = [
         group.group.replace("_", r"\_"),
         str(group.images),
         str(group.patients),
-        *(_fixed(value, 2) for value in (group.mean_l2, group.mean_squared_l2, group.mean_l1)),
+        *(_fixed(value, digits) for value in (group.mean_l2, group.mean_squared_l2, group.mean_l1)),
         _fixed(group.effect, 4),
         "" if group.effect_low is None else f"[{_fixed(group.effect_low, 4)}, {_fixed(group.effect_high, 4)}]",
         _fixed(group.p_holm, 3),

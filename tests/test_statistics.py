@@ -195,7 +195,7 @@ def test_latex_has_a_line_a_group(result: StatisticsResult) -> None:
 def test_warnings_say_what_a_reader_must_know(result: StatisticsResult) -> None:
     text = "\n".join(result.warnings)
     for expected in (
-        "1 of 8 dimensions do not vary by themselves",
+        "1 of 8 dimensions do not vary: they are left out",
         "49 permutations are too few",
         "no images: Nodule",
         "images of fewer than 10 patients, so not tested: Hernia",
@@ -211,6 +211,16 @@ def test_warnings_say_what_a_reader_must_know(result: StatisticsResult) -> None:
         assert f"the test is defined in the standardised space; here it is taken in the {name} one" in warnings
     wide = np.random.default_rng(0).normal(size=(N, 2 * N))
     assert any("equally far" in w for w in embedding_statistics(wide, catalogue(), space="whitened", **QUICK).warnings)
+
+
+def test_short_distances_are_shown_with_more_decimals(result: StatisticsResult) -> None:
+    short = embedding_statistics(embeddings(), catalogue(), space="l2", **QUICK)
+    assert result.groups[0].mean_l2 is not None
+    assert short.groups[0].mean_l2 is not None
+    assert short.groups[0].mean_l2 < result.groups[0].mean_l2 < 10
+    assert f"Global & 150 & {short.groups[0].patients} & {short.groups[0].mean_l2:.4f} &" in short.to_latex()
+    long = embedding_statistics(embeddings() * 100, catalogue(), space="raw", **QUICK)
+    assert f" & {long.groups[0].mean_l2:.2f} &" in long.to_latex()
 
 
 def test_stratified_permutations_keep_views_apart() -> None:

@@ -241,7 +241,8 @@ def l2_to_groups(points: Points, groups: Flags, progress: Progress = silent) -> 
 def _squared(a: Points, b: Points, norms_a: Floats, norms_b: Floats) -> Points:
     """The squared distances of two sets of points, float32 (len(a), len(b))."""
     for dtype, share in _NEAR:
-        squared: NDArray[Any] = (-2 * a.astype(dtype)) @ b.astype(dtype).T
+        squared: NDArray[Any] = a.astype(dtype, copy=False) @ b.astype(dtype, copy=False).T
+        squared *= -2
         squared += norms_a[:, None].astype(dtype)
         squared += norms_b.astype(dtype)
         near_a, near_b = _near(squared, norms_a, norms_b, share)

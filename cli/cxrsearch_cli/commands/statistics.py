@@ -100,7 +100,7 @@ def _show_within(result: "StatisticsResult") -> None:
             group.group,
             f"{group.images:,}",
             f"{group.patients:,}",
-            *map(_distance, (group.mean_l2, group.mean_squared_l2, group.mean_l1)),
+            *(_distance(mean, result.digits) for mean in (group.mean_l2, group.mean_squared_l2, group.mean_l1)),
         )
         for group in result.groups
     )
@@ -112,9 +112,9 @@ def _show_to_others(result: "StatisticsResult") -> None:
     rows = (
         (
             group.group,
-            _distance(group.mean_l2_between),
+            _distance(group.mean_l2_between, result.digits),
             group.nearest_finding or "",
-            _distance(group.mean_l2_nearest),
+            _distance(group.mean_l2_nearest, result.digits),
             "" if group.separation is None else f"{group.separation:.3f}",
         )
         for group in result.groups[1:]
@@ -182,8 +182,8 @@ def _show_reproduction(result: "StatisticsResult", test: "PaperTest") -> None:
         console.text(line)
 
 
-def _distance(value: float | None) -> str:
-    return "" if value is None or value != value else f"{value:.2f}"
+def _distance(value: float | None, digits: int = 2) -> str:
+    return "" if value is None or value != value else f"{value:.{digits}f}"
 
 
 def _p(value: float | None) -> str:
