@@ -1,0 +1,28 @@
+"""A small world whose truth is known is learned; `benchmarks/phantom_training.py` is a larger one."""
+
+from pathlib import Path
+
+import pytest
+
+from cxrsearch.build import build_index
+from cxrsearch.evaluate import Question, evaluate_index
+from cxrsearch.images.phantom import make_phantom
+from cxrsearch.query import open_index
+from cxrsearch.train import train
+
+
+@pytest.mark.slow
+def test_findings_of_the_phantom_are_learned(tmp_path: Path) -> None:
+    """500 images, 8 epochs at 64 px: head and votes beat chance, and the head beats grey levels and the view."""
+    data = make_phantom(tmp_path / "data", 500, size=128).folder
+    images, table = data / "images", data / "Data_Entry_2017.csv"
+    changes = {"arch": "densenet121", "weights": "random:0", "size": 64, "epochs": 8}
+    run = train(images, table, config="modern", changes=changes, split="patient-hash:0.6/0.1/0.3", out=tmp_path / "run")
+    build_index(images, table, index=tmp_path / "index", weights=str(run.path))
+    question = Question(models=("knn",), baselines=("view", "histogram"), replicates=500)
+    metrics = evaluate_index(open_index(tmp_path / "index"), question).metrics
+    means = {name: found.auroc.mean for name, found in metrics.items()}
+    assert means["densenet"].findings >= 8
+    assert means["densenet"].low > 0.55
+    assert means["knn"].low > 0.5
+    assert means["densenet"].point > max(means["baseline-view"].point, means["baseline-histogram"].point)
