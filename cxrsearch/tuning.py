@@ -257,7 +257,7 @@ class _Search:
         fresh = self.study.suggest()
         folder = self._run_folder(fresh)
         if (folder / CONFIG).exists():
-            return _read_trial(folder / _TRIAL)
+            return _read_trial(folder / _TRIAL, list(self.space.entries))
         with translated("make the run", folder):
             folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / _TRIAL, fresh.to_json())
@@ -306,9 +306,11 @@ class _HopelessError(Exception):
     """Ends the training of a trial that is pruned. Its run is as if the process had been killed after that epoch."""
 
 
-def _read_trial(path: Path) -> Trial:
+def _read_trial(path: Path, names: Sequence[str]) -> Trial:
+    """A trial that has begun, its values in the order of their names in the space."""
     try:
-        return Trial.from_json(json.loads(path.read_text(encoding="utf-8")))
+        trial = Trial.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return replace(trial, values={name: trial.values[name] for name in names})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"cannot read {path}: {error}", "search into another --out") from error
 

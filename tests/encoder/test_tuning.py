@@ -1,6 +1,7 @@
 """Trials and studies: what is suggested next, what is behind, and what is kept."""
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,9 +76,10 @@ def test_suggestions_lie_in_the_space_with_its_types(tmp_path: Path) -> None:
 
 
 def test_suggestions_gather_where_trials_were_good(tmp_path: Path) -> None:
+    """At random, half of the rates would be less than 0.75 orders of magnitude away from the best."""
     trials = grown(tmp_path / "study.log", 50, PAPER_SPACE).finished
     distance = np.array([abs(np.log10(float(trial.values["lr"])) + 3) for trial in trials])
-    assert np.median(distance[30:]) < 0.5 * np.median(distance[:10])
+    assert np.median(distance[30:]) < 0.4
 
 
 def test_the_first_trial_may_be_given(tmp_path: Path) -> None:
@@ -147,12 +149,16 @@ def test_a_damaged_journal_is_refused(tmp_path: Path, text: str) -> None:
         Study(path, SPACE, 0)
 
 
-def test_optuna_says_nothing_and_speaks_as_before_to_others(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    before = optuna.logging.get_verbosity()
+def test_optuna_says_nothing_and_speaks_as_before_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[logging.LogRecord] = []
+    for handler in logging.getLogger("optuna").handlers:
+        monkeypatch.setattr(handler, "emit", said.append)
+    optuna.logging.set_verbosity(optuna.logging.INFO)
     study = grown(tmp_path / "study.log", 11)
     study.is_behind(study.suggest())
-    assert capfd.readouterr() == ("", "")
-    assert optuna.logging.get_verbosity() == before
+    assert not said
+    optuna.create_study()
+    assert said
 
 
 # Trials
