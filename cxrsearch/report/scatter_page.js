@@ -28,7 +28,7 @@ const span = Math.max(right - left, top_ - bottom) || 1;
 const CLOSEST = 64;
 
 let colouring = data.colourings[0], highlight = data.findings ? data.findings.highlight : null;
-let shade = new Uint8Array(n), layers = [], shownCount = n; // shade: a colour's number, or HIDDEN
+let shade = new Uint8Array(n), layers = []; // shade: a colour's number, or HIDDEN
 const HIDDEN = 255, LAYERS = 12;
 let zoom = 1, centre = [...middle], hovered = -1, byKey = false;
 const dots = element("dots"), rings = element("rings"), map = element("map"), card = element("card");
@@ -40,13 +40,14 @@ function sort() {
   const classes = colouring.classes.length, accent = classes, quiet = classes + 1;
   const colours = [...colouring.colours, data.accent, data.quiet];
   const under = [...colouring.quiet, false, true];
-  shownCount = 0;
+  let shownCount = 0, chosen = 0;
   for (let image = 0; image < n; image++) {
     const code = colouring.codes[image];
     if (!colouring.shown[code]) { shade[image] = HIDDEN; continue; }
     shownCount++;
-    shade[image] = highlight === null ? code
-      : !inHighlight(image, highlight) ? quiet : colouring.name === "finding" ? accent : code;
+    const stands = highlight !== null && inHighlight(image, highlight);
+    chosen += stands;
+    shade[image] = highlight === null ? code : !stands ? quiet : colouring.name === "finding" ? accent : code;
   }
   const buckets = new Map(); // quiet ones first, then the others a layer at a time, so that no colour covers another
   for (let image = 0; image < n; image++) {
@@ -57,7 +58,8 @@ function sort() {
   }
   layers = [...buckets].sort(([one], [other]) => one - other)
     .map(([key, images]) => ({ colour: colours[key % 256], images: Uint32Array.from(images) }));
-  element("shown").textContent = `${shownCount.toLocaleString("en")} of ${n.toLocaleString("en")} images shown`;
+  const [some, most, few] = [shownCount, n, chosen].map((count) => count.toLocaleString("en"));
+  element("shown").textContent = `${some} of ${most} images shown` + (highlight === null ? "" : `, ${few} highlighted`);
   if (hovered >= 0 && shade[hovered] === HIDDEN) point(-1);
   redraw();
 }
@@ -78,40 +80,48 @@ function redraw() {
   requestAnimationFrame(() => { waiting = false; draw(); });
 }
 
+// The canvas's own drawing takes several times as long for so many dots, so their pixels are mixed here, in 256ths.
+const rgb = (colour) => [1, 3, 5].map((start) => parseInt(colour.slice(start, start + 2), 16));
+let frame = null, disc = new Uint16Array(0);
+
 function draw() {
-  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-  pen.globalAlpha = 1;
-  pen.fillStyle = data.panel;
-  pen.fillRect(0, 0, width, height);
-  pen.globalAlpha = n < 5000 ? 0.85 : 0.6;
-  const size = diameter(), half = size / 2, by = scale();
-  const x0 = width / 2 - centre[0] * by, y0 = height / 2 + centre[1] * by;
+  const wide = dots.width, high = dots.height;
+  if (!frame || frame.width !== wide || frame.height !== high) frame = pen.createImageData(wide, high);
+  const field = new Uint8Array(frame.data.buffer), panel = rgb(data.panel);
+  new Uint32Array(frame.data.buffer).fill(((255 << 24) | (panel[2] << 16) | (panel[1] << 8) | panel[0]) >>> 0);
+  const side = Math.max(1, Math.round(diameter() * ratio)), by = scale() * ratio;
+  if (disc.length !== side * side) disc = discOf(side);
+  const x0 = wide / 2 - centre[0] * by - side / 2, y0 = high / 2 + centre[1] * by - side / 2;
   for (const { colour, images } of layers) {
-    const stamp = size * ratio > 3 ? dot(colour, size) : null;
-    pen.fillStyle = colour;
-    for (const image of images) {
-      const x = x0 + across[image] * by - half, y = y0 - up[image] * by - half;
-      if (x < -size || y < -size || x > width || y > height) continue;
-      if (stamp) pen.drawImage(stamp, x, y, size, size);
-      else pen.fillRect(x, y, size, size);
+    const ink = rgb(colour), red = ink[0], green = ink[1], blue = ink[2];
+    for (let index = 0; index < images.length; index++) {
+      const column = Math.round(x0 + across[images[index]] * by), row = Math.round(y0 - up[images[index]] * by);
+      if (column < 0 || row < 0 || column + side > wide || row + side > high) continue;
+      for (let down = 0, part = 0; down < side; down++) {
+        let at = ((row + down) * wide + column) * 4;
+        for (let over = 0; over < side; over++, part++, at += 4) {
+          const share = disc[part];
+          field[at] += ((red - field[at]) * share) >> 8;
+          field[at + 1] += ((green - field[at + 1]) * share) >> 8;
+          field[at + 2] += ((blue - field[at + 2]) * share) >> 8;
+        }
+      }
     }
   }
+  pen.putImageData(frame, 0, 0);
   ring();
 }
 
-const stamps = new Map();
-function dot(colour, size) {
-  const side = Math.ceil(size * ratio), key = `${colour} ${side}`;
-  if (!stamps.has(key)) {
-    const stamp = document.createElement("canvas");
-    stamp.width = stamp.height = side;
-    const own = stamp.getContext("2d");
-    own.fillStyle = colour;
-    own.arc(side / 2, side / 2, side / 2, 0, 2 * Math.PI);
-    own.fill();
-    stamps.set(key, stamp);
+// How opaque each pixel of a dot is, in 256ths: as much of it as the disc covers, times the opacity of dots.
+function discOf(side) {
+  const fine = 4, radius = side / 2, opacity = n < 5000 ? 0.85 : 0.6, counts = new Float32Array(side * side);
+  for (let down = 0; down < side * fine; down++) {
+    for (let over = 0; over < side * fine; over++) {
+      const apart = Math.hypot((over + 0.5) / fine - radius, (down + 0.5) / fine - radius);
+      if (apart <= radius || side < 3) counts[Math.floor(down / fine) * side + Math.floor(over / fine)]++;
+    }
   }
-  return stamps.get(key);
+  return Uint16Array.from(counts, (count) => (256 * opacity * count) / fine ** 2);
 }
 
 function ring() {

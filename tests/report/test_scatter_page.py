@@ -184,6 +184,7 @@ setTimeout(() => {
   element("highlight").value = "0";
   element("highlight").dispatchEvent(new Event("change"));
   draw();
+  seen.chosen = shown();
   seen.highlighted = data.images.map((_, image) => colour(image));
   dots.focus();
   for (const key of ["+", "+", "+", ...Array(6).fill("ArrowLeft")]) press(key);
@@ -241,6 +242,7 @@ def test_in_a_browser_it_can_be_hovered_filtered_and_used_with_keys(catalogue: C
     assert len({tuple(colour) for colour in seen["colours"]}) == 6
     having = [tuple(seen["highlighted"][images.index(row)]) for row in (0, 1, 4, 8)]
     others = [tuple(seen["highlighted"][images.index(row)]) for row in (2, 3, 5, 6, 7)]
+    assert seen["chosen"] == "9 of 9 images shown, 4 highlighted"
     assert len(set(having)) == len(set(others)) == 1
     assert others[0] == tuple(quiet) != having[0]
     assert seen["zoom"] == pytest.approx(1.5**3)
