@@ -157,3 +157,10 @@ def test_other_metrics_are_passed_on(samples: Draw) -> None:
     rows = Searches("cosine").neighbours(train, test, 5).rows.reshape(10, 5)
     expected = np.argsort(cdist(test.embeddings.astype(float), train.embeddings.astype(float), "cosine"), axis=1)[:, :5]
     np.testing.assert_array_equal(rows, expected)
+
+
+def test_of_equal_settings_the_first_is_chosen(samples: Draw) -> None:
+    train, val = samples(80, 40)
+    equal = Sample(np.zeros_like(train.embeddings), train.labels, train.patients)
+    assert TunedKnn(Searches(), ks=(7, 15)).fit(equal, val).settings["k"] == 7
+    assert TunedKnn(Searches(), ks=(7, 15)).fit(equal, val).settings["weighting"] == "uniform"

@@ -108,6 +108,7 @@ def test_a_sample_of_patients_keeps_them_whole_and_fills_the_limit() -> None:
     assert sample_patients(whole, 100, seed=4).patients.tolist() == part.patients.tolist()
     assert sample_patients(whole, 100, seed=5).patients.tolist() != part.patients.tolist()
     assert sample_patients(whole, len(whole), seed=0) is whole
+    assert len(sample_patients(labelled(np.zeros((9, 1))), 7, seed=0)) == 7
 
 
 def test_one_patient_that_does_not_fit_is_refused() -> None:
