@@ -14,11 +14,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrsearch.analysis.evaluation import REPLICATES, Scored, evaluate_scores
+from cxrsearch.analysis.knn_model import PAPER_K
 from cxrsearch.analysis.registry import DEFAULT_MODELS, MAX_TRAIN
 from cxrsearch.baselines import BASELINES
 from cxrsearch.build import build_index
 from cxrsearch.encoder.train import Report
 from cxrsearch.errors import CatalogueError, CxrsearchError, UsageError
+from cxrsearch.evaluation_parts import in_strata, retrieve, vote_with_fractions
 from cxrsearch.evaluation_result import EvaluationResult
 from cxrsearch.images.splits import PARTS, parse_split, place
 from cxrsearch.progress import Progress, silent
@@ -43,6 +45,10 @@ class Question:
         allow_seen: score images that the encoder was trained on; the result says so.
         max_train: images that the classical models learn from at most.
         replicates, seed: of the bootstrap; the seed is also that of forests and samples.
+        strata: also evaluate by view, sex and age band.
+        retrieval: also judge what the scored images find in the whole index.
+        k: how many neighbours retrieval looks at.
+        fractions: also vote with these fractions, in (0, 1], of the images that models are fitted on.
 
     Raises:
         UsageError: an unknown part, model or baseline, or numbers that cannot be meant.
@@ -57,6 +63,10 @@ class Question:
     max_train: int = MAX_TRAIN
     replicates: int = REPLICATES
     seed: int = 0
+    strata: bool = False
+    retrieval: bool = False
+    k: int = PAPER_K
+    fractions: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.part not in PARTS:
@@ -66,6 +76,9 @@ class Question:
         if self.replicates < 1 or self.seed < 0 or self.max_train < 1:
             got = f"{self.replicates} replicates, seed {self.seed}, at most {self.max_train} training images"
             raise UsageError(got, "use numbers from 1 on, and a seed from 0 on")
+        if self.k < 1 or not all(0 < fraction <= 1 for fraction in self.fractions):
+            got = f"k = {self.k}, fractions {list(self.fractions)}"
+            raise UsageError(got, "use k from 1 on, and fractions above 0 and up to 1")
         self.wanted()
 
     def wanted(self) -> Wanted:
@@ -93,7 +106,16 @@ def evaluate_index(index: Index, question: Question | None = None, progress: Pro
     """
     question = question or Question()
     definition = question.split or default_split(index)
-    return _result(question, definition, [_fold(index, question, definition, progress)])
+    fold = _fold(index, question, definition, progress)
+    result = _result(question, definition, [fold])
+    drawn = (question.replicates, question.seed, progress)
+    return replace(
+        result,
+        retrieval=retrieve(index, fold.rows, question.k, *drawn) if question.retrieval else None,
+        fractions=vote_with_fractions(index, fold.rows, question.fractions, question.seed, progress)
+        if question.fractions
+        else None,
+    )
 
 
 def evaluate_images(
@@ -150,12 +172,16 @@ def cross_validate(
         training: further arguments of `train`: `config`, `changes`, `seed`, `max_minutes`.
 
     Raises:
-        UsageError: fewer than two folds, or a question with a split of its own.
+        UsageError: fewer than two folds, or a question with a split of its own, or of retrieval or fractions.
         CxrsearchError: as `train`, `build_index` and `evaluate_index`.
     """
     question = question or Question()
     if folds < 2 or question.split is not None or question.part != "test":
         raise UsageError(f"{folds} folds, split {question.split}, part {question.part}", "use --cv K alone, K >= 2")
+    if question.retrieval or question.fractions:
+        raise UsageError(
+            "retrieval or fractions in a cross-validation, whose folds have an index each", "ask one index, --index"
+        )
     shared: dict[str, Any] = {"findings": findings, "device": device, "precision": precision, "workers": workers}
     done: list[_Fold] = []
     for fold in range(1, folds + 1):
@@ -279,6 +305,7 @@ def _result(question: Question, definition: str, folds: Sequence[_Fold]) -> Eval
         warnings=tuple(_pooled([fold.warnings for fold in folds])),
         folds=len(folds),
         scored=scored,
+        strata=in_strata(scored, catalogues, question.replicates, question.seed) if question.strata else (),
         image_ids=tuple(image for catalogue in catalogues for image in catalogue.ids),
     )
 

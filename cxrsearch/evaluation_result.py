@@ -8,6 +8,11 @@ import numpy as np
 import pandas as pd
 
 from cxrsearch.analysis.evaluation import ModelMetrics, Scored
+from cxrsearch.analysis.fractions import FractionCurve
+from cxrsearch.analysis.published import published
+from cxrsearch.analysis.search_quality import SearchQuality
+from cxrsearch.analysis.stratified import Stratum
+from cxrsearch.evaluation_rows import fractions_json, number, published_json, retrieval_json, strata_json
 from cxrsearch.files import Json
 
 MEAN = "Mean"
@@ -30,6 +35,8 @@ class EvaluationResult:
         folds: of a cross-validation; 1 without one.
         image_ids: of the scored images, n.
         scored: labels and scores of these images, for further questions.
+        strata: the AUROC by view, sex and age band; empty where not asked for.
+        retrieval, fractions: None where not asked for.
         refused: image and reason for every file that could not be used.
     """
 
@@ -48,12 +55,19 @@ class EvaluationResult:
     folds: int
     image_ids: tuple[str, ...]
     scored: Scored
+    strata: tuple[Stratum, ...] = ()
+    retrieval: SearchQuality | None = None
+    fractions: FractionCurve | None = None
     refused: tuple[tuple[str, str], ...] = ()
 
     def heading(self) -> str:
         """What was scored, in one line."""
         which = f"{self.folds}-fold cross-validation" if self.folds > 1 else f"part {self.part} of split {self.split}"
         return f"{self.images:,} images of {self.patients:,} patients, {which}, encoder {self.encoder}"
+
+    def published(self) -> dict[str, list[float]]:
+        """The paper's AUROC of each finding and the mean, by model; nothing where the split or the part is another."""
+        return published(self.split, self.part, self.findings)
 
     def to_json(self) -> Json:
         """The object that `cxrsearch evaluate --json` prints."""
@@ -69,6 +83,10 @@ class EvaluationResult:
             "seed": self.seed,
             "rows": [row for model in self.metrics for row in self._rows(model)],
             "means": [self._mean(model) for model in self.metrics],
+            "published": published_json(self.published(), self.findings, MEAN),
+            "strata": strata_json(self.strata, self.findings),
+            "retrieval": retrieval_json(self.retrieval, self.findings),
+            "fractions": fractions_json(self.fractions, self.findings),
             "settings": dict(self.settings),
             "warnings": list(self.warnings),
             "refused": [{"image": image, "reason": reason} for image, reason in self.refused],
@@ -148,13 +166,6 @@ class EvaluationResult:
             "difference_low": None if difference is None else number(difference.low),
             "difference_high": None if difference is None else number(difference.high),
         }
-
-
-def number(value: Any) -> float | int | None:
-    """A number for JSON: None where it is not finite."""
-    if isinstance(value, int | np.integer):
-        return int(value)
-    return float(value) if np.isfinite(value) else None
 
 
 def _cells(points: list[float], apart: list[bool], mark: Any) -> list[str]:

@@ -85,7 +85,7 @@ def evaluate_scores(
         UsageError: arrays that do not fit together, or a nan score.
     """
     bootstrap = PatientBootstrap(scored.patients, replicates, seed)
-    ranked = {name: _comparable(values, scored.folds) for name, values in scored.scores.items()}
+    ranked = {name: comparable(values, scored.folds) for name, values in scored.scores.items()}
     if reference is None:
         aurocs, differences = {name: bootstrap.auroc(scored.labels, values) for name, values in ranked.items()}, {}
     else:
@@ -103,5 +103,6 @@ def evaluate_scores(
     }
 
 
-def _comparable(scores: Floats, folds: NDArray[np.int64]) -> Floats:
+def comparable(scores: Floats, folds: NDArray[np.int64]) -> Floats:
+    """Scores (n, F) that may be pooled: ranks within folds, where there are several."""
     return within_folds(scores, folds) if folds.any() else scores

@@ -7,6 +7,7 @@ import typer
 
 from cxrsearch.errors import UsageError
 from cxrsearch_cli import console
+from cxrsearch_cli.evaluation_tables import show_tables
 from cxrsearch_cli.options import (
     AsJson,
     Device,
@@ -32,7 +33,6 @@ from cxrsearch_cli.training_options import (
 )
 
 if TYPE_CHECKING:
-    from cxrsearch.analysis.evaluation import ModelMetrics
     from cxrsearch.evaluate import Question
     from cxrsearch.evaluation_result import EvaluationResult
 
@@ -65,6 +65,18 @@ _AllowSeen = Annotated[
 _MaxTrain = Annotated[int, typer.Option(help="Most images that adaboost, svc and tree learn from.", min=1)]
 _Replicates = Annotated[int, typer.Option(help="Of the patient bootstrap.", min=1)]
 _Seed = Annotated[int, typer.Option(help="Of bootstrap, forests and samples.", min=0)]
+_Strata = Annotated[bool, typer.Option("--strata", help="Also by view (PA, AP), sex and age band.")]
+_Retrieval = Annotated[
+    bool, typer.Option("--retrieval", help="Also what the scored images find in the whole index, against chance.")
+]
+_K = Annotated[int, typer.Option("-k", help="Neighbours that --retrieval looks at.", min=1)]
+_Fractions = Annotated[
+    str | None,
+    typer.Option(
+        help="Also the AUROC of kNN votes with fractions of the training part, as 0.01,0.1,1, or: default.",
+        show_default=False,
+    ),
+]
 _Folds = Annotated[
     int | None,
     typer.Option(
@@ -99,6 +111,10 @@ def command(
     max_train: _MaxTrain = 10_000,
     replicates: _Replicates = 2000,
     seed: _Seed = 0,
+    strata: _Strata = False,
+    retrieval: _Retrieval = False,
+    k: _K = 20,
+    fractions: _Fractions = None,
     cv: _Folds = None,
     config: Config = "paper",
     arch: Arch = None,
@@ -135,6 +151,10 @@ def command(
         max_train=max_train,
         replicates=replicates,
         seed=seed,
+        strata=strata,
+        retrieval=retrieval,
+        k=k,
+        fractions=_shares(fractions),
     )
     shared: dict[str, Any] = {"findings": names(findings) or None, "cache": cache, "device": device}
     shared |= {"precision": precision, "workers": workers}
@@ -160,6 +180,17 @@ def _names(given: str, what: str) -> tuple[str, ...]:
         "baselines": {"default": BASELINES, "all": BASELINES, "none": ()},
     }
     return words[what].get(given) if given in words[what] else names(given)  # type: ignore[return-value]
+
+
+def _shares(given: str | None) -> tuple[float, ...]:
+    from cxrsearch.analysis.fractions import FRACTIONS
+
+    if given is None or given == "default":
+        return FRACTIONS if given else ()
+    try:
+        return tuple(float(number) for number in names(given))
+    except ValueError as error:
+        raise UsageError(f"the fractions {given!r} are not numbers", "use --fractions 0.01,0.1,1") from error
 
 
 def _cross_validated(
@@ -202,96 +233,5 @@ def _show(result: "EvaluationResult", as_json: bool, as_csv: bool, as_latex: boo
     elif as_latex:
         console.text(result.to_latex())
     else:
-        _show_tables(result)
+        show_tables(result)
     console.refused(result.refused)
-
-
-def _show_tables(result: "EvaluationResult") -> None:
-    from cxrsearch.evaluation_result import MEAN
-
-    console.text(f"{result.heading()}\n")
-    first = result.reference or next(iter(result.metrics))
-    _show_findings(result, first)
-    for group in _columns(list(result.metrics)):
-        rows = [
-            [name, *[cells[i] for i in group]]
-            for name, cells in zip((*result.findings, MEAN), result.auroc_cells(lambda cell: f"{cell}*"), strict=True)
-        ]
-        heads = {"finding": False} | {list(result.metrics)[i]: True for i in group}
-        console.table("AUROC" + ("; * best, and apart from densenet" if result.reference else ""), heads, rows)
-    _show_models(result)
-
-
-def _columns(models: list[str]) -> list[list[int]]:
-    """The models in groups that fit beside each other on the terminal, the first one narrow enough for 80 columns."""
-    import shutil
-
-    width, groups, used = shutil.get_terminal_size().columns, [[]], 22  # type: ignore[var-annotated]
-    for i, name in enumerate(models):
-        if used + max(len(name), 6) + 3 > width and groups[-1]:
-            groups.append([])
-            used = 22
-        groups[-1].append(i)
-        used += max(len(name), 6) + 3
-    return groups
-
-
-def _show_findings(result: "EvaluationResult", model: str) -> None:
-    metrics = result.metrics[model]
-    columns = dict.fromkeys(["AUROC", "95% interval", "AUPRC", "prevalence", "positive", "patients"], True)
-    rows = [
-        [
-            finding,
-            _value(metrics.auroc.point[f]),
-            _interval(metrics.auroc.low[f], metrics.auroc.high[f]),
-            _value(metrics.auprc.point[f]),
-            f"{metrics.auroc.prevalence[f]:.1%}",
-            str(metrics.auroc.positives[f]),
-            str(metrics.auroc.positive_patients[f]),
-        ]
-        for f, finding in enumerate(result.findings)
-    ]
-    console.table(f"{model}, each finding", {"finding": False} | columns, rows)
-
-
-def _show_models(result: "EvaluationResult") -> None:
-    columns = dict.fromkeys(["mean AUROC", "95% interval"], True)
-    if result.reference is not None:
-        columns |= {f"minus {result.reference}": True, "its interval": True}
-    rows = [[name, *_mean_cells(metrics, result.reference)] for name, metrics in result.metrics.items()]
-    n = next(iter(result.metrics.values())).auroc.mean.findings
-    out = len(result.findings) - n
-    title = f"Mean over the {n} findings with 10 positive patients or more" + (f"; {out} left out" if out else "")
-    console.table(title, {"model": False} | columns, rows)
-    heads = ["Brier", "ECE", "calibrated Brier", "calibrated ECE"]
-    console.table(
-        "Calibration, mean over all findings; calibrated on the images that settings are chosen by",
-        {"model": False} | dict.fromkeys(heads, True),
-        [[name, *_calibration_cells(metrics)] for name, metrics in result.metrics.items()],
-    )
-
-
-def _mean_cells(metrics: "ModelMetrics", reference: str | None) -> list[str]:
-    mean = metrics.auroc.mean
-    cells = [_value(mean.point), _interval(mean.low, mean.high)]
-    if reference is not None:
-        apart = None if metrics.difference is None else metrics.difference.mean
-        cells += ["", ""] if apart is None else [_value(apart.point, "+"), _interval(apart.low, apart.high, "+")]
-    return cells
-
-
-def _calibration_cells(metrics: "ModelMetrics") -> list[str]:
-    found = (metrics.before, metrics.after)
-    return [
-        cell
-        for one in found
-        for cell in (("", "") if one is None else (_value(one.brier.mean()), _value(one.ece.mean())))
-    ]
-
-
-def _value(value: float, sign: str = "") -> str:
-    return "" if value != value else f"{value:{sign}.3f}"
-
-
-def _interval(low: float, high: float, sign: str = "") -> str:
-    return "" if low != low else f"{low:{sign}.3f}{' to ' if sign else '–'}{high:{sign}.3f}"

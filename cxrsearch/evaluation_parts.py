@@ -1,0 +1,94 @@
+"""Further questions of an evaluation: strata, retrieval, and what fractions of the bank are worth."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from cxrsearch.analysis.evaluation import Scored
+from cxrsearch.analysis.fractions import FractionCurve, fraction_curve
+from cxrsearch.analysis.knn_model import Searches
+from cxrsearch.analysis.search_quality import SearchQuality, all_but_itself, others_only, search_quality
+from cxrsearch.analysis.strata import strata
+from cxrsearch.analysis.stratified import Stratum, stratify
+from cxrsearch.errors import CatalogueError, UsageError
+from cxrsearch.images.catalogue import Catalogue
+from cxrsearch.progress import Progress
+from cxrsearch.query import Index
+from cxrsearch.scoring import Rows, sample
+from cxrsearch_indexes import Neighbours, Restriction, VectorIndex, build
+
+_CHUNK = 2048
+
+
+def in_strata(scored: Scored, catalogues: Sequence[Catalogue], replicates: int, seed: int) -> tuple[Stratum, ...]:
+    """Every model by view, sex and age band.
+
+    Args:
+        scored: the models' scores.
+        catalogues: of the scored images, in their order.
+        replicates, seed: of the bootstrap.
+
+    Raises:
+        CatalogueError: neither view, sex nor age of any image is known.
+    """
+    frame = pd.concat([catalogue.frame for catalogue in catalogues])
+    masks = strata(view=frame["view"].to_numpy(), sex=frame["sex"].to_numpy(), age=frame["age"].to_numpy())
+    if not masks:
+        raise CatalogueError(
+            "no strata: neither view, sex nor age of these images is known",
+            "give them in the table, or leave --strata out",
+        )
+    return stratify(scored, masks, replicates=replicates, seed=seed)
+
+
+def retrieve(index: Index, rows: Rows, k: int, replicates: int, seed: int, progress: Progress) -> SearchQuality:
+    """What the scored images find in the whole index, exactly, by the index's metric.
+
+    Args:
+        index: its embeddings and labels are used.
+        rows: of the index.
+        k: how many neighbours to look at.
+        replicates, seed: of the bootstrap.
+        progress: called as queries are answered.
+    """
+    labels, patients = index.catalogue.labels, index.catalogue.patient_groups()
+    assert labels is not None  # `evaluate` has refused an index without
+    vectors = build("exact", index.stored.blocks, index.manifest.metric)
+    others = _search(index, vectors, rows, k, others_only(rows.scored, patients), "retrieving", progress)
+    itself = all_but_itself(rows.scored, len(index))
+    everyone = _search(index, vectors, rows, k, itself, "retrieving, same patient allowed", progress)
+    return search_quality(others, everyone, rows.scored, labels, patients, k, replicates=replicates, seed=seed)
+
+
+def vote_with_fractions(
+    index: Index, rows: Rows, fractions: Sequence[float], seed: int, progress: Progress
+) -> FractionCurve:
+    """The AUROC of the paper's vote on the scored images, by fractions of the images that models are fitted on.
+
+    Args:
+        index: its embeddings and labels are used.
+        rows: of the index.
+        fractions: in (0, 1].
+        seed: of the draws.
+        progress: called for every draw.
+
+    Raises:
+        UsageError: no image is left to vote.
+    """
+    if not len(rows.fit):
+        raise UsageError("fractions of no images: the split has no training part", "use another --split")
+    bank, queries = sample(index, rows.fit), sample(index, rows.scored)
+    return fraction_curve(bank, queries, Searches(), fractions=fractions, seed=seed, progress=progress)
+
+
+def _search(
+    index: Index, vectors: VectorIndex, rows: Rows, k: int, restriction: Restriction, stage: str, progress: Progress
+) -> Neighbours:
+    found, asked = [], rows.scored
+    for start in range(0, len(asked), _CHUNK):
+        progress(stage, start, len(asked))
+        part = np.arange(start, min(start + _CHUNK, len(asked)))
+        found.append(vectors.search(index.stored.vectors.take(asked[part]), k, restriction.part(part)))
+    progress(stage, len(asked), len(asked))
+    return Neighbours.concatenate(found)
