@@ -17,7 +17,7 @@ from cxrsearch.encoder.training.state import EpochRecord
 from cxrsearch.evaluate import Question, evaluate_index
 from cxrsearch.images.phantom import make_phantom
 from cxrsearch.query import open_index
-from cxrsearch.train import train
+from cxrsearch.training import train
 
 
 def shown(event: object) -> None:

@@ -29,10 +29,10 @@ from cxrsearch.encoder.weights import load_encoder
 from cxrsearch.images.catalogue import Catalogue, match_images, read_table
 from cxrsearch.images.phantom import make_phantom
 from cxrsearch.images.splits import parse_split
-from cxrsearch.train import train
+from cxrsearch.training import train
 
 BATCH, WARM, SPLIT = 16, 3, "patient-hash:0.7/0.3/0"
-MEAN, STD = (np.float32(value).reshape(3, 1, 1) for value in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+MEAN, STD = (np.array(value, np.float32).reshape(3, 1, 1) for value in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
 
 class Files(Dataset[tuple[np.ndarray, np.ndarray]]):

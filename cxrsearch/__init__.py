@@ -16,37 +16,57 @@ if TYPE_CHECKING:
     from cxrsearch.answer import QueryResult
     from cxrsearch.build import BuildResult, build_index
     from cxrsearch.errors import CxrsearchError
+    from cxrsearch.evaluate import Question, cross_validate, evaluate_images, evaluate_index
+    from cxrsearch.evaluation_result import EvaluationResult
     from cxrsearch.images.phantom import make_phantom
     from cxrsearch.importing import import_embeddings
     from cxrsearch.query import Index, open_index
+    from cxrsearch.statistics import index_statistics
     from cxrsearch.store.search import Filters
+    from cxrsearch.training import TrainResult, train
     from cxrsearch.tuning import TuneResult, tune
 
 _HOME = {
     "BuildResult": "cxrsearch.build",
     "CxrsearchError": "cxrsearch.errors",
+    "EvaluationResult": "cxrsearch.evaluation_result",
     "Filters": "cxrsearch.store.search",
     "Index": "cxrsearch.query",
     "QueryResult": "cxrsearch.answer",
+    "Question": "cxrsearch.evaluate",
+    "TrainResult": "cxrsearch.training",
     "TuneResult": "cxrsearch.tuning",
     "build_index": "cxrsearch.build",
+    "cross_validate": "cxrsearch.evaluate",
+    "evaluate_images": "cxrsearch.evaluate",
+    "evaluate_index": "cxrsearch.evaluate",
     "import_embeddings": "cxrsearch.importing",
+    "index_statistics": "cxrsearch.statistics",
     "make_phantom": "cxrsearch.images.phantom",
     "open_index": "cxrsearch.query",
+    "train": "cxrsearch.training",
     "tune": "cxrsearch.tuning",
 }
 
 __all__ = [
     "BuildResult",
     "CxrsearchError",
+    "EvaluationResult",
     "Filters",
     "Index",
     "QueryResult",
+    "Question",
+    "TrainResult",
     "TuneResult",
     "build_index",
+    "cross_validate",
+    "evaluate_images",
+    "evaluate_index",
     "import_embeddings",
+    "index_statistics",
     "make_phantom",
     "open_index",
+    "train",
     "tune",
 ]
 

@@ -27,7 +27,7 @@ from cxrsearch.progress import Progress, silent
 from cxrsearch.query import Index, open_index
 from cxrsearch.scoring import DENSENET, Predictions, Rows, Wanted, predict
 from cxrsearch.seen import Seen, seen_by
-from cxrsearch.train import DEFAULT_SPLIT, train
+from cxrsearch.training import DEFAULT_SPLIT, train
 
 FitOn = Literal["train", "val"]
 

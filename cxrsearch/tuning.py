@@ -33,7 +33,7 @@ from cxrsearch.images.preprocess import Preprocess
 from cxrsearch.progress import Progress, silent
 from cxrsearch.report.contact_sheet import save_png
 from cxrsearch.report.study import study_plot
-from cxrsearch.train import DEFAULT_SPLIT, TrainResult, launched, train
+from cxrsearch.training import DEFAULT_SPLIT, TrainResult, launched, train
 
 if TYPE_CHECKING:
     from cxrsearch.encoder.tuning.study import Study

@@ -20,7 +20,7 @@ from cxrsearch.images.findings import NIH_FINDINGS
 from cxrsearch.images.splits import place
 from cxrsearch.importing import import_embeddings
 from cxrsearch.query import open_index
-from cxrsearch.train import train
+from cxrsearch.training import train
 from cxrsearch_cli.app import app
 from tests.conftest import DataSet
 

@@ -8,7 +8,7 @@ from cxrsearch.build import build_index
 from cxrsearch.evaluate import Question, evaluate_index
 from cxrsearch.images.phantom import make_phantom
 from cxrsearch.query import open_index
-from cxrsearch.train import train
+from cxrsearch.training import train
 
 
 @pytest.mark.slow

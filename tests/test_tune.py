@@ -38,7 +38,7 @@ from cxrsearch.errors import (
     UsageError,
     WriteError,
 )
-from cxrsearch.train import TrainResult, train
+from cxrsearch.training import TrainResult, train
 from cxrsearch.tuning import TuneResult, tune
 from cxrsearch_cli.app import app
 from tests.conftest import DataSet

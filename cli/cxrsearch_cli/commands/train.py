@@ -28,7 +28,7 @@ from cxrsearch_cli.training_options import (
 if TYPE_CHECKING:
     from cxrsearch.encoder.train import Report
     from cxrsearch.encoder.training.state import EpochRecord
-    from cxrsearch.train import TrainResult
+    from cxrsearch.training import TrainResult
 
 _Minutes = Annotated[
     float | None,
@@ -72,7 +72,7 @@ def command(
     The run's folder holds the encoder of the best epoch, and is what --weights of the other commands takes. Images that
     cannot be read are left out, listed, and make the exit code 3.
     """
-    from cxrsearch.train import train
+    from cxrsearch.training import train
 
     folder, table = training_inputs(images, labels)
     with console.progress() as display:

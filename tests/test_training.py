@@ -26,7 +26,7 @@ from cxrsearch.encoder.weights import load_encoder
 from cxrsearch.errors import CheckpointError, LockedError, MissingDependencyError, SplitError, UsageError
 from cxrsearch.images.splits import ids_digest
 from cxrsearch.report.style import CATEGORIES
-from cxrsearch.train import train
+from cxrsearch.training import train
 from cxrsearch_cli.app import app
 from tests.conftest import FINDINGS, DataSet
 
