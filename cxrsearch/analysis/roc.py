@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from cxrsearch.analysis.bootstrap import BLOCK, HIGH, LOW, MIN_POSITIVE_PATIENTS, PatientBootstrap
-from cxrsearch.analysis.metrics import ECE_BINS, Flags, Floats, Ranking
+from cxrsearch.analysis.metrics import ECE_BINS, Flags, Floats, Ranking, Scores
 
 GRID = np.linspace(0, 1, 101)
 """The false-positive rates at which a curve is read."""
@@ -28,13 +28,13 @@ class RocCurve:
 
 
 def roc_curve(
-    labels: Flags, scores: Floats, patients: NDArray[np.int64], *, replicates: int = 2000, seed: int = 0
+    labels: Flags, scores: Scores, patients: NDArray[np.int64], *, replicates: int = 2000, seed: int = 0
 ) -> RocCurve:
     """The curve of bool labels (n,) and scores (n,), higher is more likely; equal scores are joined by a line.
 
     Args:
         labels: bool (n,).
-        scores: float64 (n,), without nan.
+        scores: floating (n,), without nan.
         patients: int64 (n,).
         replicates, seed: as of `PatientBootstrap`, whose replicates these are.
     """

@@ -20,6 +20,11 @@ ACCENT = "#e69f00"
 CATEGORIES = ("#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7", "#0072b2")
 """Colours that tell things apart, the accent left out: Okabe and Ito 2008, safe for colour-blind readers."""
 
+PAPER, PAPER_PANEL, PAPER_LINE = "#ffffff", "#f3f5f7", "#c9d0d8"
+PAPER_INK, PAPER_INK_QUIET, PAPER_ACCENT = "#14181d", "#4d5763", "#8a5a00"
+PAPER_CATEGORIES = ("#0072b2", "#d55e00", "#007a5a", "#a8457f", "#7d6b00", "#3b3f46")
+"""The same for what will be printed: dark on white, with the same contrasts."""
+
 TITLE, HEADING, BODY = 24, 16, 14
 """Type sizes."""
 LEADING = 1.4

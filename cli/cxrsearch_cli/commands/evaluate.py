@@ -1,5 +1,7 @@
 """`cxrsearch evaluate`: how well each finding is told from the embeddings, with intervals."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -77,6 +79,10 @@ _Fractions = Annotated[
         show_default=False,
     ),
 ]
+_Report = Annotated[
+    Path | None,
+    typer.Option(help="Also write one self-contained page of HTML, with plots.", metavar="FILE", show_default=False),
+]
 _Folds = Annotated[
     int | None,
     typer.Option(
@@ -115,6 +121,7 @@ def command(
     retrieval: _Retrieval = False,
     k: _K = 20,
     fractions: _Fractions = None,
+    report: _Report = None,
     cv: _Folds = None,
     config: Config = "paper",
     arch: Arch = None,
@@ -140,7 +147,10 @@ def command(
     if as_json + as_csv + as_latex > 1:
         raise UsageError("several forms of output", "give one of --json, --csv and --latex")
     from cxrsearch.evaluate import Question
+    from cxrsearch.evaluation_report import require_writable, write_report
 
+    if report is not None:
+        require_writable(report)
     question = Question(
         split=split,
         part=part,
@@ -166,6 +176,8 @@ def command(
         result = _of_images(images, labels, question, shared | {"weights": weights, "arch": arch, "size": size})
     else:
         result = _of_index(index, weights, labels, question, device)
+    if report is not None:
+        write_report(result, report, shlex.join(["cxrsearch", *sys.argv[1:]]))
     _show(result, as_json, as_csv, as_latex)
     if result.refused:
         raise typer.Exit(3)

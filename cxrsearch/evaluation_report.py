@@ -1,0 +1,83 @@
+"""An evaluation as one self-contained page of HTML, with all that is needed to get its numbers again."""
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from cxrsearch.errors import UsageError, WriteError
+from cxrsearch.evaluation_result import EvaluationResult
+from cxrsearch.files import write_bytes
+from cxrsearch.report.evaluation_page import EvaluationPage, evaluation_page
+
+_SOFTWARE = ("cxrsearch", "numpy", "scipy", "scikit-learn", "torch", "matplotlib")
+
+
+def require_writable(path: Path) -> None:
+    """Refuse, before the work, a report that could not be written.
+
+    Raises:
+        UsageError: its name does not end in .html.
+        WriteError: its folder is missing.
+    """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"a report as {path.name!r}", "give a name that ends in .html")
+    if not path.absolute().parent.is_dir():
+        raise WriteError(f"cannot write {path}: no folder {path.parent}", "make the folder first")
+
+
+def write_report(result: EvaluationResult, path: Path | str, command: str | None = None) -> None:
+    """Write the page of an evaluation; the same result and command give the same bytes.
+
+    Args:
+        result: of an evaluation.
+        path: ends in .html.
+        command: what was called, for the reader.
+
+    Raises:
+        UsageError, WriteError: as `require_writable`, or the disk is full.
+    """
+    path = Path(path)
+    require_writable(path)
+    write_bytes(path, evaluation_page(_page(result, command)))
+
+
+def _page(result: EvaluationResult, command: str | None) -> EvaluationPage:
+    models = list(result.metrics)
+    marked = result.auroc_cells(lambda cell: f"{cell}*")
+    return EvaluationPage(
+        heading=f"{result.heading()}.",
+        facts=_facts(result, command),
+        warnings=result.warnings,
+        findings=result.findings,
+        metrics=result.metrics,
+        stressed=[frozenset(m for m, cell in zip(models, row, strict=True) if cell.endswith("*")) for row in marked],
+        scored=result.scored,
+        model=result.reference or models[0],
+        replicates=result.replicates,
+        seed=result.seed,
+        published=result.published(),
+        strata=result.strata,
+        retrieval=result.retrieval,
+        fractions=result.fractions,
+    )
+
+
+def _facts(result: EvaluationResult, command: str | None) -> list[tuple[str, str]]:
+    facts = [] if command is None else [("Command", command)]
+    facts += [
+        ("Encoder", result.encoder),
+        ("Split", f"{result.split}, part {result.part}"),
+        ("Scored", f"{result.images:,} images of {result.patients:,} patients; {len(result.refused)} files refused"),
+        ("Bootstrap", f"{result.replicates:,} replicates of the patients, seed {result.seed}"),
+        ("Reference", result.reference or "none: the embeddings come without a trained head"),
+    ]
+    facts += [(f"Settings of {name}", _settings(own)) for name, own in result.settings.items()]
+    software = ", ".join(f"{name} {version(name)}" for name in _SOFTWARE)
+    return [*facts, ("Software", f"Python {platform.python_version()}, {software}")]
+
+
+def _settings(own: object) -> str:
+    """A model's settings, once where there is one fold."""
+    folds = own if isinstance(own, list) else [own]
+    return "; ".join(json.dumps(settings) for settings in folds)

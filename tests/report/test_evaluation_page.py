@@ -1,0 +1,192 @@
+"""The page of an evaluation: the numbers it shows, what it needs, and that nothing in it is taken for markup."""
+
+import base64
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cxrsearch.analysis.evaluation import Scored, evaluate_scores
+from cxrsearch.analysis.fractions import FractionCurve
+from cxrsearch.analysis.published import OTHER_SPLIT, published
+from cxrsearch.analysis.roc import GRID, RocCurve
+from cxrsearch.analysis.search_quality import all_but_itself, others_only, search_quality
+from cxrsearch.analysis.stratified import stratify
+from cxrsearch.errors import UsageError, WriteError
+from cxrsearch.evaluation_report import require_writable
+from cxrsearch.report import style
+from cxrsearch.report.charts import calibration_chart, roc_chart
+from cxrsearch.report.evaluation_page import EvaluationPage, evaluation_page
+from cxrsearch_cli.app import app
+from cxrsearch_indexes import build
+from tests.report.test_style import contrast
+
+FINDINGS = ("Mass", "Pleural_Thickening", "Hernia")
+
+
+def scored() -> Scored:
+    """90 images of 45 patients; three findings, of which nobody has the last."""
+    rng = np.random.default_rng(0)
+    labels = rng.random((90, 3)) < [0.5, 0.4, 0]
+    scores = {
+        name: np.clip(rng.random((90, 3)) * 0.6 + shift * labels, 0, 1) for name, shift in (("a", 0.1), ("b", 0.4))
+    }
+    return Scored(labels, np.repeat(np.arange(45), 2), scores, {"a": scores["a"] / 2}, np.zeros(90, np.int64))
+
+
+@pytest.fixture(scope="module")
+def page() -> EvaluationPage:
+    known = scored()
+    x = np.random.default_rng(1).standard_normal((90, 3)).astype(np.float32)
+    index, rows = build("exact", [x], "l2"), np.arange(90)
+    near = [index.search(x, 4, r) for r in (others_only(rows, known.patients), all_but_itself(rows, 90))]
+    auroc = np.array([[[0.5, 0.6, np.nan]] * 2, [[0.7, 0.8, np.nan]] * 2])
+    return EvaluationPage(
+        heading="90 images <of> 45 patients",
+        facts=[("Command", "cxrsearch evaluate --index 'a & b'")],
+        warnings=["the <encoder> is untrained"],
+        findings=FINDINGS,
+        metrics=evaluate_scores(known, "a", replicates=20),
+        stressed=[frozenset({"b"}), frozenset(), frozenset(), frozenset({"b"})],
+        scored=known,
+        model="a",
+        replicates=20,
+        seed=0,
+        published={},
+        strata=stratify(known, {"view PA": np.arange(90) < 50, "view AP": np.arange(90) >= 50}, replicates=5),
+        retrieval=search_quality(near[0], near[1], rows, known.labels, known.patients, 4, replicates=5),
+        fractions=FractionCurve(np.array([0.1, 1]), np.full((2, 2), 9), auroc, auroc[..., :2].mean(axis=2), 2, 20),
+    )
+
+
+@pytest.fixture(scope="module")
+def made(page: EvaluationPage) -> str:
+    return evaluation_page(page).decode()
+
+
+class Checked(HTMLParser):
+    """Collects what a page refers to, its images without words, header cells without scope, and unclosed elements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.faults: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.sources += [str(given[name]) for name in ("src", "href") if name in given]
+        if (tag == "img" and not given.get("alt")) or (tag == "th" and "scope" not in given):
+            self.faults.append(tag)
+        if tag not in ("meta", "link", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.open.pop() != tag:
+            self.faults.append(f"/{tag}")
+
+
+def cells(made: str, row: str, heading: str) -> list[str]:
+    """The text of a table's row, by the section's heading."""
+    section = made[made.index(f"<h2>{heading}</h2>") :]
+    found = re.search(rf'<th scope="row">{row}</th>(.*?)</tr>', section)
+    assert found
+    return [re.sub("<.*?>", " ", cell).split()[0] for cell in re.findall("<td[^>]*>(.+?)</td>", found[1])]
+
+
+def test_it_needs_nothing_and_says_everything_in_words(made: str) -> None:
+    checked = Checked()
+    checked.feed(made)
+    assert checked.faults == []
+    assert checked.open == []
+    assert all(source.startswith("data:") for source in checked.sources)
+    assert "<script" not in made
+    assert style.DISCLAIMER in made
+
+
+def test_every_number_of_the_table_is_the_metric(made: str, page: EvaluationPage) -> None:
+    for f, finding in enumerate(("Mass", "Pleural Thickening")):
+        points = [f"{metrics.auroc.point[f]:.3f}" for metrics in page.metrics.values()]
+        assert cells(made, finding, "AUROC of every model") == points
+    assert cells(made, "Mean", "AUROC of every model") == [f"{m.auroc.mean.point:.3f}" for m in page.metrics.values()]
+    low, high = page.metrics["b"].auroc.low[0], page.metrics["b"].auroc.high[0]
+    assert f"<strong>{page.metrics['b'].auroc.point[0]:.3f}</strong><small>{low:.3f}–{high:.3f}</small>" in made
+    assert made.count("<strong>") == 3  # two stressed cells and the disclaimer
+    before = page.metrics["a"].before
+    assert before is not None
+    assert f"{before.brier[0]:.3f}" in cells(made, "Mass", "Every finding, by a")
+
+
+def test_parts_show_their_numbers(made: str, page: EvaluationPage) -> None:
+    mean = page.strata[1].auroc["b"].mean.point
+    assert cells(made, "view AP", "By view, sex and age")[:3] == ["40", "20", str(page.strata[1].findings)]
+    assert cells(made, "view AP", "By view, sex and age")[-1] == f"{mean:.3f}"
+    assert cells(made, "0.1", "What a fraction of the images is worth") == ["9", "0.550"]
+    assert page.retrieval is not None
+    assert cells(made, "all", "Retrieval")[1] == f"{page.retrieval.others.values.point[4, 0]:.3f}"
+    assert f"{page.retrieval.own.point[0, 0]:.1%} find it first" in made
+
+
+def test_parts_that_were_not_asked_for_are_not_there(page: EvaluationPage) -> None:
+    bare = evaluation_page(replace(page, strata=(), retrieval=None, fractions=None, warnings=())).decode()
+    for heading in ("By view", "What a fraction", "Retrieval", "What to know"):
+        assert f"<h2>{heading}" not in bare
+
+
+def test_what_others_wrote_is_text(made: str) -> None:
+    assert "90 images &lt;of&gt; 45 patients" in made
+    assert "The &lt;encoder&gt; is untrained." in made
+    assert "&#x27;a &amp; b&#x27;" in made
+
+
+def test_a_curve_for_every_finding_that_can_have_one(made: str) -> None:
+    assert len(re.findall('alt="ROC curve of', made)) == 2
+    assert len(re.findall('alt="Predicted against observed', made)) == 2
+    assert 'alt="ROC curve of Pleural Thickening by a: AUROC' in made
+
+
+def test_the_papers_column_or_why_it_is_not_there(page: EvaluationPage, made: str) -> None:
+    assert OTHER_SPLIT.replace("'", "&#x27;") in made
+    columns = {"a": published("paper", "test", FINDINGS)["densenet"]}
+    beside = evaluation_page(replace(page, published=columns)).decode()
+    assert OTHER_SPLIT.replace("'", "&#x27;") not in beside
+    assert cells(beside, "Hernia", "AUROC of every model") == ["0.890"]  # ours have no value
+    assert cells(beside, "Mass", "AUROC of every model")[1] == "0.852"
+
+
+def test_the_same_evaluation_gives_the_same_bytes(page: EvaluationPage, made: str) -> None:
+    assert evaluation_page(page).decode() == made
+    for source in re.findall(r'src="data:image/svg\+xml;base64,(.*?)"', made)[:2]:
+        text = base64.b64decode(source).decode()
+        assert ElementTree.fromstring(text).tag.endswith("svg")
+        assert "date" not in text
+        assert "Matplotlib" not in text
+
+
+def test_charts_follow_their_values() -> None:
+    flat, steep = (RocCurve(GRID**power, GRID, GRID) for power in (1.0, 0.5))
+    assert roc_chart(flat) != roc_chart(steep)
+    pair = np.array([0.1, 0.2]), np.array([0.1, 0.3])
+    assert calibration_chart(pair, None) != calibration_chart(None, pair)
+
+
+@pytest.mark.parametrize("surface", [style.PAPER, style.PAPER_PANEL])
+def test_ink_on_paper_is_legible(surface: str) -> None:
+    for ink in (style.PAPER_INK, style.PAPER_INK_QUIET, style.PAPER_ACCENT):
+        assert contrast(ink, surface) >= 4.5
+    assert all(contrast(colour, surface) >= 3 for colour in style.PAPER_CATEGORIES)
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="ends in"):
+        require_writable(tmp_path / "report.pdf")
+    with pytest.raises(WriteError, match="no folder"):
+        require_writable(tmp_path / "none" / "report.html")
+    answer = CliRunner().invoke(app, ["evaluate", "--index", str(tmp_path), "--report", "report.pdf"])
+    assert answer.exit_code == 2
+    assert "ends in .html" in answer.output
