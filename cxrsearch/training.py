@@ -113,14 +113,13 @@ def train(
         seed: of everything random.
         max_minutes: stop after about so long, over all sessions of the run; see `Task`.
         freeze: train the head alone, on embeddings.
-        out: the run's folder; None: `runs/ARCH-CONFIG-SEED`.
+        out, cache: folders of the run, None: `runs/ARCH-CONFIG-SEED`; and of a pixel cache, None: one in the run's.
         findings: another vocabulary than NIH's.
-        cache: folder of a pixel cache; None: one in the run's folder.
         device, devices: as `resolve_device`; and how many processes, each on a device of its own.
         precision: `fp32`, `bf16` (autocast) or `auto`: bf16 where the hardware computes in it.
         workers: processes a device that prepare images; None: one on a CPU, else the cores, shared out.
         save_every: steps from one saved state to the next.
-        tensorboard: also write the log for TensorBoard, into the run's folder; needs the extra `tensorboard`.
+        tensorboard: also write the log for TensorBoard into the run's folder; needs that extra.
         progress, report: called while images are read and embedded; and after every step and epoch; on rank 0.
 
     Raises:

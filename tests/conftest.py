@@ -65,6 +65,16 @@ def data_set(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     return DataSet(images, labels)
 
 
+@pytest.fixture(scope="session")
+def split_table(data_set: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The table with a split: patients 0 to 2 (images 0 to 5) train, patient 3 validates, patient 4 is tested."""
+    lines = data_set.labels.read_text().splitlines()
+    parts = ["split"] + ["train"] * 6 + ["val"] * 2 + ["test"] * 2
+    path = tmp_path_factory.mktemp("table") / "labels.csv"
+    path.write_text("".join(f"{line},{part}\n" for line, part in zip(lines, parts, strict=True)))
+    return path
+
+
 SMALL: dict[str, Any] = {"weights": "random:0", "size": 32, "batch_size": 4, "workers": 0, "device": "cpu"}
 """Options for a build that takes a second."""
 

@@ -50,27 +50,17 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def table(data_set: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Patients 0 to 2 to learn from, patient 3 to validate, patient 4 to test."""
-    lines = data_set.labels.read_text().splitlines()
-    parts = ["split"] + ["train"] * 6 + ["val"] * 2 + ["test"] * 2
-    path = tmp_path_factory.mktemp("table") / "labels.csv"
-    path.write_text("".join(f"{line},{part}\n" for line, part in zip(lines, parts, strict=True)))
-    return path
-
-
-@pytest.fixture(scope="module")
-def run(data_set: DataSet, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(data_set: DataSet, split_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "run"
-    train(data_set.images, table, split="column", changes=CHANGES, out=folder, **SMALL)
+    train(data_set.images, split_table, split="column", changes=CHANGES, out=folder, **SMALL)
     return folder
 
 
 @pytest.fixture(scope="module")
-def trained(data_set: DataSet, table: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(data_set: DataSet, split_table: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An index by an encoder that was trained on part of it."""
     folder = tmp_path_factory.mktemp("index") / "index"
-    build_index(data_set.images, table, index=folder, weights=str(run), **SMALL)
+    build_index(data_set.images, split_table, index=folder, weights=str(run), **SMALL)
     return folder
 
 
@@ -181,9 +171,9 @@ def test_nothing_to_evaluate(imported: Path) -> None:
         evaluate_index(open_index(imported), Question(models=(), baselines=()))
 
 
-def test_images_are_embedded_into_an_index_that_is_thrown_away(data_set: DataSet, table: Path, run: Path) -> None:
+def test_images_are_embedded_into_an_index_that_is_thrown_away(data_set: DataSet, split_table: Path, run: Path) -> None:
     question = Question(replicates=5, models=(), baselines=())
-    result = evaluate_images(data_set.images, table, question, weights=str(run), **SMALL)
+    result = evaluate_images(data_set.images, split_table, question, weights=str(run), **SMALL)
     assert result.images == 2
     assert result.refused == ()
 

@@ -35,20 +35,10 @@ OPTIONS: dict[str, Any] = {"split": "column", "changes": CHANGES, "device": "cpu
 
 
 @pytest.fixture(scope="module")
-def table(data_set: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Patients 0 to 2 (images 0 to 5) to learn from, patient 3 to validate, patient 4 to test."""
-    lines = data_set.labels.read_text().splitlines()
-    parts = ["split"] + ["train"] * 6 + ["val"] * 2 + ["test"] * 2
-    path = tmp_path_factory.mktemp("table") / "labels.csv"
-    path.write_text("".join(f"{line},{part}\n" for line, part in zip(lines, parts, strict=True)))
-    return path
-
-
-@pytest.fixture(scope="module")
-def run(data_set: DataSet, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(data_set: DataSet, split_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run."""
     folder = tmp_path_factory.mktemp("runs") / "first"
-    result = train(data_set.images, table, out=folder, **OPTIONS)
+    result = train(data_set.images, split_table, out=folder, **OPTIONS)
     assert (result.path, result.n_train, result.n_val, len(result.epochs)) == (folder, 6, 2, 2)
     return folder
 
@@ -72,10 +62,10 @@ def test_the_curves_are_drawn(run: Path) -> None:
     assert all(bytes.fromhex(colour[1:]) in colours for colour in CATEGORIES[:2])
 
 
-def test_the_log_for_tensorboard_is_that_of_the_run(data_set: DataSet, table: Path, tmp_path: Path) -> None:
+def test_the_log_for_tensorboard_is_that_of_the_run(data_set: DataSet, split_table: Path, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    train(data_set.images, table, out=tmp_path / "run", tensorboard=True, **OPTIONS)
+    train(data_set.images, split_table, out=tmp_path / "run", tensorboard=True, **OPTIONS)
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     epochs = [line for line in lines if line["kind"] == "epoch"]
     written = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
@@ -86,11 +76,11 @@ def test_the_log_for_tensorboard_is_that_of_the_run(data_set: DataSet, table: Pa
 
 
 def test_tensorboard_that_is_not_installed(
-    data_set: DataSet, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data_set: DataSet, split_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", None)
     with pytest.raises(MissingDependencyError, match=r"cxrsearch\[tensorboard\]"):
-        train(data_set.images, table, out=tmp_path / "run", tensorboard=True, **OPTIONS)
+        train(data_set.images, split_table, out=tmp_path / "run", tensorboard=True, **OPTIONS)
 
 
 def test_a_run_is_what_an_index_is_built_with(run: Path, data_set: DataSet, tmp_path: Path) -> None:
@@ -100,23 +90,23 @@ def test_a_run_is_what_an_index_is_built_with(run: Path, data_set: DataSet, tmp_
 
 
 def test_a_finished_run_is_not_trained_again_and_other_settings_are_refused(
-    run: Path, data_set: DataSet, table: Path
+    run: Path, data_set: DataSet, split_table: Path
 ) -> None:
     before = (run / STATE).stat().st_mtime_ns
-    assert len(train(data_set.images, table, out=run, **OPTIONS).epochs) == 2
+    assert len(train(data_set.images, split_table, out=run, **OPTIONS).epochs) == 2
     assert (run / STATE).stat().st_mtime_ns == before
     with pytest.raises(UsageError, match=r"other settings: recipe\.epochs, seed \(there 2, now 3\)"):
-        train(data_set.images, table, out=run, seed=1, **OPTIONS | {"changes": CHANGES | {"epochs": 3}})
+        train(data_set.images, split_table, out=run, seed=1, **OPTIONS | {"changes": CHANGES | {"epochs": 3}})
 
 
 def test_another_vocabulary_gets_a_new_head_and_the_same_keeps_it(
-    run: Path, data_set: DataSet, table: Path, tmp_path: Path
+    run: Path, data_set: DataSet, split_table: Path, tmp_path: Path
 ) -> None:
     changes = {"weights": str(run), "size": 32, "batch_size": 3, "epochs": 1, "lr": 1e-12}
-    kept = train(data_set.images, table, out=tmp_path / "kept", **OPTIONS | {"changes": changes})
+    kept = train(data_set.images, split_table, out=tmp_path / "kept", **OPTIONS | {"changes": changes})
     started = load_encoder(str(run)).tensors()["classifier.weight"]
     torch.testing.assert_close(load_encoder(str(kept.path)).tensors()["classifier.weight"], started)
-    (tmp_path / "labels.csv").write_text(table.read_text().replace("Mass", "Lump"))
+    (tmp_path / "labels.csv").write_text(split_table.read_text().replace("Mass", "Lump"))
     findings = ["Lump", "Effusion", "Hernia", "Edema"]
     other = train(
         data_set.images,
@@ -130,9 +120,9 @@ def test_another_vocabulary_gets_a_new_head_and_the_same_keeps_it(
 
 
 def test_a_frozen_network_keeps_its_embeddings_and_fits_its_head(
-    data_set: DataSet, table: Path, tmp_path: Path
+    data_set: DataSet, split_table: Path, tmp_path: Path
 ) -> None:
-    result = train(data_set.images, table, out=tmp_path / "run", freeze=True, **OPTIONS)
+    result = train(data_set.images, split_table, out=tmp_path / "run", freeze=True, **OPTIONS)
     start, end = load_encoder("random:0", size=32).tensors(), load_encoder(str(result.path)).tensors()
     assert all(torch.equal(end[name], value) for name, value in start.items())
     assert [record.lr for record in result.epochs] == [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
@@ -156,11 +146,11 @@ def test_a_head_is_a_logistic_regression() -> None:
     assert weight[:, 3].tolist() == [0, 0]
 
 
-def test_unreadable_images_are_left_out_and_listed(data_set: DataSet, table: Path, tmp_path: Path) -> None:
+def test_unreadable_images_are_left_out_and_listed(data_set: DataSet, split_table: Path, tmp_path: Path) -> None:
     images = tmp_path / "images"
     shutil.copytree(data_set.images, images)
     (images / "03.png").write_bytes(b"text")
-    result = train(images, table, out=tmp_path / "run", **OPTIONS | {"changes": CHANGES | {"epochs": 1}})
+    result = train(images, split_table, out=tmp_path / "run", **OPTIONS | {"changes": CHANGES | {"epochs": 1}})
     assert [image for image, _ in result.refused] == ["03.png"]
     assert result.n_train == 5
     expected = ids_digest(f"{i:02d}.png" for i in (0, 1, 2, 4, 5))
@@ -169,12 +159,12 @@ def test_unreadable_images_are_left_out_and_listed(data_set: DataSet, table: Pat
     for i in (6, 7):
         (images / f"{i:02d}.png").write_bytes(b"text")
     with pytest.raises(SplitError, match=r"no image of part val can be used: 06\.png"):
-        train(images, table, out=tmp_path / "other", **OPTIONS)
+        train(images, split_table, out=tmp_path / "other", **OPTIONS)
 
 
-def test_without_a_score_the_validation_loss_chooses(data_set: DataSet, table: Path, tmp_path: Path) -> None:
+def test_without_a_score_the_validation_loss_chooses(data_set: DataSet, split_table: Path, tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
-    path.write_text(table.read_text().replace("06.png,p3,Mass", "06.png,p3,No Finding"))
+    path.write_text(split_table.read_text().replace("06.png,p3,Mass", "06.png,p3,No Finding"))
     assert FINDINGS[6] == "Mass"
     result = train(data_set.images, path, out=tmp_path / "run", **OPTIONS)
     assert result.best.val_loss == min(record.val_loss for record in result.epochs)
@@ -183,17 +173,22 @@ def test_without_a_score_the_validation_loss_chooses(data_set: DataSet, table: P
 
 
 def test_an_empty_part_a_locked_run_and_wrong_weights_are_refused(
-    run: Path, data_set: DataSet, table: Path, tmp_path: Path
+    run: Path, data_set: DataSet, split_table: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(SplitError, match="part val of split patient-hash:1/0/0 is empty"):
-        train(data_set.images, table, out=tmp_path / "run", **OPTIONS | {"split": "patient-hash:1/0/0"})
+        train(data_set.images, split_table, out=tmp_path / "run", **OPTIONS | {"split": "patient-hash:1/0/0"})
     with pytest.raises(CheckpointError, match="no weights at"):
-        train(data_set.images, table, out=tmp_path / "run", **OPTIONS | {"changes": CHANGES | {"weights": "nowhere"}})
+        train(
+            data_set.images,
+            split_table,
+            out=tmp_path / "run",
+            **OPTIONS | {"changes": CHANGES | {"weights": "nowhere"}},
+        )
     changes = CHANGES | {"weights": str(run), "arch": "densenet169"}
     with pytest.raises(CheckpointError, match="is a densenet121, not the densenet169"):
-        train(data_set.images, table, out=tmp_path / "run", **OPTIONS | {"changes": changes})
+        train(data_set.images, split_table, out=tmp_path / "run", **OPTIONS | {"changes": changes})
     with FileLock(run / "train.lock"), pytest.raises(LockedError, match="another process"):
-        train(data_set.images, table, out=run, **OPTIONS)
+        train(data_set.images, split_table, out=run, **OPTIONS)
 
 
 # The command
@@ -219,8 +214,8 @@ SMALL = [
 ]
 
 
-def test_the_command_trains_and_says_what_came_of_it(data_set: DataSet, table: Path, tmp_path: Path) -> None:
-    arguments = [data_set.images, "--labels", table, "--split", "column", "--out", tmp_path / "run", *SMALL]
+def test_the_command_trains_and_says_what_came_of_it(data_set: DataSet, split_table: Path, tmp_path: Path) -> None:
+    arguments = [data_set.images, "--labels", split_table, "--split", "column", "--out", tmp_path / "run", *SMALL]
     result = command(*arguments, "--weights", "random:0", "--arch", "densenet121")
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith(f"{tmp_path / 'run'}: 6 training and 2 validation images; best epoch 1 of 1, mean")
@@ -231,11 +226,11 @@ def test_the_command_trains_and_says_what_came_of_it(data_set: DataSet, table: P
 
 
 def test_a_default_run_is_named_by_what_decides_it(
-    data_set: DataSet, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data_set: DataSet, split_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     options = ["--weights", "random:0", "--arch", "densenet121", "--config", "modern", "--seed", 7, *SMALL]
-    result = command(data_set.images, "--labels", table, "--split", "column", *options)
+    result = command(data_set.images, "--labels", split_table, "--split", "column", *options)
     assert result.exit_code == 0, result.stderr
     assert (tmp_path / "runs/densenet121-modern-7/best.safetensors").is_file()
 
@@ -253,20 +248,30 @@ def test_a_default_run_is_named_by_what_decides_it(
     ],
 )
 def test_a_wrong_call_is_one_line(
-    data_set: DataSet, table: Path, arguments: list[str], code: int, message: str
+    data_set: DataSet, split_table: Path, arguments: list[str], code: int, message: str
 ) -> None:
-    result = command(data_set.images, *[table if argument == "T" else argument for argument in arguments])
+    result = command(data_set.images, *[split_table if argument == "T" else argument for argument in arguments])
     assert result.exit_code == code
     assert message in result.stderr
 
 
 @pytest.mark.slow
-def test_two_processes_answer_with_one_voice(data_set: DataSet, table: Path, tmp_path: Path) -> None:
+def test_two_processes_answer_with_one_voice(data_set: DataSet, split_table: Path, tmp_path: Path) -> None:
     root = Path(__file__).parents[1]
     paths = os.pathsep.join(str(root / part) for part in ("", "indexes", "cli"))
     script = tmp_path / "start.py"
     script.write_text("from cxrsearch_cli.app import main\nmain()\n")
-    arguments = ["train", data_set.images, "--labels", table, "--split", "column", "--out", tmp_path / "run", *SMALL]
+    arguments = [
+        "train",
+        data_set.images,
+        "--labels",
+        split_table,
+        "--split",
+        "column",
+        "--out",
+        tmp_path / "run",
+        *SMALL,
+    ]
     options = ["--weights", "random:0", "--arch", "densenet121", "--devices", 2]
 
     def started(*more: object) -> subprocess.CompletedProcess[str]:

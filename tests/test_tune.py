@@ -48,19 +48,9 @@ OPTIONS: dict[str, Any] = {"split": "column", "changes": CHANGES, "device": "cpu
 
 
 @pytest.fixture(scope="module")
-def table(data_set: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Patients 0 to 2 (images 0 to 5) to learn from, patient 3, with a Mass in one image of two, to validate."""
-    lines = data_set.labels.read_text().splitlines()
-    parts = ["split"] + ["train"] * 6 + ["val"] * 2 + ["test"] * 2
-    path = tmp_path_factory.mktemp("table") / "labels.csv"
-    path.write_text("".join(f"{line},{part}\n" for line, part in zip(lines, parts, strict=True)))
-    return path
-
-
-@pytest.fixture(scope="module")
-def found(data_set: DataSet, table: Path, tmp_path_factory: pytest.TempPathFactory) -> TuneResult:
+def found(data_set: DataSet, split_table: Path, tmp_path_factory: pytest.TempPathFactory) -> TuneResult:
     """A finished search of two trials."""
-    return tune(data_set.images, table, trials=2, out=tmp_path_factory.mktemp("studies") / "first", **OPTIONS)
+    return tune(data_set.images, split_table, trials=2, out=tmp_path_factory.mktemp("studies") / "first", **OPTIONS)
 
 
 def losses(run: Path) -> list[float]:
@@ -89,13 +79,13 @@ def test_a_search_trains_the_recipe_itself_and_then_others(found: TuneResult) ->
 
 
 def test_the_best_recipe_trains_the_best_trial_again(
-    found: TuneResult, data_set: DataSet, table: Path, tmp_path: Path
+    found: TuneResult, data_set: DataSet, split_table: Path, tmp_path: Path
 ) -> None:
     assert found.best == found.trials[0]
     expected = PAPER.changed(CHANGES | dict(found.best.values) | {"name": "best"})
     assert load_recipe(str(found.best_recipe)) == expected
     again = train(
-        data_set.images, table, out=tmp_path / "run", config=str(found.best_recipe), **OPTIONS | {"changes": None}
+        data_set.images, split_table, out=tmp_path / "run", config=str(found.best_recipe), **OPTIONS | {"changes": None}
     )
     assert losses(again.path) == losses(found.best_run)
     one, other = (load_encoder(str(run)).tensors() for run in (again.path, found.best_run))
@@ -111,18 +101,18 @@ def test_a_search_says_that_its_best_is_optimistic(found: TuneResult) -> None:
         assert image.width > 1000
 
 
-def test_a_finished_search_is_not_run_again(found: TuneResult, data_set: DataSet, table: Path) -> None:
+def test_a_finished_search_is_not_run_again(found: TuneResult, data_set: DataSet, split_table: Path) -> None:
     before = (found.best_run / BEST).stat().st_mtime_ns
     events: list[Trial] = []
     again = tune(
-        data_set.images, table, trials=1, out=found.path, report=lambda trial, _: events.append(trial), **OPTIONS
+        data_set.images, split_table, trials=1, out=found.path, report=lambda trial, _: events.append(trial), **OPTIONS
     )
     assert again == found
     assert (events, (found.best_run / BEST).stat().st_mtime_ns) == ([], before)
 
 
 def test_a_training_that_diverges_is_a_failed_trial(
-    data_set: DataSet, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data_set: DataSet, split_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nan(*_: object) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         return lambda logits, labels: logits.sum() * float("nan")
@@ -131,9 +121,9 @@ def test_a_training_that_diverges_is_a_failed_trial(
     with pytest.raises(
         CxrsearchError, match=r"none of the 1 trials .* the training diverged: the loss is nan in step 1"
     ):
-        tune(data_set.images, table, trials=1, out=tmp_path / "study", **OPTIONS)
+        tune(data_set.images, split_table, trials=1, out=tmp_path / "study", **OPTIONS)
     monkeypatch.undo()
-    result = tune(data_set.images, table, trials=2, out=tmp_path / "study", **OPTIONS)
+    result = tune(data_set.images, split_table, trials=2, out=tmp_path / "study", **OPTIONS)
     assert [(trial.number, trial.state) for trial in result.trials] == [(1, "complete"), (0, "failed")]
     assert "the loss is nan in step 1" in result.trials[1].reason
 
@@ -152,18 +142,18 @@ tune(sys.argv[1], sys.argv[2], trials=3, out=sys.argv[3], report=report, **json.
 
 @pytest.mark.slow
 def test_killed_in_the_middle_of_a_trial_a_search_ends_as_if_it_had_not_been(
-    data_set: DataSet, table: Path, tmp_path: Path
+    data_set: DataSet, split_table: Path, tmp_path: Path
 ) -> None:
     options = OPTIONS | {"changes": CHANGES | {"epochs": 2}}
-    line = [sys.executable, "-c", KILLED, data_set.images, table, tmp_path / "killed", json.dumps(options)]
+    line = [sys.executable, "-c", KILLED, data_set.images, split_table, tmp_path / "killed", json.dumps(options)]
     root = Path(__file__).parents[1]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), str(root / "indexes")])}
     assert subprocess.run(list(map(str, line)), env=environment).returncode == -signal.SIGKILL
     killed = tmp_path / "killed/trials"
     assert sorted(path.name for path in killed.iterdir()) == ["000", "001"]
     kept = (killed / "000" / BEST).stat().st_mtime_ns
-    resumed = tune(data_set.images, table, trials=3, out=tmp_path / "killed", **options)
-    whole = tune(data_set.images, table, trials=3, out=tmp_path / "whole", **options)
+    resumed = tune(data_set.images, split_table, trials=3, out=tmp_path / "killed", **options)
+    whole = tune(data_set.images, split_table, trials=3, out=tmp_path / "whole", **options)
     assert resumed.trials == whole.trials
     assert (killed / "000" / BEST).stat().st_mtime_ns == kept
     for number in range(3):
@@ -211,14 +201,14 @@ def by_rate(values: dict[str, Any], epoch: int) -> float:
 
 
 @pytest.fixture
-def search(data_set: DataSet, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def search(data_set: DataSet, split_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """`search(trials, played=..., out="study", **options)`: `tune` with a played training."""
 
     def run(trials: int, *, played: Played | None = None, out: str = "study", **options: Any) -> TuneResult:
         monkeypatch.setattr(cxrsearch.tuning, "train", played or Played(by_rate))
         monkeypatch.setattr(cxrsearch.tuning, "study_plot", lambda *_, **__: Image.new("RGB", (1, 1)))
         settings = OPTIONS | {"changes": CHANGES | {"epochs": 3}, "cache": tmp_path / "pixels"} | options
-        return tune(data_set.images, table, trials=trials, out=tmp_path / out, **settings)
+        return tune(data_set.images, split_table, trials=trials, out=tmp_path / out, **settings)
 
     return run
 
@@ -357,7 +347,7 @@ def test_trials_that_were_damaged_are_refused(search: Any, tmp_path: Path) -> No
 
 
 def test_what_cannot_be_searched_is_refused(
-    search: Any, data_set: DataSet, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    search: Any, data_set: DataSet, split_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for options in ({"trials": 0}, {"trials": 1, "seed": -1}):
         with pytest.raises(UsageError, match="use trials >= 1 and a seed >= 0"):
@@ -366,7 +356,7 @@ def test_what_cannot_be_searched_is_refused(
     with FileLock(tmp_path / "study/train.lock"), pytest.raises(LockedError, match="another process"):
         search(2)
     alike = tmp_path / "labels.csv"
-    alike.write_text(table.read_text().replace("06.png,p3,Mass", "06.png,p3,No Finding"))
+    alike.write_text(split_table.read_text().replace("06.png,p3,Mass", "06.png,p3,No Finding"))
     with pytest.raises(SplitError, match="no trial would have an AUROC"):
         tune(data_set.images, alike, out=tmp_path / "alike", **OPTIONS)
     monkeypatch.setitem(sys.modules, "optuna", None)
@@ -379,10 +369,10 @@ def test_what_cannot_be_searched_is_refused(
 
 
 @pytest.fixture
-def command(search: Any, data_set: DataSet, table: Path, tmp_path: Path) -> Any:
+def command(search: Any, data_set: DataSet, split_table: Path, tmp_path: Path) -> Any:
     """`command(...)`: `cxrsearch tune` with a played training, into the study `command`."""
     search(1, out="other")
-    given = [data_set.images, "--labels", table, "--split", "column", "--out", tmp_path / "command"]
+    given = [data_set.images, "--labels", split_table, "--split", "column", "--out", tmp_path / "command"]
     recipe = ["--arch", "densenet121", "--weights", "random:0", "--size", 32, "--epochs", 3, "--set", "batch_size=3"]
     options = ["--device", "cpu", "--precision", "fp32", "--workers", 0]
 
@@ -441,12 +431,12 @@ def test_a_wrong_call_is_one_line(command: Any, arguments: list[object], code: i
 
 
 def test_refused_images_are_listed_and_make_exit_code_3(
-    command: Any, data_set: DataSet, table: Path, tmp_path: Path
+    command: Any, data_set: DataSet, split_table: Path, tmp_path: Path
 ) -> None:
     images = tmp_path / "images"
     shutil.copytree(data_set.images, images)
     (images / "03.png").write_bytes(b"text")
-    lines = ["tune", images, "--labels", table, "--split", "column", "--trials", 1, "--out", tmp_path / "study"]
+    lines = ["tune", images, "--labels", split_table, "--split", "column", "--trials", 1, "--out", tmp_path / "study"]
     result = CliRunner().invoke(app, [*map(str, lines), "--device", "cpu", "--workers", "0"])
     assert result.exit_code == 3, result.stderr
     assert "1 images refused" in result.stderr

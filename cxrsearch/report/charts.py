@@ -109,7 +109,7 @@ def strata_chart(strata: Sequence[str], means: Mapping[str, Sequence[MeanInterva
         axes.set_yticks(range(len(strata)), list(strata))
         axes.set_ylim(len(strata) - 0.5, -0.5)
         axes.set_xlabel("mean AUROC")
-        axes.figure.legend(loc="outside upper left", ncols=3, frameon=False)  # type: ignore[union-attr]
+        axes.figure.legend(loc="outside upper left", ncols=3, frameon=False)
 
     height = 90 + len(strata) * max(32, 11 * len(shown))
     return _svg((_WIDE[0], height), draw)
