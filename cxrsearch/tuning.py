@@ -146,6 +146,7 @@ def tune(
     study_class = _study_class()
     recipe = load_recipe(config).changed(changes or {})
     searched = _searched(space, recipe, changes or {})
+    fabric = launched(device, 1, precision)
     folder = Path(out) if out is not None else Path("studies") / f"{recipe.arch}-{recipe.name}-{seed}"
     reading: dict[str, Any] = {
         "split": split,
@@ -156,7 +157,7 @@ def tune(
     with claimed(folder):
         parts = _read_parts(recipe, Path(images), Path(labels), **reading, progress=progress)
         given = {"seed": seed, "prune": prune, "max_minutes": max_minutes}
-        _require_settings(folder, _settings(parts, recipe, searched, launched(device, 1, precision)) | given)
+        _require_settings(folder, _settings(parts, recipe, searched, fabric) | given)
         training = partial(train, images, labels, **reading, progress=progress, config=config, seed=seed)
         training = partial(training, max_minutes=max_minutes, device=device, precision=precision)
         study = study_class(folder / JOURNAL, searched, seed, searched.values_of(recipe))

@@ -64,13 +64,14 @@ def _show_findings(result: "EvaluationResult", model: str) -> None:
 
 
 def _show_models(result: "EvaluationResult") -> None:
-    columns = dict.fromkeys(["mean AUROC", "95% interval"], True)
+    columns = dict.fromkeys(["AUROC", "95% interval"], True)
     if result.reference is not None:
-        columns |= {f"minus {result.reference}": True, "its interval": True}
+        columns |= {"apart": True, "its interval": True}
     rows = [[name, *_mean_cells(metrics, result.reference)] for name, metrics in result.metrics.items()]
     n = next(iter(result.metrics.values())).auroc.mean.findings
     out = len(result.findings) - n
     title = f"Mean over the {n} findings with 10 positive patients or more" + (f"; {out} left out" if out else "")
+    title += f"; apart: minus {result.reference}" if result.reference is not None else ""
     console.table(title, {"model": False} | columns, rows)
     heads = ["Brier", "ECE", "calibrated Brier", "calibrated ECE"]
     console.table(
@@ -103,7 +104,7 @@ def _value(value: float, sign: str = "") -> str:
 
 
 def _interval(low: float, high: float, sign: str = "") -> str:
-    return "" if low != low else f"{low:{sign}.3f}{' to ' if sign else '–'}{high:{sign}.3f}"
+    return "" if low != low else f"{low:{sign}.3f}{', ' if sign else '–'}{high:{sign}.3f}"
 
 
 def _show_published(result: "EvaluationResult") -> None:
@@ -146,7 +147,7 @@ def _show_retrieval(result: "EvaluationResult") -> None:
         return
     k = quality.k
     console.table(
-        f"Retrieval, first {k} of the images of other patients; in brackets: in random order",
+        f"Retrieval, first {k} of the images of other patients; beside each value, what a random order gives",
         {"queries with": False} | dict.fromkeys(["images", f"P@{k}", f"hit@{k}", f"mAP@{k}", f"nDCG@{k}"], True),
         _retrieval_rows(result.findings, quality.others),
     )
@@ -171,7 +172,7 @@ def _retrieval_rows(findings: tuple[str, ...], summary: "RetrievalSummary") -> l
     return [
         [name, str(values.images[g])]
         + [
-            f"{_value(value)} ({_value(chance)})" if value == value else ""
+            f"{_value(value)} {_value(chance).lstrip('0')}" if value == value else ""
             for value, chance in zip(values.point[g], summary.chance[g], strict=True)
         ]
         for g, name in enumerate(group_names(findings))

@@ -64,6 +64,17 @@ def test_every_image_is_a_dot_of_its_colour_in_its_place() -> None:
         assert len(dot) == pytest.approx(np.pi * (7 * 200 / 72 / 2) ** 2, rel=0.2)
 
 
+def test_title_and_lines_are_above_and_below_the_square() -> None:
+    picture = pixels(scatter_file(drawing(lines=("By hand.", "A second line.")), "png"))
+    top, _, bottom, right = panel_of(picture)
+    title = places(picture[:, : right + 1], np.array(ImageColor.getrgb(style.INK), dtype=np.float64))
+    assert 0 < title[:, 0].min() < title[:, 0].max() < top
+    below = places(picture[:, : right + 1], np.array(ImageColor.getrgb(style.INK_QUIET), dtype=np.float64))[:, 0]
+    lines = np.unique((below - bottom - 2 * style.GAP) // (2 * style.line_height(style.BODY)))
+    assert below.min() > bottom
+    assert lines.tolist() == [0, 1, 2]  # the two, and the disclaimer
+
+
 def test_the_legend_shows_every_colour_and_nothing_leaves_the_figure() -> None:
     long = "one two three four five six seven eight nine ten " * 8
     picture = pixels(scatter_file(drawing(title="A title", lines=(long,)), "png"))
