@@ -47,7 +47,7 @@ def _columns(models: list[str]) -> list[list[int]]:
 
 def _show_findings(result: "EvaluationResult", model: str) -> None:
     metrics = result.metrics[model]
-    columns = dict.fromkeys(["AUROC", "95% interval", "AUPRC", "prevalence", "positive", "patients"], True)
+    columns = dict.fromkeys(["AUROC", "interval", "AUPRC", "share", "images", "patients"], True)
     rows = [
         [
             finding,
@@ -60,7 +60,8 @@ def _show_findings(result: "EvaluationResult", model: str) -> None:
         ]
         for f, finding in enumerate(result.findings)
     ]
-    console.table(f"{model}, each finding", {"finding": False} | columns, rows)
+    title = f"{model}, each finding, with 95% intervals; share, images, patients: those that have it"
+    console.table(title, {"finding": False} | columns, rows)
 
 
 def _show_models(result: "EvaluationResult") -> None:
