@@ -1,6 +1,7 @@
 """From an index, or from images, to what each model is worth."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,45 @@ def test_json_as_promised(imported: Path) -> None:
     hernia = next(row for row in got["rows"] if row["finding"] == "Hernia")
     assert (hernia["auroc"], hernia["auroc_low"], hernia["positives"]) == (None, None, 0)
     assert got["means"][0]["findings"] == 2
+
+
+QUIET = ("--models", "knn", "--baselines", "none", "--replicates", "5", "--json")
+HERE = ("--device", "cpu", "--precision", "fp32", "--workers", "0")
+
+
+def test_a_cross_validation_from_the_command_line(data_set: DataSet, halves: Path, tmp_path: Path) -> None:
+    recipe = (
+        "--arch",
+        "densenet121",
+        "--weights",
+        "random:0",
+        "--size",
+        "32",
+        "--epochs",
+        "1",
+        "--set",
+        "batch_size=2",
+    )
+    inputs = (str(data_set.images), "--labels", str(halves), "--cv", "2", "--out", str(tmp_path))
+    answer = called(*inputs, *recipe, *QUIET, *HERE)
+    assert answer.exit_code == 0, answer.output
+    got = json.loads(answer.stdout)
+    assert (got["folds"], got["images"], got["patients"]) == (2, 10, 5)
+    assert [mean["model"] for mean in got["means"]] == ["densenet", "knn"]
+
+
+def test_a_folder_of_images_from_the_command_line(
+    data_set: DataSet, split_table: Path, run: Path, tmp_path: Path
+) -> None:
+    """One image is damaged: it is named, and the exit code is 3."""
+    images = tmp_path / "images"
+    shutil.copytree(data_set.images, images)
+    (images / "00.png").write_bytes(b"no image")
+    answer = called(str(images), "--labels", str(split_table), "--weights", str(run), *QUIET, *HERE)
+    assert answer.exit_code == 3, answer.output
+    got = json.loads(answer.stdout)
+    assert (got["split"], got["part"], got["images"]) == ("column", "test", 2)
+    assert [refused["image"] for refused in got["refused"]] == ["00.png"]
 
 
 @pytest.mark.parametrize("width", [80, 200])

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -104,6 +105,7 @@ _Latex = Annotated[bool, typer.Option("--latex", help="Print a LaTeX table on st
 
 
 def command(
+    ctx: typer.Context,
     images: ImagesArgument = None,
     index: IndexOption = None,
     labels: LabelsOption = None,
@@ -146,41 +148,47 @@ def command(
     """
     if as_json + as_csv + as_latex > 1:
         raise UsageError("several forms of output", "give one of --json, --csv and --latex")
-    from cxrsearch.evaluate import Question
     from cxrsearch.evaluation_report import require_writable, write_report
 
     if report is not None:
         require_writable(report)
-    question = Question(
-        split=split,
-        part=part,
-        models=_names(models, "models"),
-        baselines=_names(baselines, "baselines"),
-        fit_on=fit_on,
-        allow_seen=allow_seen,
-        max_train=max_train,
-        replicates=replicates,
-        seed=seed,
-        strata=strata,
-        retrieval=retrieval,
-        k=k,
-        fractions=_shares(fractions),
-    )
-    shared: dict[str, Any] = {"findings": names(findings) or None, "cache": cache, "device": device}
-    shared |= {"precision": precision, "workers": workers}
-    if cv is not None:
-        entries = changes(set_, arch=arch, weights=weights, size=size, epochs=epochs)
-        training = {"config": config, "changes": entries, "seed": seed, "max_minutes": max_minutes}
-        result = _cross_validated(images, labels, cv, question, out or Path("runs") / f"cv-{config}", shared | training)
-    elif images is not None:
-        result = _of_images(images, labels, question, shared | {"weights": weights, "arch": arch, "size": size})
-    else:
-        result = _of_index(index, weights, labels, question, device)
+    result = _evaluated(_question(ctx.params), ctx.params)
     if report is not None:
         write_report(result, report, shlex.join(["cxrsearch", *sys.argv[1:]]))
     _show(result, as_json, as_csv, as_latex)
     if result.refused:
         raise typer.Exit(3)
+
+
+_AS_GIVEN = ("split", "part", "fit_on", "allow_seen", "max_train", "replicates", "seed", "strata", "retrieval", "k")
+
+
+def _question(given: Mapping[str, Any]) -> "Question":
+    from cxrsearch.evaluate import Question
+
+    return Question(
+        models=_names(given["models"], "models"),
+        baselines=_names(given["baselines"], "baselines"),
+        fractions=_shares(given["fractions"]),
+        **{name: given[name] for name in _AS_GIVEN},
+    )
+
+
+def _evaluated(question: "Question", given: Mapping[str, Any]) -> "EvaluationResult":
+    """The evaluation of a recipe, a folder of images, or an index, whichever the options name."""
+    images, labels = given["images"], given["labels"]
+    options = {name: given[name] for name in ("cache", "device", "precision", "workers")}
+    options["findings"] = names(given["findings"]) or None
+    if given["cv"] is not None:
+        entries = changes(given["set_"], **{name: given[name] for name in ("arch", "weights", "size", "epochs")})
+        options |= {name: given[name] for name in ("config", "seed", "max_minutes")} | {"changes": entries}
+        out = given["out"] or Path("runs") / f"cv-{given['config']}"
+        return _cross_validated(images, labels, given["cv"], question, out, options)
+    if images is not None:
+        return _of_images(
+            images, labels, question, options | {name: given[name] for name in ("weights", "arch", "size")}
+        )
+    return _of_index(given["index"], given["weights"], labels, question, given["device"])
 
 
 def _names(given: str, what: str) -> tuple[str, ...]:
