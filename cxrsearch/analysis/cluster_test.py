@@ -155,27 +155,26 @@ class _Exchange:
         points: float32 (n, d).
         own: float64 (n, 2), the two numbers.
         labels: float32 (n, G), in the order of the blocks.
-        pairs: the squared distances between images of one patient.
-        both: bool (m, G), whether both images of a pair are in a group.
+        pairs: for each group, the pairs of one patient's images in it, and squared distances.
     """
 
     blocks: Blocks
     points: Points
     own: Floats
     labels: Points
-    pairs: BlockPairs
-    both: Flags
+    pairs: tuple[BlockPairs, ...]
 
     @classmethod
     def of(cls, points: Points, groups: Flags, blocks: Blocks, same: SamePatient) -> "_Exchange":
         to_own_patient = sum(np.bincount(rows, same.squared_l2, len(points)) for rows in (same.first, same.second))
+        pairs = BlockPairs.of(blocks, same.first, same.second, same.squared_l2)
+        both = groups[same.first] & groups[same.second]
         return cls(
             blocks,
             points,
             own=np.column_stack([squared_norms(points), to_own_patient]),
             labels=groups[blocks.order].astype(np.float32),
-            pairs=BlockPairs.of(blocks, same.first, same.second, same.squared_l2),
-            both=groups[same.first] & groups[same.second],
+            pairs=tuple(pairs.part(chosen) for chosen in both.T),
         )
 
     def statistics(
@@ -210,7 +209,7 @@ class _Exchange:
             part = slice(at, at + BLOCK)
             rows, patient = self.blocks.order[part], self.blocks.patient[part]
             source = self.blocks.start[donors[:, patient]] + place[part]
-            values = np.column_stack([self.points[rows], self.own[rows] - means]).astype(np.float32)
+            values = np.column_stack([self.points[rows], (self.own[rows] - means).astype(np.float32)])
             sums += self.labels[source.T].reshape(len(rows), -1).T @ values
         sums = sums.reshape(r, count, -1)
         sums[:, :, -2:] += self.labels.sum(axis=0, dtype=np.float64)[:, None] * means
@@ -218,7 +217,7 @@ class _Exchange:
 
     def _exchanged(self, group: int, observed: GroupSums, sums: Floats, receivers: Rows) -> GroupSums:
         """A group's sums after each exchange; its counts are those observed. `sums` is (r, d + 2)."""
-        within = np.array([self.pairs.total(self.both[:, group], receiver) for receiver in receivers])
+        within = np.array([self.pairs[group].total(receiver) for receiver in receivers])
         return replace(
             observed,
             squares=sums[:, -2],

@@ -5,7 +5,7 @@ in order (whole-block exchange: Winkler et al. 2015, NeuroImage 123, 253-268). A
 an image of its own stratum, and what the images of one patient have in common stays together.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -97,7 +97,10 @@ class BlockPairs:
         table[start[patient] + place] = values
         return cls(blocks, start, table, patient, place)
 
-    def total(self, chosen: NDArray[np.bool_], receiver: Rows) -> float:
-        """The sum of the values of the pairs to which chosen ones, bool (m,), go if each patient's go to `receiver`."""
-        at = self.start[receiver[self.patient[chosen]]] + self.place[chosen]
-        return float(self.table[at].sum())
+    def part(self, chosen: NDArray[np.bool_]) -> "BlockPairs":
+        """Only the chosen pairs, bool (m,), with the table of all."""
+        return replace(self, patient=self.patient[chosen], place=self.place[chosen])
+
+    def total(self, receiver: Rows) -> float:
+        """The sum of the values of the pairs to which these go when patient p's labels go to `receiver[p]`."""
+        return float(self.table[self.start[receiver[self.patient]] + self.place].sum())
