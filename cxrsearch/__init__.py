@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cxrsearch.images.phantom import make_phantom
     from cxrsearch.importing import import_embeddings
     from cxrsearch.query import Index, open_index
-    from cxrsearch.statistics import index_statistics
+    from cxrsearch.statistics import embedding_statistics, index_statistics
     from cxrsearch.store.search import Filters
     from cxrsearch.training import TrainResult, train
     from cxrsearch.tuning import TuneResult, tune
@@ -38,6 +38,7 @@ _HOME = {
     "TuneResult": "cxrsearch.tuning",
     "build_index": "cxrsearch.build",
     "cross_validate": "cxrsearch.evaluate",
+    "embedding_statistics": "cxrsearch.statistics",
     "evaluate_images": "cxrsearch.evaluate",
     "evaluate_index": "cxrsearch.evaluate",
     "import_embeddings": "cxrsearch.importing",
@@ -60,6 +61,7 @@ __all__ = [
     "TuneResult",
     "build_index",
     "cross_validate",
+    "embedding_statistics",
     "evaluate_images",
     "evaluate_index",
     "import_embeddings",
