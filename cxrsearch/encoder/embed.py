@@ -5,9 +5,11 @@ batch sizes and thread counts to about 1e-5 relative in fp32; they are equal to 
 """
 
 import ctypes
+import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -116,10 +118,16 @@ class _ImageFiles(Dataset[LoadedImage | RefusedImage]):
         return load_image(self._paths[row], self._preprocess, self._cache)
 
 
-def _die_with_parent(_: int) -> None:
-    """End this worker when the process that started it is killed: full queues would keep it for ever otherwise."""
+def ends_with_parent() -> Callable[[int], None]:
+    """A `worker_init_fn` that ends a worker when this process is killed; full queues would keep it for ever."""
+    return partial(_end_with, os.getpid())
+
+
+def _end_with(parent: int, _: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it was killed before this worker asked to be told
+            os._exit(1)
 
 
 def load_batches(
@@ -140,7 +148,7 @@ def load_batches(
         batch_sampler=batches,  # type: ignore[arg-type]  # a list of lists is such a sampler
         num_workers=workers,
         collate_fn=list,
-        worker_init_fn=_die_with_parent,
+        worker_init_fn=ends_with_parent(),
     )
     iterator = iter(loader)
     while True:

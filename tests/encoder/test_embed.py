@@ -1,5 +1,6 @@
 """The embedder gives the network's own answers; the loader gives every image once, in order."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -143,3 +144,18 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path, how: sig
     process.wait()
     assert process.stdout.read() == ""  # which ends only when every worker has let go of it
     process.stdout.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
+def test_a_worker_whose_parent_died_before_it_began_ends_at_once() -> None:
+    code = (
+        "import os, sys, time; from cxrsearch.encoder.embed import ends_with_parent\n"
+        "begin = ends_with_parent()\n"
+        "if os.fork(): os._exit(0)\n"
+        "while os.getppid() == int(sys.argv[1]) or os.getppid() == begin.args[0]: time.sleep(0.01)\n"
+        "begin(0); print('still here', flush=True)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(os.getpid())], stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert ended.stdout == ""

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cxrsearch.encoder.augment import augmented, crops, image_rng, order_rng
-from cxrsearch.encoder.embed import load_batches
+from cxrsearch.encoder.embed import ends_with_parent, load_batches
 from cxrsearch.encoder.recipe import Recipe
 from cxrsearch.errors import CxrsearchError
 from cxrsearch.images.loading import LoadedImage, RefusedImage
@@ -155,6 +155,7 @@ def _loaded(dataset: Dataset[tuple[Pixels, NDArray[np.bool_]]], batches: object,
         batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of lists is such a sampler
         num_workers=workers,
         collate_fn=_collated,
+        worker_init_fn=ends_with_parent(),
     )
     try:
         yield from loader
