@@ -19,6 +19,7 @@ from cxrsearch.report.charts import calibration_chart, fraction_chart, roc_chart
 
 MEAN = "Mean"
 _CHART_MODELS = 6
+_NO_MEAN = "<p><strong>No plot: no finding has 10 positive patients, so there is no mean.</strong></p>"
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,11 +151,13 @@ def _roc(page: EvaluationPage) -> str:
         if labels.all() or not labels.any():
             continue
         curve = roc_curve(labels, scores[:, f], page.scored.patients, replicates=page.replicates, seed=page.seed)
-        said = f"AUROC {own.point[f]:.3f}" + (f" ({own.low[f]:.3f}–{own.high[f]:.3f})" if own.usable[f] else "")
-        panels.append(
-            _panel(finding, said, roc_chart(curve), f"ROC curve of {_plain(finding)} by {page.model}: {said}")
-        )
-    text = "Shaded: pointwise 95% band from resampled patients; none under 10 positive patients. Dotted: chance."
+        said = f"{own.point[f]:.3f}" + (f" ({own.low[f]:.3f}–{own.high[f]:.3f})" if own.usable[f] else "")
+        alt = f"ROC curve of {_plain(finding)} by {page.model}: AUROC {said}"
+        panels.append(_panel(finding, said, roc_chart(curve), alt))
+    text = (
+        "Below each curve its AUROC. Shaded: pointwise 95% band from resampled patients; none under 10 positive "
+        "patients. Dotted: chance."
+    )
     return _section(f"ROC curves of {page.model}", f"<p>{text}</p>{_panels(panels)}")
 
 
@@ -170,12 +173,12 @@ def _calibration(page: EvaluationPage) -> str:
         before = reliability(labels, raw[:, f])
         after = None if calibrated is None else reliability(labels, calibrated[:, f])
         said = f"ECE {metrics.before.ece[f]:.3f}"
-        said += "" if metrics.after is None else f", calibrated {metrics.after.ece[f]:.3f}"
+        said += "" if metrics.after is None else f" → {metrics.after.ece[f]:.3f}"
         alt = f"Predicted against observed share of {_plain(finding)} by {page.model}: {said}"
         panels.append(_panel(finding, said, calibration_chart(before, after), alt))
     text = (
         "Orange squares: as predicted; blue circles: calibrated on the images that settings are chosen by. A mark is a "
-        "bin of equally many images. Dotted: perfect. The axes end where the marks do."
+        "bin of equally many images. Below: ECE before → after. Dotted: perfect. The axes end where the marks do."
     )
     return _section(f"Calibration of {page.model}", f"<p>{text}</p>{_panels(panels)}")
 
@@ -197,9 +200,10 @@ def _strata(page: EvaluationPage) -> str:
         "a stratum rather than strata with each other."
     )
     alt = f"Mean AUROC with 95% intervals of {', '.join(drawn)} by stratum; the table below has the numbers"
-    chart = _image(strata_chart([stratum.name for stratum in page.strata], drawn), alt)
+    known = any(stratum.findings for stratum in page.strata)
+    chart = _figure(strata_chart([stratum.name for stratum in page.strata], drawn), alt) if known else _NO_MEAN
     table = _table("Mean AUROC by stratum", ["Stratum", "images", "patients", "findings", *means], rows)
-    return _section("By view, sex and age", f"<p>{text}</p><figure>{chart}</figure>{table}")
+    return _section("By view, sex and age", f"<p>{text}</p>{chart}{table}")
 
 
 def _fractions(page: EvaluationPage) -> str:
@@ -212,12 +216,13 @@ def _fractions(page: EvaluationPage) -> str:
     draws = curve.images.shape[1]
     caption = f"Mean AUROC over {curve.findings} findings; below it, the lowest and the highest of {draws} draws"
     table = _table(caption, ["Fraction", "images", "mean AUROC"], rows)
-    chart = _image(fraction_chart(curve), "Mean AUROC of kNN votes by fraction; the table below has the numbers")
+    alt = "Mean AUROC of kNN votes by fraction; the table below has the numbers"
+    chart = _figure(fraction_chart(curve), alt) if curve.findings else _NO_MEAN
     text = (
         f"Votes of the {curve.k} nearest images of other patients, with a part of the training patients, drawn "
         f"{draws} times. Shaded: the range of the draws."
     )
-    return _section("What a fraction of the images is worth", f"<p>{text}</p><figure>{chart}</figure>{table}")
+    return _section("What a fraction of the images is worth", f"<p>{text}</p>{chart}{table}")
 
 
 def _retrieval(page: EvaluationPage) -> str:
@@ -277,9 +282,11 @@ def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]], *,
         rest = "".join(f"<td{mark}>{cell}</td>" for cell, mark in zip(others, grey[1:], strict=True))
         mark = ' class="last"' if last and i == len(rows) - 1 else ""
         body.append(f'<tr{mark}><th scope="row">{first}</th>{rest}</tr>')
+    label = _text(caption)
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{_text(caption)}"><table>'
-        f"<caption>{_text(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+        f'<p>{label}</p><div class="scroll" tabindex="0" role="region" aria-label="{label}">'
+        f'<table aria-label="{label}">'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )
 
 
@@ -289,6 +296,10 @@ def _panels(panels: Sequence[str]) -> str:
 
 def _panel(finding: str, said: str, source: str, alt: str) -> str:
     return f"<figure><h3>{_readable(finding)}</h3>{_image(source, alt)}<figcaption>{_text(said)}</figcaption></figure>"
+
+
+def _figure(source: str, alt: str) -> str:
+    return f"<figure>{_image(source, alt)}</figure>"
 
 
 def _image(source: str, alt: str) -> str:

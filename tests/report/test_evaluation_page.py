@@ -138,6 +138,14 @@ def test_parts_that_were_not_asked_for_are_not_there(page: EvaluationPage) -> No
         assert f"<h2>{heading}" not in bare
 
 
+def test_no_plot_of_means_that_nobody_has(page: EvaluationPage, made: str) -> None:
+    assert page.fractions is not None
+    few = stratify(page.scored, {"sex F": np.arange(90) < 4}, replicates=2)
+    empty = evaluation_page(replace(page, strata=few, fractions=replace(page.fractions, findings=0))).decode()
+    assert (made.count("<figure><img"), empty.count("<figure><img")) == (2, 0)
+    assert empty.count("No plot: no finding has 10 positive patients") == 2
+
+
 def test_what_others_wrote_is_text(made: str) -> None:
     assert "90 images &lt;of&gt; 45 patients" in made
     assert "The &lt;encoder&gt; is untrained." in made
