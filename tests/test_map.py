@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
-from cxrsearch.analysis.projection import METHODS, project
+from cxrsearch.analysis.projection import METHODS, Projection, project
 from cxrsearch.build import build_index
 from cxrsearch.errors import CatalogueError, UsageError, WriteError
 from cxrsearch.importing import import_embeddings
@@ -19,12 +19,29 @@ from cxrsearch.map import COLOURS, draw_map, novelty
 from cxrsearch.query import Index, open_index
 from cxrsearch_cli.app import app
 from cxrsearch_cli.commands import draw_map as map_command
+from cxrsearch_indexes.vectors import Vectors
 from tests.conftest import FINDINGS, SMALL, DataSet
 
 
 @pytest.fixture(scope="module")
 def index(small_index: Path) -> Index:
     return open_index(small_index)
+
+
+@pytest.fixture
+def projected_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take a projection that another test has made already, where the test is not about projections."""
+
+    def remembered(vectors: Vectors, **options: Any) -> Projection:
+        key = (vectors.take(np.arange(vectors.n)).tobytes(), options["seed"], options["unit"], options["method"])
+        if key not in _PROJECTIONS:
+            _PROJECTIONS[key] = project(vectors, **options)
+        return _PROJECTIONS[key]
+
+    monkeypatch.setattr("cxrsearch.map.project", remembered)
+
+
+_PROJECTIONS: dict[Any, Projection] = {}
 
 
 def data_of(page: Path) -> dict[str, Any]:
@@ -69,6 +86,7 @@ def test_the_same_index_and_seed_give_the_same_bytes(index: Index, tmp_path: Pat
     assert [path.read_bytes() for path in out] == first
 
 
+@pytest.mark.usefixtures("projected_once")
 @pytest.mark.parametrize("colour", COLOURS)
 def test_the_page_offers_what_is_known_and_starts_with_what_was_asked(
     index: Index, tmp_path: Path, colour: Any
@@ -80,6 +98,7 @@ def test_the_page_offers_what_is_known_and_starts_with_what_was_asked(
     assert sum(result.colouring.counts) == 10
 
 
+@pytest.mark.usefixtures("projected_once")
 def test_one_finding_stands_out_in_the_figure_and_in_the_page(index: Index, tmp_path: Path) -> None:
     result = draw_map(index, [tmp_path / "map.html"], finding="mass", threads=1)
     assert result.finding == "Mass"
@@ -90,6 +109,7 @@ def test_one_finding_stands_out_in_the_figure_and_in_the_page(index: Index, tmp_
     assert len(data["colourings"][0]["classes"]) == 5  # the page can show all of them again
 
 
+@pytest.mark.usefixtures("projected_once")
 def test_novelty_is_the_distance_to_the_kth_image_of_another_patient(index: Index, tmp_path: Path) -> None:
     x = np.concatenate(index.stored.blocks).astype(np.float64)
     apart = np.linalg.norm(x[:, None] - x[None], axis=2)
@@ -126,6 +146,7 @@ def test_an_index_of_the_cosine_metric_is_mapped_by_direction(tmp_path: Path) ->
     assert data_of(tmp_path / "a.html")["pictures"] is None
 
 
+@pytest.mark.usefixtures("projected_once")
 def test_an_index_without_findings_is_coloured_by_view_or_age(data_set: DataSet, tmp_path: Path) -> None:
     build_index(data_set.images, index=tmp_path / "index", **SMALL)
     index = open_index(tmp_path / "index")
@@ -173,6 +194,7 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
+@pytest.mark.usefixtures("projected_once")
 def test_the_command(small_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = run("map", "--index", small_index, "--threads", 1)
