@@ -26,7 +26,7 @@ from cxrsearch.encoder.train import STATE, StepReport
 from cxrsearch.encoder.training.run import CONFIG
 from cxrsearch.encoder.training.state import EpochRecord
 from cxrsearch.encoder.tuning.space import Choices, Range, SearchSpace
-from cxrsearch.encoder.tuning.study import PRUNING_TRIALS
+from cxrsearch.encoder.tuning.study import PRUNING_TRIALS, Study
 from cxrsearch.encoder.tuning.trial import Trial
 from cxrsearch.encoder.weights import load_encoder
 from cxrsearch.errors import (
@@ -254,6 +254,27 @@ def test_what_is_behind_is_pruned_and_keeps_its_epochs(search: Any) -> None:
         second += [] if behind else [trial.auroc[1]]
     assert 2 < len(second) < 14
     assert result.best.best == max(by_rate(dict(trial.values), 4) for trial in trials if trial.state == "complete")
+
+
+def test_who_falls_behind_in_the_last_epoch_is_complete(search: Any) -> None:
+    played = Played(lambda _, epoch: 0.6 if len(played.calls) > PRUNING_TRIALS else (0.5, 0.5, 0.9)[epoch - 1])
+    result = search(PRUNING_TRIALS + 1, played=played)
+    assert [(trial.number, trial.state) for trial in result.trials][-1] == (PRUNING_TRIALS, "complete")
+
+
+def test_a_finished_trial_that_is_not_recorded_yet_is_not_trained_again(
+    search: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(self: Study, trial: Trial) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "add", killed)
+        with pytest.raises(KeyboardInterrupt):
+            search(1)
+    played = Played(by_rate)
+    assert search(2, played=played).trials == search(2, out="whole").trials
+    assert played.calls == ["001"]
 
 
 def test_more_trials_go_on_with_a_study(search: Any) -> None:
