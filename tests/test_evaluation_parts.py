@@ -80,6 +80,7 @@ def test_a_stratum_is_an_evaluation_of_its_images(result: EvaluationResult, inde
     frame = index.catalogue.frame.iloc[scored_rows(index)]
     masks = {"view PA": frame["view"] == "PA", "sex F": frame["sex"] == "F", "age 40-59": frame["age"].between(40, 59)}
     by_name = {stratum.name: stratum for stratum in result.strata}
+    patients = pd.factorize(frame["patient"])[0]
     assert list(by_name) == [
         *("view PA", "view AP", "sex F", "sex M"),
         *("age 0-17", "age 18-39", "age 40-59", "age 60-79", "age 80+"),
@@ -90,8 +91,10 @@ def test_a_stratum_is_an_evaluation_of_its_images(result: EvaluationResult, inde
         assert stratum.patients == frame["patient"][mask].nunique()
         labels, scores = result.scored.labels[mask, MASS], result.scored.scores["knn"][mask, MASS]
         assert stratum.auroc["knn"].point[MASS] == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
-    wide = by_name["sex F"].auroc["knn"]
-    assert wide.low[MASS] < wide.point[MASS] < wide.high[MASS]
+        bootstrap = PatientBootstrap(patients[mask], 40, 0)
+        direct = bootstrap.auroc(result.scored.labels[mask], result.scored.scores["knn"][mask])
+        own = stratum.auroc["knn"]
+        np.testing.assert_array_equal([own.low, own.high], [direct.low, direct.high])
     assert by_name["sex F"].findings == 2
 
 
@@ -270,3 +273,31 @@ def test_fractions_that_are_no_numbers(folder: Path) -> None:
     answer = CliRunner().invoke(app, ["evaluate", "--index", str(folder), "--fractions", "some"])
     assert answer.exit_code == 2
     assert "not numbers" in answer.output
+
+
+def test_the_papers_numbers_stand_beside_ours_on_its_split(folder: Path, tmp_path: Path) -> None:
+    """The same images, given once by the table's column and once as the paper's lists."""
+    frame = pd.read_csv(folder.parent / "table.csv")
+    for part in ("train", "val", "test"):
+        (tmp_path / f"{part}_list.txt").write_text("\n".join(frame["image"][frame["split"] == part]))
+    options = ["evaluate", "--index", str(folder), "--models", "knn", "--baselines", "none", "--replicates", "5"]
+    beside = CliRunner().invoke(app, [*options, "--split", f"paper:{tmp_path}"])
+    assert beside.exit_code == 0, beside.output
+    table = beside.stdout[beside.stdout.index("beside the paper's Table 2") :]
+    ours = evaluate_index(open_index(folder), Question(models=("knn",), baselines=(), replicates=5))
+    mass = [cell for line in table.splitlines() if line.startswith(" Mass") for cell in line.split()[1:]]
+    knn = f"{ours.metrics['knn'].auroc.point[MASS]:.3f}"
+    assert mass[:6] == ["0.868", "0.852", "0.865", knn, "0.637", "0.852"]
+    assert "paper" not in CliRunner().invoke(app, options).stdout
+
+
+def test_the_command_writes_the_report(folder: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    options = ["--index", str(folder), "--models", "knn", "--baselines", "none", "--replicates", "5", "--strata"]
+    answer = CliRunner().invoke(app, ["evaluate", *options, "--fractions", "0.5,1", "--report", str(page)])
+    assert answer.exit_code == 0, answer.output
+    text = page.read_text()
+    for said in ("120 images of 60 patients", "column, part test", "5 replicates of the patients", "scikit-learn"):
+        assert said in text
+    assert text.count('alt="ROC curve of') == 2
+    assert "<dt>Command</dt><dd>cxrsearch " in text
