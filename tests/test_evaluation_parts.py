@@ -291,8 +291,9 @@ def test_the_papers_numbers_stand_beside_ours_on_its_split(folder: Path, tmp_pat
     assert "paper" not in CliRunner().invoke(app, options).stdout
 
 
-def test_the_command_writes_the_report(folder: Path, tmp_path: Path) -> None:
+def test_the_command_writes_the_report(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "report.html"
+    monkeypatch.setattr("sys.argv", ["cxrsearch", "evaluate", "--report", "a page.html"])
     options = ["--index", str(folder), "--models", "knn", "--baselines", "none", "--replicates", "5", "--strata"]
     answer = CliRunner().invoke(app, ["evaluate", *options, "--fractions", "0.5,1", "--report", str(page)])
     assert answer.exit_code == 0, answer.output
@@ -300,4 +301,4 @@ def test_the_command_writes_the_report(folder: Path, tmp_path: Path) -> None:
     for said in ("120 images of 60 patients", "column, part test", "5 replicates of the patients", "scikit-learn"):
         assert said in text
     assert text.count('alt="ROC curve of') == 2
-    assert "<dt>Command</dt><dd>cxrsearch " in text
+    assert "<dt>Command</dt><dd>cxrsearch evaluate --report " in text
