@@ -31,13 +31,14 @@ from cxrsearch.analysis.scaling import Scale, blocks
 from cxrsearch.progress import Progress, silent
 
 PENALTIES = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4)
-"""From strong to weak; each solution starts from the one before."""
+"""From strong to weak; each is solved roughly, from the solution before, and the one that is chosen then exactly."""
 WORSE = 2
 """After so many penalties that validation likes less than an earlier one, weaker ones are not tried."""
 UNCHOSEN = "no finding of the validation part has both positive and negative images: the middle penalty was used"
 
 _ITERATIONS = 300
 _GRADIENT = 1e-6
+_ROUGH = 1e-4  # enough to choose the penalty by
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +76,11 @@ class Logistic:
         findings = learnable(train.labels)
         if not len(findings):
             return Fitted(train, {}, lambda sample: by_finding(train, len(sample), {}))
-        path, values = self._path(train, val, findings)
+        problem = _Problem(train, findings)
+        path, values = self._path(problem, train, val, findings)
         known = not np.isnan(values).all()
         best = int(np.argmax(values)) if known else len(path) // 2
-        linear, converged = path[best]
+        linear, converged = problem.solve(self.penalties[best], path[best], _GRADIENT)
         notes = [] if known else [UNCHOSEN]
         if not converged:
             notes.append(f"logistic regression had not converged when it stopped (at most {_ITERATIONS} iterations)")
@@ -88,17 +90,18 @@ class Logistic:
 
         return Fitted(train, {"penalty": self.penalties[best]}, score, tuple(notes))
 
-    def _path(self, train: Sample, val: Sample, findings: Rows) -> tuple[list[tuple[Linear, bool]], list[float]]:
-        """The solutions, whether each converged, and their values on validation; no more after two got worse."""
-        problem = _Problem(train, findings)
+    def _path(
+        self, problem: "_Problem", train: Sample, val: Sample, findings: Rows
+    ) -> tuple[list[Linear], list[float]]:
+        """Rough solutions, and their values on validation; no more after two got worse."""
         share = train.prevalence[findings]
         linear = Linear(problem.scale, np.zeros((train.dim, len(findings))), np.log(share / (1 - share)))
-        path: list[tuple[Linear, bool]] = []
+        path: list[Linear] = []
         values: list[float] = []
         for done, penalty in enumerate(self.penalties):
             self.progress("fitting logistic regression", done, len(self.penalties))
-            linear, converged = problem.solve(penalty, linear)
-            path.append((linear, converged))
+            linear, _ = problem.solve(penalty, linear, _ROUGH)
+            path.append(linear)
             values.append(selection_score(val, _probability(train, findings, linear, val)))
             if len(values) > WORSE and max(values[-WORSE:]) < max(values[:-WORSE]):
                 break
@@ -119,8 +122,8 @@ class _Problem:
         spectrum, self._axes = np.linalg.eigh(moments)
         self._spectrum = np.maximum(spectrum, 0)
 
-    def solve(self, penalty: float, start: Linear) -> tuple[Linear, bool]:
-        """Minimise; whether it converged."""
+    def solve(self, penalty: float, start: Linear, gradient: float) -> tuple[Linear, bool]:
+        """Minimise until no derivative exceeds `gradient`; whether that was reached."""
         share = self._targets.mean(axis=0)
         curvature = share * (1 - share)
         stretch = 1 / np.sqrt(self._spectrum[:, None] * curvature + penalty)
@@ -135,7 +138,7 @@ class _Problem:
             return value, np.vstack([stretch * (self._axes.T @ by_weights), by_bias / unit]).ravel()
 
         first = np.vstack([self._axes.T @ start.weights / stretch, start.bias * unit]).ravel()
-        options = {"maxiter": _ITERATIONS, "gtol": _GRADIENT, "ftol": 0.0}
+        options = {"maxiter": _ITERATIONS, "gtol": gradient, "ftol": 0.0}
         found = minimize(objective, first, jac=True, method="L-BFGS-B", options=options)
         return plain(found.x), bool(found.success)
 
