@@ -240,7 +240,8 @@ def _lines(index: Index, projection: Projection) -> tuple[str, ...]:
     encoder = manifest.encoder_label if manifest.encoder is None else f"embeddings by {manifest.encoder_label}"
     return (
         f"{encoder[:1].upper()}{encoder[1:]}, {manifest.dim} dimensions{length}; index {manifest.generation}.",
-        f"{projection.description}. Only neighbourhoods mean something: areas, gaps and axes do not.",
+        f"{projection.description}.",
+        "Only neighbourhoods mean something: areas, gaps and axes do not.",
         *(f"{note[:1].upper()}{note[1:]}." for note in _warnings(index)),
     )
 
