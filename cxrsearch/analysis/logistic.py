@@ -27,18 +27,18 @@ from cxrsearch.analysis.models import (
     require_alike,
     selection_score,
 )
-from cxrsearch.analysis.scaling import Scale, blocks
+from cxrsearch.analysis.scaling import Scale, blocks, places
 from cxrsearch.progress import Progress, silent
 
 PENALTIES = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4)
 """From strong to weak; each is solved roughly, from the solution before, and the one that is chosen then exactly."""
 WORSE = 2
-"""After so many penalties that validation likes less than an earlier one, weaker ones are not tried."""
+"""After so many penalties that validation likes no better than an earlier one, weaker ones are not tried."""
 UNCHOSEN = "no finding of the validation part has both positive and negative images: the middle penalty was used"
 
 _ITERATIONS = 300
 _GRADIENT = 1e-6
-_ROUGH = 1e-4  # enough to choose the penalty by
+_ROUGH_GRADIENT = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ class Logistic:
         path, values = self._path(problem, train, val, findings)
         known = not np.isnan(values).all()
         best = int(np.argmax(values)) if known else len(path) // 2
-        linear, converged = problem.solve(self.penalties[best], path[best], _GRADIENT)
+        linear, converged = problem.solve(self.penalties[best], path[best])
         notes = [] if known else [UNCHOSEN]
         if not converged:
             notes.append(f"logistic regression had not converged when it stopped (at most {_ITERATIONS} iterations)")
@@ -93,17 +93,17 @@ class Logistic:
     def _path(
         self, problem: "_Problem", train: Sample, val: Sample, findings: Rows
     ) -> tuple[list[Linear], list[float]]:
-        """Rough solutions, and their values on validation; no more after two got worse."""
+        """Rough solutions, and their values on validation; no more after two that are no better."""
         share = train.prevalence[findings]
         linear = Linear(problem.scale, np.zeros((train.dim, len(findings))), np.log(share / (1 - share)))
         path: list[Linear] = []
         values: list[float] = []
         for done, penalty in enumerate(self.penalties):
             self.progress("fitting logistic regression", done, len(self.penalties))
-            linear, _ = problem.solve(penalty, linear, _ROUGH)
+            linear, _ = problem.solve(penalty, linear, rough=True)
             path.append(linear)
             values.append(selection_score(val, _probability(train, findings, linear, val)))
-            if len(values) > WORSE and max(values[-WORSE:]) < max(values[:-WORSE]):
+            if len(values) > WORSE and max(values[-WORSE:]) <= max(values[:-WORSE]):
                 break
         self.progress("fitting logistic regression", len(self.penalties), len(self.penalties))
         return path, values
@@ -122,8 +122,8 @@ class _Problem:
         spectrum, self._axes = np.linalg.eigh(moments)
         self._spectrum = np.maximum(spectrum, 0)
 
-    def solve(self, penalty: float, start: Linear, gradient: float) -> tuple[Linear, bool]:
-        """Minimise until no derivative exceeds `gradient`; whether that was reached."""
+    def solve(self, penalty: float, start: Linear, *, rough: bool = False) -> tuple[Linear, bool]:
+        """Minimise, and say whether it converged; `rough` is enough to choose the penalty by, and faster."""
         share = self._targets.mean(axis=0)
         curvature = share * (1 - share)
         stretch = 1 / np.sqrt(self._spectrum[:, None] * curvature + penalty)
@@ -134,27 +134,30 @@ class _Problem:
             return Linear(self.scale, self._axes @ (stretch * u[:-1]), u[-1] / unit)
 
         def objective(u: Floats) -> tuple[float, Floats]:
-            value, by_weights, by_bias = self._objective(plain(u), penalty)
+            value, by_weights, by_bias = self._objective(plain(u), penalty, np.float32 if rough else np.float64)
             return value, np.vstack([stretch * (self._axes.T @ by_weights), by_bias / unit]).ravel()
 
         first = np.vstack([self._axes.T @ start.weights / stretch, start.bias * unit]).ravel()
-        options = {"maxiter": _ITERATIONS, "gtol": gradient, "ftol": 0.0}
+        options = {"maxiter": _ITERATIONS, "gtol": _ROUGH_GRADIENT if rough else _GRADIENT, "ftol": 0.0}
         found = minimize(objective, first, jac=True, method="L-BFGS-B", options=options)
         return plain(found.x), bool(found.success)
 
-    def _objective(self, linear: Linear, penalty: float) -> tuple[float, Floats, Floats]:
-        """The sum over findings of what is minimised, and its derivatives by weights and bias."""
+    def _objective(
+        self, linear: Linear, penalty: float, dtype: type[np.float32] | type[np.float64]
+    ) -> tuple[float, Floats, Floats]:
+        """What is minimised, summed over findings, and its derivatives by weights and bias; products are of `dtype`."""
         n, scale = len(self._targets), self.scale
         weights = scale.factor[:, None] * linear.weights  # of plain embeddings: standardising them costs a pass
         bias = linear.bias - scale.mean @ weights
         value = penalty / 2 * float(np.square(linear.weights).sum())
         by_weights, by_bias = penalty * linear.weights, np.zeros(len(bias))
-        for place, block in blocks(self._embeddings):
-            scores, targets = block @ weights + bias, self._targets[place]
+        for place in places(n):
+            block, targets = self._embeddings[place].astype(dtype, copy=False), self._targets[place]
+            scores = (block @ weights.astype(dtype)).astype(np.float64) + bias
             value += float((np.logaddexp(0, scores) - targets * scores).sum()) / n
             excess = (expit(scores) - targets) / n
             total = excess.sum(axis=0)
-            by_weights += scale.factor[:, None] * (block.T @ excess - np.outer(scale.mean, total))
+            by_weights += scale.factor[:, None] * (block.T @ excess.astype(dtype) - np.outer(scale.mean, total))
             by_bias += total
         return value, by_weights, by_bias
 

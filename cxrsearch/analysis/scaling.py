@@ -43,6 +43,11 @@ class Scale:
 
 def blocks(embeddings: Embeddings) -> Iterator[tuple[slice, Floats]]:
     """The rows in blocks, each as float64 and with its place, so that there is no float64 copy of them all."""
-    for start in range(0, len(embeddings), _BLOCK):
-        place = slice(start, min(start + _BLOCK, len(embeddings)))
+    for place in places(len(embeddings)):
         yield place, embeddings[place].astype(np.float64)
+
+
+def places(n: int) -> Iterator[slice]:
+    """Where the blocks of n rows are."""
+    for start in range(0, n, _BLOCK):
+        yield slice(start, min(start + _BLOCK, n))
