@@ -19,7 +19,7 @@ from cxrsearch.analysis.registry import DEFAULT_MODELS, MAX_TRAIN
 from cxrsearch.baselines import BASELINES
 from cxrsearch.build import build_index
 from cxrsearch.encoder.train import Report
-from cxrsearch.errors import CatalogueError, CxrsearchError, UsageError
+from cxrsearch.errors import CatalogueError, CxrsearchError, SplitError, UsageError
 from cxrsearch.evaluation_parts import in_strata, retrieve, vote_with_fractions
 from cxrsearch.evaluation_result import EvaluationResult
 from cxrsearch.images.splits import PARTS, parse_split, place
@@ -226,14 +226,20 @@ def _rows(index: Index, question: Question, definition: str) -> tuple[Rows, list
     parts = split.assign(index.catalogue)
     parts[scored] = None  # `part` may be train or val: what is scored is neither learned from nor chosen by
     fit, choose = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "val")
+    said = []
     if question.fit_on == "val":
         fit, choose = _halves(index, choose, 2)
-        return Rows(fit, choose, scored), []
-    if len(choose) or not len(fit):
-        return Rows(fit, choose, scored), []
-    fit, choose = _halves(index, fit, 8)
-    said = f"no validation part: settings are chosen by {len(choose)} images, of an eighth of the training patients"
-    return Rows(fit, choose, scored), [said]
+    elif len(fit) and not len(choose):
+        fit, choose = _halves(index, fit, 8)
+        said = [
+            f"no validation part: settings are chosen by {len(choose)} images, of an eighth of the training patients"
+        ]
+    if len(fit) and not len(choose):
+        raise SplitError(
+            f"split {definition} leaves nobody to choose settings by: {len(fit)} images to fit, of too few patients",
+            "use a split with a validation part of more patients",
+        )
+    return Rows(fit, choose, scored), said
 
 
 def _halves(index: Index, rows: NDArray[np.int64], share: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,20 +1,22 @@
 """Which images an encoder has learned from: a score on these would be too good, so it is refused or said.
 
 A checkpoint records the split it was trained on and a digest of the training part's ids. Here the split is applied to
-the images at hand: that is what it learned from, for certain where the digests agree.
+the images at hand: that is what it learned from, for certain where the digests agree. A training that started from
+the weights of another has seen the images of both.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrsearch.encoder.spec import Provenance, saw_no_xray
 from cxrsearch.errors import CatalogueError
 from cxrsearch.files import Json
 from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.images.splits import ids_digest, parse_split
 
-_NOT_TRAINED_ON_XRAYS = ("imagenet", "random:")
+_UNKNOWN = "it is not known which images the encoder was trained on: if any is scored here, the result is too good"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,31 +41,40 @@ def seen_by(encoder: Json | None, catalogue: Catalogue) -> Seen:
         encoder: its specification, as in a manifest; None for imported embeddings.
         catalogue: the images.
     """
-    nothing = np.zeros(len(catalogue), dtype=np.bool_)
-    if encoder is not None and str(encoder["label"]).startswith(_NOT_TRAINED_ON_XRAYS):
-        return Seen(nothing, nothing)
-    provenance: Json = (encoder or {}).get("provenance") or {}
-    definition = provenance.get("split")
-    unknown = "it is not known which images the encoder was trained on: if any is scored here, the result is too good"
-    if definition is None:
-        return Seen(nothing, nothing, unknown)
+    nothing = Seen(np.zeros(len(catalogue), dtype=np.bool_), np.zeros(len(catalogue), dtype=np.bool_))
+    provenance = Provenance.from_json((encoder or {}).get("provenance") or {})
+    if encoder is not None and saw_no_xray(str(encoder["label"]), provenance):
+        return nothing
+    trainings = [_seen_in(training, catalogue, nothing) for training in provenance.trainings()]
+    warnings = dict.fromkeys(seen.warning for seen in trainings if seen.warning is not None)
+    return Seen(
+        np.logical_or.reduce([seen.learned for seen in trainings]),
+        np.logical_or.reduce([seen.chosen for seen in trainings]),
+        "; ".join(warnings) or None,
+    )
+
+
+def _seen_in(training: Provenance, catalogue: Catalogue, nothing: Seen) -> Seen:
+    """What one training saw."""
+    if training.split is None:
+        return replace(nothing, warning=_UNKNOWN)
     try:
-        parts = parse_split(definition).assign(catalogue)
+        parts = parse_split(training.split).assign(catalogue)
     except CatalogueError as error:
-        return Seen(nothing, nothing, f"{unknown} (its split {definition} cannot be applied: {error.problem})")
+        warning = f"{_UNKNOWN} (its split {training.split} cannot be applied: {error.problem})"
+        return replace(nothing, warning=warning)
     learned, chosen = parts == "train", parts == "val"
     ids = np.array(catalogue.ids, dtype=object)
-    if ids_digest(ids[learned]) == provenance.get("train_ids_sha256"):
-        return Seen(learned, chosen)
-    return Seen(learned, chosen, _differing(definition, provenance, int(learned.sum())))
+    same = ids_digest(ids[learned]) == training.train_ids_sha256
+    return Seen(learned, chosen, None if same else _differing(training, training.split, int(learned.sum())))
 
 
-def _differing(definition: str, provenance: Json, here: int) -> str:
+def _differing(training: Provenance, definition: str, here: int) -> str:
     sure = definition.startswith("patient-")  # a function of the patient's id alone
     said = (
         "no image of another part was among them" if sure else "that none of the others was among them is not certain"
     )
     return (
-        f"the encoder was trained on {provenance.get('n_train')} images, part train of {definition}; "
+        f"the encoder was trained on {training.n_train} images, part train of {definition}; "
         f"{here} images here are in that part, which are not the same ones: {said}"
     )

@@ -277,7 +277,9 @@ def _encoder(start: Encoder, parts: Parts, task: Task) -> Encoder:
         task.recipe.preprocess(start.spec.preprocess),
         seed=task.seed,
         label=task.folder.resolve().name,
-        provenance=Provenance(parts.split, parts.settings()["train_ids_sha256"], len(parts.train)),
+        provenance=Provenance(
+            parts.split, parts.settings()["train_ids_sha256"], len(parts.train), start.spec.seen_before
+        ),
     )
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from cxrsearch.build import build_index
 from cxrsearch.encoder.weights import load_encoder
-from cxrsearch.errors import CatalogueError, CxrsearchError, UsageError
+from cxrsearch.errors import CatalogueError, CxrsearchError, SplitError, UsageError
 from cxrsearch.evaluate import Question, cross_validate, default_split, evaluate_images, evaluate_index
 from cxrsearch.images.findings import NIH_FINDINGS
 from cxrsearch.images.splits import place
@@ -165,6 +165,12 @@ def test_an_index_without_findings(data_set: DataSet, tmp_path: Path) -> None:
     build_index(data_set.images, index=tmp_path / "index", weights="random:0", size=32, **SMALL)
     with pytest.raises(CatalogueError, match="--labels"):
         evaluate_index(open_index(tmp_path / "index"))
+
+
+def test_nobody_left_to_choose_settings_by(small_index: Path) -> None:
+    """Of so few training patients, an eighth is none."""
+    with pytest.raises(SplitError, match="nobody to choose settings by"):
+        evaluate_index(open_index(small_index), replace(QUICK, split="patient-hash:0.6/0/0.4"))
 
 
 def test_nothing_to_evaluate(imported: Path) -> None:

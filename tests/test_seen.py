@@ -22,7 +22,10 @@ def catalogue() -> Catalogue:
 
 
 def trained(split: str | None, digest: str | None, label: str = "run") -> dict[str, Any]:
-    return {"label": label, "provenance": {"split": split, "train_ids_sha256": digest, "n_train": 30}}
+    return {
+        "label": label,
+        "provenance": {"split": split, "train_ids_sha256": digest, "n_train": 30 if split else None},
+    }
 
 
 def test_the_very_images_are_known_for_certain(catalogue: Catalogue) -> None:
@@ -57,9 +60,31 @@ def test_an_encoder_that_never_saw_an_xray(catalogue: Catalogue, label: str) -> 
     assert seen.warning is None
 
 
+@pytest.mark.parametrize("label", ["imagenet", "imagenet-tuned", "random:0 (untrained)", "random:mine"])
+def test_a_runs_name_does_not_hide_what_it_was_trained_on(catalogue: Catalogue, label: str) -> None:
+    """A run is called as its folder is, and that may be any name."""
+    seen = seen_by(trained(SPLIT, "another", label), catalogue)
+    assert seen.learned.tolist() == (parse_split(SPLIT).assign(catalogue) == "train").tolist()
+
+
+@pytest.mark.parametrize("label", ["imagenet.pth", "imagenet-tuned.pth"])
+def test_a_file_of_somebody_elses_is_not_known_by_its_name(catalogue: Catalogue, label: str) -> None:
+    assert seen_by(trained(None, None, label), catalogue).warning is not None
+
+
 @pytest.mark.parametrize("encoder", [None, trained(None, None), trained("paper:/nowhere", "x")])
 def test_what_is_not_known_is_said(catalogue: Catalogue, encoder: dict[str, Any] | None) -> None:
     seen = seen_by(encoder, catalogue)
     assert not seen.learned.any()
     assert seen.warning is not None
     assert seen.warning.startswith("it is not known")
+
+
+def test_a_training_that_started_from_another_has_seen_the_images_of_both(catalogue: Catalogue) -> None:
+    first = "patient-fold:1/2"
+    encoder = trained(SPLIT, "x")
+    encoder["provenance"]["before"] = {"split": first, "train_ids_sha256": "y", "n_train": 20}
+    learned = [parse_split(split).assign(catalogue) == "train" for split in (SPLIT, first)]
+    assert seen_by(encoder, catalogue).learned.tolist() == (learned[0] | learned[1]).tolist()
+    encoder["provenance"]["before"] = {"split": None, "train_ids_sha256": None, "n_train": None}
+    assert str(seen_by(encoder, catalogue).warning).count("it is not known") == 1

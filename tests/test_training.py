@@ -55,6 +55,19 @@ def test_the_checkpoint_says_what_it_was_trained_on(run: Path) -> None:
     assert config["settings"]["recipe"] | CHANGES == config["settings"]["recipe"]
 
 
+def test_a_training_remembers_those_before_it(run: Path, data_set: DataSet, split_table: Path, tmp_path: Path) -> None:
+    first = read_header(run / "best.safetensors").spec.provenance
+    assert first.before is None  # it started from random weights
+    again = train(
+        data_set.images,
+        split_table,
+        out=tmp_path / "run",
+        **OPTIONS | {"changes": {"weights": str(run), "epochs": 1, "batch_size": 3}},
+    )
+    assert read_header(again.path / "best.safetensors").spec.provenance.before == first
+    assert list(load_encoder(str(again.path)).spec.provenance.trainings())[1] == first
+
+
 def test_the_curves_are_drawn(run: Path) -> None:
     """Two losses and a mean AUROC, in the colours of the first two series."""
     with Image.open(run / "curves.png") as image:

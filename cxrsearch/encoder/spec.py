@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
 
@@ -38,14 +39,33 @@ class Provenance:
         split: the definition of the split, as given to `--split`.
         train_ids_sha256: of the training part's image ids.
         n_train: how many there were.
+        before: of the weights that the training started from; None where these had seen no X-ray.
     """
 
     split: str | None = None
     train_ids_sha256: str | None = None
     n_train: int | None = None
+    before: "Provenance | None" = None
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Provenance":
+        """The provenance that `dataclasses.asdict` gave. Raises TypeError where it is none."""
+        before = value.get("before")
+        return cls(**{**value, "before": None if before is None else cls.from_json(before)})
+
+    def trainings(self) -> Iterator["Provenance"]:
+        """This and all the trainings before it."""
+        yield self
+        if self.before is not None:
+            yield from self.before.trainings()
 
 
 UNKNOWN = Provenance()
+
+
+def saw_no_xray(label: str, provenance: Provenance) -> bool:
+    """Whether weights are torchvision's or untrained ones. A run may be called anything, but it has a provenance."""
+    return provenance == UNKNOWN and re.fullmatch(r"imagenet|random:\d+ \(untrained\)", label) is not None
 
 
 @dataclass(frozen=True)
@@ -75,6 +95,11 @@ class EncoderSpec:
         """Length of an embedding: 1024, 1664 or 1920."""
         return block_channels(self.architecture)[-1]
 
+    @property
+    def seen_before(self) -> Provenance | None:
+        """What a training that starts from these weights has in its past; None where they have seen no X-ray."""
+        return None if saw_no_xray(self.label, self.provenance) else self.provenance
+
     def fingerprint(self, precision: str) -> str:
         """16 hex digits that change whenever anything that changes an embedding does; `precision` is fp32 or bf16."""
         parts = (self.architecture, self.weights_sha256, self.preprocess.fingerprint, precision)
@@ -95,6 +120,6 @@ class EncoderSpec:
         nested = {
             "findings": None if findings is None else tuple(findings),
             "preprocess": Preprocess(**value["preprocess"]),
-            "provenance": Provenance(**value["provenance"]),
+            "provenance": Provenance.from_json(value["provenance"]),
         }
         return cls(**{**value, **nested})
