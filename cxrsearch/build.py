@@ -6,6 +6,7 @@ catalogue (images) -> shards of embeddings and pixels (encoder, store) -> search
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -93,19 +94,15 @@ def build_index(
     """Embed every image of a folder into an index; interrupted, the same call goes on where it was.
 
     Args:
-        images: folder of PNG, JPEG or DICOM files, searched with its sub-folders.
-        labels: NIH's Data_Entry table or a plain CSV; None leaves findings unknown.
+        images, labels: folder of PNG, JPEG or DICOM files; NIH's table or a plain CSV, None leaves findings unknown.
         index: the index directory; an index that is there is replaced at the end, in one step.
-        weights: a checkpoint's path, `imagenet` or `random:SEED`; None: see `default_weights`.
-        arch, size: network and input side for `imagenet` and `random`.
-        kind, metric: how the index is searched.
-        findings: another vocabulary than NIH's.
+        weights, arch, size: of the encoder, see `load_encoder`; no weights: see `default_weights`.
+        kind, metric, findings: how the index is searched; another vocabulary than NIH's.
         split, part: a split's definition, recorded in the catalogue, and the one part to index.
         patient_pattern: regular expression that finds the patient in a file name, where there is no table.
         precision, device, batch_size, workers: how to embed; by default all cores decode beside a GPU, else a quarter.
         pixels, cache: whether to keep the stored pixels in the index; folder of a pixel cache to read and fill.
-        strict: refuse to build when any image is refused.
-        progress: called as work goes on.
+        strict, progress: refuse to build when any image is refused; called as work goes on.
 
     Raises:
         CxrsearchError: any input that cannot be used; see `cxrsearch.errors`.
@@ -121,16 +118,9 @@ def build_index(
     with IndexWriter(Path(index), filler.plan()) as writer:
         content = IndexContent(matched, filler.run(writer, progress))
         content.require_images(strict)
-        manifest = finish_index(
-            writer,
-            content,
-            embedder,
-            kind=kind,
-            metric=metric,
-            device=device,
-            split={"definition": split, "part": part},
-            progress=progress,
-        )
+        recorded = {"definition": split, "part": part}
+        finish = partial(finish_index, kind=kind, metric=metric, device=device, progress=progress)
+        manifest = finish(writer, content, embedder, split=recorded)
     return build_result(Path(index), content, manifest)
 
 

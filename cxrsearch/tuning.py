@@ -130,8 +130,7 @@ def tune(
         prune: stop a trial that is behind the others, see `Study.is_behind`.
         seed: of everything random, in the search and in each training.
         max_minutes: of a trial, see `train`.
-        out: the study's folder; None: `studies/ARCH-CONFIG-SEED`.
-        cache: folder of a pixel cache; None: one in the study's folder.
+        out, cache: folders of the study, None: `studies/ARCH-CONFIG-SEED`; and of a pixel cache, None: in the study's.
         workers: as of `train`; before the first trial, one process decodes where it is None.
         progress, report: called while images are read; and as `TuneReport` says.
 
@@ -141,19 +140,14 @@ def tune(
         SplitError: no finding is both present and absent in the validation part.
         CxrsearchError: no trial could be completed; or as `train`, where it is not the training itself that fails.
     """
-    if trials < 1 or seed < 0:
-        raise UsageError(f"{trials} trials with seed {seed}", "use trials >= 1 and a seed >= 0")
+    _require_meant(trials, seed)
     study_class = _study_class()
     recipe = load_recipe(config).changed(changes or {})
     searched = _searched(space, recipe, changes or {})
     fabric = launched(device, 1, precision)
     folder = Path(out) if out is not None else Path("studies") / f"{recipe.arch}-{recipe.name}-{seed}"
-    reading: dict[str, Any] = {
-        "split": split,
-        "findings": findings,
-        "cache": cache or folder / "pixels",
-        "workers": workers,
-    }
+    reading: dict[str, Any] = {"split": split, "findings": findings, "workers": workers}
+    reading["cache"] = cache or folder / "pixels"
     with claimed(folder):
         parts = _read_parts(recipe, Path(images), Path(labels), **reading, progress=progress)
         given = {"seed": seed, "prune": prune, "max_minutes": max_minutes}
@@ -163,6 +157,11 @@ def tune(
         study = study_class(folder / JOURNAL, searched, seed, searched.values_of(recipe))
         _Search(folder, recipe, changes or {}, searched, study, prune, training, report).run(trials)
     return _result(folder, parts, study.finished)
+
+
+def _require_meant(trials: int, seed: int) -> None:
+    if trials < 1 or seed < 0:
+        raise UsageError(f"{trials} trials with seed {seed}", "use trials >= 1 and a seed >= 0")
 
 
 def _study_class() -> "type[Study]":

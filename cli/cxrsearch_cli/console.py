@@ -2,14 +2,38 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from cxrsearch.errors import CxrsearchError
+from cxrsearch.errors import CxrsearchError, UsageError
 from cxrsearch.progress import Progress
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 _SHOWN = 10
+
+
+class Result(Protocol):
+    """What an analysis came to, in several forms."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What a reader must know."""
+        ...
+
+    def to_json(self) -> Mapping[str, Any]:
+        """One object."""
+        ...
+
+    def to_frame(self) -> "DataFrame":
+        """One table."""
+        ...
+
+    def to_latex(self) -> str:
+        """A table for a paper."""
+        ...
 
 
 class Display(Progress, Protocol):
@@ -24,6 +48,26 @@ def json_line(value: Mapping[str, Any]) -> None:
     """Print one object as one line of JSON on stdout."""
     sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
     sys.stdout.flush()
+
+
+def require_one_form(as_json: bool, as_csv: bool, as_latex: bool) -> None:
+    """Raise UsageError where several forms of output are asked for."""
+    if as_json + as_csv + as_latex > 1:
+        raise UsageError("several forms of output", "give one of --json, --csv and --latex")
+
+
+def result(found: Result, as_json: bool, as_csv: bool, as_latex: bool, show: Callable[[], None]) -> None:
+    """Print warnings, and a result in the form asked for; `show` prints the tables for people."""
+    for warning in found.warnings:
+        warn(warning)
+    if as_json:
+        json_line(found.to_json())
+    elif as_csv:
+        text(found.to_frame().to_csv(index=False).rstrip("\n"))
+    elif as_latex:
+        text(found.to_latex())
+    else:
+        show()
 
 
 def text(line: str = "") -> None:

@@ -40,7 +40,7 @@ Cache = Annotated[
     Path | None,
     typer.Option(
         envvar="CXRSEARCH_CACHE",
-        help="Folder of a pixel cache, for several runs. Default: pixels/ in the run's folder.",
+        help="Folder of a pixel cache, for several runs. Default: pixels/ in the folder of the run, study or --cv.",
         show_default=False,
     ),
 ]

@@ -146,8 +146,7 @@ def command(
     Intervals are 95%, from resampling patients. A finding with under 10 positive patients has none, and stays out of
     the mean.
     """
-    if as_json + as_csv + as_latex > 1:
-        raise UsageError("several forms of output", "give one of --json, --csv and --latex")
+    console.require_one_form(as_json, as_csv, as_latex)
     from cxrsearch.evaluation_report import require_writable, write_report
 
     if report is not None:
@@ -155,7 +154,8 @@ def command(
     result = _evaluated(_question(ctx.params), ctx.params)
     if report is not None:
         write_report(result, report, shlex.join(["cxrsearch", *sys.argv[1:]]))
-    _show(result, as_json, as_csv, as_latex)
+    console.result(result, as_json, as_csv, as_latex, lambda: show_tables(result))
+    console.refused(result.refused)
     if result.refused:
         raise typer.Exit(3)
 
@@ -241,17 +241,3 @@ def _of_index(
         raise UsageError("a table beside an index, which has its own", "leave --labels out, or name the images")
     with console.progress() as progress:
         return evaluate_index(open_index(index_folder(None, index), device=device, weights=weights), question, progress)
-
-
-def _show(result: "EvaluationResult", as_json: bool, as_csv: bool, as_latex: bool) -> None:
-    for warning in result.warnings:
-        console.warn(warning)
-    if as_json:
-        console.json_line(result.to_json())
-    elif as_csv:
-        console.text(result.to_frame().to_csv(index=False).rstrip("\n"))
-    elif as_latex:
-        console.text(result.to_latex())
-    else:
-        show_tables(result)
-    console.refused(result.refused)

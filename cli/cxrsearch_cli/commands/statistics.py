@@ -54,8 +54,7 @@ def command(
 
     Whether the images of a finding cluster is tested by exchanging labels between patients.
     """
-    if as_json + as_csv + as_latex > 1:
-        raise UsageError("several forms of output", "give one of --json, --csv and --latex")
+    console.require_one_form(as_json, as_csv, as_latex)
     if sample is not None and not reproduce:
         raise UsageError("--sample without --reproduce", "add --reproduce: only the paper's test takes a sample")
     from cxrsearch.query import open_index
@@ -72,16 +71,7 @@ def command(
             reproduce=(0.05 if sample is None else sample) if reproduce else None,
             progress=progress,
         )
-    for warning in result.warnings:
-        console.warn(warning)
-    if as_json:
-        console.json_line(result.to_json())
-    elif as_csv:
-        console.text(result.to_frame().to_csv(index=False).rstrip("\n"))
-    elif as_latex:
-        console.text(result.to_latex())
-    else:
-        _show(result)
+    console.result(result, as_json, as_csv, as_latex, lambda: _show(result))
 
 
 def _show(result: "StatisticsResult") -> None:
