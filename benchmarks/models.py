@@ -17,24 +17,13 @@ import sys
 import time
 
 import numpy as np
-from numpy.typing import NDArray
+from _synthetic import embeddings
 
 from cxrsearch.analysis.metrics import auroc
 from cxrsearch.analysis.models import Sample
 from cxrsearch.analysis.registry import ALL_MODELS, DEFAULT_MODELS, create
 
 PREVALENCE = np.array([10.3, 2.5, 11.9, 17.7, 5.2, 5.6, 1.3, 4.7, 4.2, 2.1, 2.2, 1.5, 3.0, 0.2]) / 100
-
-
-def embeddings(n: int, dim: int) -> NDArray[np.float32]:
-    """float32 (n, dim), not negative, of 32 intrinsic dimensions and noise, as a DenseNet's pooled features are."""
-    rng = np.random.default_rng(1)
-    mixing = rng.standard_normal((32, dim), dtype=np.float32) / np.float32(32**0.5)
-    rows = rng.standard_normal((n, 32), dtype=np.float32) @ mixing
-    for start in range(0, n, 4096):
-        part = rows[start : start + 4096]
-        part += np.float32(0.3) * rng.standard_normal(part.shape, dtype=np.float32)
-    return np.maximum(rows, 0, out=rows)
 
 
 def draw(sizes: list[int], dim: int) -> list[Sample]:
