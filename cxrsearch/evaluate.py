@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from cxrsearch.analysis.evaluation import REPLICATES, Scored, evaluate_scores
 from cxrsearch.analysis.knn_model import PAPER_K
@@ -19,17 +18,16 @@ from cxrsearch.analysis.registry import DEFAULT_MODELS, MAX_TRAIN
 from cxrsearch.baselines import BASELINES
 from cxrsearch.build import build_index
 from cxrsearch.encoder.train import Report
-from cxrsearch.errors import CatalogueError, CxrsearchError, SplitError, UsageError
+from cxrsearch.errors import CatalogueError, CxrsearchError, UsageError
 from cxrsearch.evaluation_parts import in_strata, retrieve, vote_with_fractions
 from cxrsearch.evaluation_result import EvaluationResult
-from cxrsearch.images.splits import PARTS, parse_split, place
+from cxrsearch.images.splits import PARTS
 from cxrsearch.progress import Progress, silent
 from cxrsearch.query import Index, open_index
-from cxrsearch.scoring import DENSENET, Predictions, Rows, Wanted, predict
+from cxrsearch.rows import FitOn, Rows, default_split, divide
+from cxrsearch.scoring import DENSENET, Predictions, Wanted, predict
 from cxrsearch.seen import Seen, seen_by
-from cxrsearch.training import DEFAULT_SPLIT, train
-
-FitOn = Literal["train", "val"]
+from cxrsearch.training import train
 
 
 @dataclass(frozen=True)
@@ -195,19 +193,12 @@ def cross_validate(
     return replace(_result(question, f"patient-fold:1..{folds}/{folds}", done), refused=built.refused)
 
 
-def default_split(index: Index) -> str:
-    """The split of the encoder's training; else the table's own column, where it has one; else a patient hash."""
-    provenance = (index.manifest.encoder or {}).get("provenance") or {}
-    column = "column" if index.catalogue.frame["split"].notna().any() else None
-    return provenance.get("split") or index.manifest.split.get("definition") or column or DEFAULT_SPLIT
-
-
 def _fold(index: Index, question: Question, definition: str, progress: Progress, pixels: Index | None = None) -> _Fold:
     if index.catalogue.labels is None:
         raise CatalogueError(
             "the findings of this index's images are not known", "build it with --labels to evaluate them"
         )
-    rows, warnings = _rows(index, question, definition)
+    rows, warnings = divide(index, definition, question.part, question.fit_on)
     seen = seen_by(index.manifest.encoder, index.catalogue)
     warnings += _require_unseen(seen, rows, question)
     found = predict(index, rows, question.wanted(), progress, pixels)
@@ -217,36 +208,6 @@ def _fold(index: Index, question: Question, definition: str, progress: Progress,
             "name --models, or an index of an encoder with a trained head",
         )
     return _Fold(index, rows, found, tuple(warnings + found.warnings))
-
-
-def _rows(index: Index, question: Question, definition: str) -> tuple[Rows, list[str]]:
-    """The rows of the parts; without a validation part an eighth of the training patients stands in for it."""
-    split = parse_split(definition)
-    scored = split.rows(index.catalogue, question.part)
-    parts = split.assign(index.catalogue)
-    parts[scored] = None  # `part` may be train or val: what is scored is neither learned from nor chosen by
-    fit, choose = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "val")
-    said = []
-    if question.fit_on == "val":
-        fit, choose = _halves(index, choose, 2)
-    elif len(fit) and not len(choose):
-        fit, choose = _halves(index, fit, 8)
-        said = [
-            f"no validation part: settings are chosen by {len(choose)} images, of an eighth of the training patients"
-        ]
-    if len(fit) and not len(choose):
-        raise SplitError(
-            f"split {definition} leaves nobody to choose settings by: {len(fit)} images to fit, of too few patients",
-            "use a split with a validation part of more patients",
-        )
-    return Rows(fit, choose, scored), said
-
-
-def _halves(index: Index, rows: NDArray[np.int64], share: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The rows of all patients but one in `share`, and the rows of that share; by a hash of the patient's id."""
-    patients = index.catalogue.patients
-    kept = np.array([place(f"choose {patients[row]}") * share >> 64 > 0 for row in rows], dtype=np.bool_)
-    return rows[kept], rows[~kept]
 
 
 def _require_unseen(seen: Seen, rows: Rows, question: Question) -> list[str]:

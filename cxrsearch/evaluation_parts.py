@@ -15,7 +15,8 @@ from cxrsearch.errors import CatalogueError, UsageError
 from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.progress import Progress
 from cxrsearch.query import Index
-from cxrsearch.scoring import Rows, sample
+from cxrsearch.rows import Rows
+from cxrsearch.scoring import sample
 from cxrsearch_indexes import Neighbours, Restriction, VectorIndex, build
 
 _CHUNK = 2048

@@ -21,6 +21,7 @@ from cxrsearch.errors import UsageError
 from cxrsearch.files import Json
 from cxrsearch.progress import Progress
 from cxrsearch.query import Index
+from cxrsearch.rows import Rows
 
 _ON_BASELINES = {"logistic": "", "knn": "-knn"}
 """What is fitted on a baseline's embeddings, and what that adds to its name."""
@@ -28,15 +29,6 @@ _ON_BASELINES = {"logistic": "", "knn": "-knn"}
 DENSENET, FOREST, ENSEMBLE, ENSEMBLE_CALIBRATED = "densenet", "forest", "ensemble", "ensemble-calibrated"
 
 _Rows = NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Rows of an index: what models are fitted on, what their settings are chosen by, and what is scored."""
-
-    fit: _Rows
-    choose: _Rows
-    scored: _Rows
 
 
 @dataclass(frozen=True)
@@ -107,6 +99,23 @@ def _labels(index: Index) -> NDArray[np.bool_]:
     return labels
 
 
+def head_of(index: Index, findings: Sequence[str]) -> tuple[Floats, Floats, list[str]] | None:
+    """The outputs of an encoder's trained head that are of some findings.
+
+    Returns:
+        float64 weights (dim, m) and bias (m,), and the findings they are of; None without any.
+    """
+    spec = index.manifest.encoder
+    known = [name for name in findings if name in ((spec or {}).get("findings") or ())]
+    if spec is None or not known:
+        return None
+    head = index.stored.load_encoder().classifier
+    assert head is not None
+    columns = [spec["findings"].index(name) for name in known]
+    weight = head.weight.detach().numpy()[columns].astype(np.float64)
+    return weight.T, head.bias.detach().numpy()[columns].astype(np.float64), known
+
+
 def _add_head(found: Predictions, index: Index, rows: Rows) -> None:
     """The network's own head, applied to the stored embeddings, which are its input."""
     spec = index.manifest.encoder
@@ -116,13 +125,11 @@ def _add_head(found: Predictions, index: Index, rows: Rows) -> None:
     if lacking:
         found.warnings.append(f"the network's head does not predict {', '.join(lacking)}: it is left out")
         return
-    head = index.stored.load_encoder().classifier
-    assert head is not None
-    columns = [spec["findings"].index(name) for name in index.manifest.findings]
-    weight = head.weight.detach().numpy()[columns].astype(np.float64)
-    bias = head.bias.detach().numpy()[columns].astype(np.float64)
+    own = head_of(index, index.manifest.findings)
+    assert own is not None
+    weights, bias, _ = own
     for part, kept in ((rows.choose, found.chosen), (rows.scored, found.scored)):
-        kept[DENSENET] = expit(index.stored.vectors.take(part) @ weight.T + bias)
+        kept[DENSENET] = expit(index.stored.vectors.take(part) @ weights + bias)
     found.settings[DENSENET] = {"label": spec["label"]}
 
 

@@ -14,6 +14,7 @@ from cxrsearch.encoder.spec import Provenance, saw_no_xray
 from cxrsearch.errors import CatalogueError
 from cxrsearch.files import Json
 from cxrsearch.images.catalogue import Catalogue
+from cxrsearch.images.holdout import Holdout
 from cxrsearch.images.splits import ids_digest, parse_split
 
 _UNKNOWN = "it is not known which images the encoder was trained on: if any is scored here, the result is too good"
@@ -64,6 +65,9 @@ def _seen_in(training: Provenance, catalogue: Catalogue, nothing: Seen) -> Seen:
         warning = f"{_UNKNOWN} (its split {training.split} cannot be applied: {error.problem})"
         return replace(nothing, warning=warning)
     learned, chosen = parts == "train", parts == "val"
+    if training.held_out in catalogue.vocabulary.findings and catalogue.labels is not None:
+        kept = ~Holdout(str(training.held_out), training.strict).images(catalogue)
+        learned, chosen = learned & kept, chosen & kept
     ids = np.array(catalogue.ids, dtype=object)
     same = ids_digest(ids[learned]) == training.train_ids_sha256
     return Seen(learned, chosen, None if same else _differing(training, training.split, int(learned.sum())))

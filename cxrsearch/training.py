@@ -37,6 +37,7 @@ from cxrsearch.encoder.weights import load_encoder
 from cxrsearch.errors import CxrsearchError, UsageError
 from cxrsearch.files import Json
 from cxrsearch.images.findings import Vocabulary
+from cxrsearch.images.holdout import Holdout, hold_out
 from cxrsearch.progress import Progress, silent
 from cxrsearch.report.contact_sheet import save_png
 from cxrsearch.report.curves import learning_curves
@@ -93,6 +94,8 @@ def train(
     freeze: bool = False,
     out: Path | str | None = None,
     findings: Sequence[str] | None = None,
+    holdout: str | None = None,
+    strict: bool = False,
     cache: Path | str | None = None,
     device: str = "auto",
     devices: int = 1,
@@ -115,6 +118,9 @@ def train(
         freeze: train the head alone, on embeddings.
         out, cache: folders of the run, None: `runs/ARCH-CONFIG-SEED`; and of a pixel cache, None: one in the run's.
         findings: another vocabulary than NIH's.
+        holdout: a finding to leave out of the vocabulary, with every image that shows it; None: none. The test part is
+            never read.
+        strict: leave out all images of patients who have that finding.
         device, devices: as `resolve_device`; and how many processes, each on a device of its own.
         precision: `fp32`, `bf16` (autocast) or `auto`: bf16 where the hardware computes in it.
         workers: processes a device that prepare images; None: one on a CPU, else the cores, shared out.
@@ -130,10 +136,11 @@ def train(
     vocabulary = Vocabulary(tuple(findings)) if findings else Vocabulary()
     fabric = launched(device, devices, precision)
     given = {"seed": seed, "max_minutes": max_minutes, "freeze": freeze}
-    plan = _Plan(Path(images), Path(labels), vocabulary, split, recipe, (changes or {}).get("arch"), given)
+    held = None if holdout is None else hold_out(holdout, vocabulary, strict=strict)
+    plan = _Plan(Path(images), Path(labels), vocabulary, held, split, recipe, (changes or {}).get("arch"), given)
     place = _Place(None if out is None else Path(out), None if cache is None else Path(cache))
-    with ExitStack() as held:
-        prepare = partial(_prepared, plan, place, fabric, _workers(workers, fabric), save_every, progress, held)
+    with ExitStack() as claims:
+        prepare = partial(_prepared, plan, place, fabric, _workers(workers, fabric), save_every, progress, claims)
         encoder, parts, task = _agreed(fabric, prepare)
         position = (
             train_head(fabric, encoder, task, progress)
@@ -150,6 +157,7 @@ class _Plan:
     images: Path
     labels: Path
     vocabulary: Vocabulary
+    holdout: Holdout | None
     split: str
     recipe: Recipe
     arch: str | None
@@ -168,14 +176,14 @@ class _Place:
 
 
 def _prepared(
-    plan: _Plan, place: _Place, fabric: Fabric, workers: int, save_every: int, progress: Progress, held: ExitStack
+    plan: _Plan, place: _Place, fabric: Fabric, workers: int, save_every: int, progress: Progress, claims: ExitStack
 ) -> tuple[Encoder, Parts, Task]:
     """The encoder to train, its images, and the task, all settings checked; rank 0 claims the run's folder."""
     seed, max_minutes = plan.given["seed"], plan.given["max_minutes"]
     start, recipe = _start(plan.recipe, plan.arch)
     folder = place.folder(recipe, seed)
     if fabric.is_global_zero:
-        held.enter_context(claimed(folder))
+        claims.enter_context(claimed(folder))
     parts = read_parts(
         plan.images,
         plan.labels,
@@ -183,6 +191,7 @@ def _prepared(
         plan.split,
         place.cache or folder / "pixels",
         recipe.preprocess(start.spec.preprocess),
+        holdout=plan.holdout,
         workers=workers,
         progress=progress if fabric.is_global_zero else silent,
     )
@@ -278,7 +287,12 @@ def _encoder(start: Encoder, parts: Parts, task: Task) -> Encoder:
         seed=task.seed,
         label=task.folder.resolve().name,
         provenance=Provenance(
-            parts.split, parts.settings()["train_ids_sha256"], len(parts.train), start.spec.seen_before
+            parts.split,
+            parts.settings()["train_ids_sha256"],
+            len(parts.train),
+            start.spec.seen_before,
+            None if parts.holdout is None else parts.holdout.finding,
+            parts.holdout is not None and parts.holdout.strict,
         ),
     )
 

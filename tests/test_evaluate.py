@@ -16,11 +16,12 @@ from typer.testing import CliRunner, Result
 from cxrsearch.build import build_index
 from cxrsearch.encoder.weights import load_encoder
 from cxrsearch.errors import CatalogueError, CxrsearchError, SplitError, UsageError
-from cxrsearch.evaluate import Question, cross_validate, default_split, evaluate_images, evaluate_index
+from cxrsearch.evaluate import Question, cross_validate, evaluate_images, evaluate_index
 from cxrsearch.images.findings import NIH_FINDINGS
 from cxrsearch.images.splits import place
 from cxrsearch.importing import import_embeddings
 from cxrsearch.query import open_index
+from cxrsearch.rows import default_split
 from cxrsearch.training import train
 from cxrsearch_cli.app import app
 from tests.conftest import DataSet

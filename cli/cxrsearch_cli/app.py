@@ -16,6 +16,7 @@ from cxrsearch_cli.commands import (
     evaluate,
     import_embeddings,
     info,
+    novelty,
     phantom,
     query,
     statistics,
@@ -70,6 +71,7 @@ app.command("import-embeddings")(import_embeddings.command)
 app.command("query")(query.command)
 app.command("evaluate")(evaluate.command)
 app.command("statistics")(statistics.command)
+app.command("novelty")(novelty.command)
 app.command("map")(draw_map.command)
 app.command("info")(info.command)
 app.command("verify")(verify.command)

@@ -62,6 +62,21 @@ class Linear:
             scores[place] = self.scale(block) @ self.weights + self.bias
         return scores
 
+    def plain(self) -> tuple[Floats, Floats]:
+        """Weights (dim, m) and bias (m,) of the same scores from embeddings that are not standardised."""
+        weights = self.scale.factor[:, None] * self.weights
+        return weights, self.bias - self.scale.mean @ weights
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """A fitted regression: scores of the findings that could be learned, int64 (m,), ascending; and how."""
+
+    linear: Linear
+    findings: Rows
+    penalty: float
+    notes: tuple[str, ...]
+
 
 @dataclass(frozen=True)
 class Logistic:
@@ -72,10 +87,21 @@ class Logistic:
 
     def fit(self, train: Sample, val: Sample) -> Fitted:
         """Fit with every penalty, and keep the one with the best mean AUROC; see `Model.fit`."""
+        learned = self.learn(train, val)
+        if learned is None:
+            return Fitted(train, {}, lambda sample: by_finding(train, len(sample), {}))
+
+        def score(sample: Sample) -> Floats:
+            return _probability(train, learned.findings, learned.linear, sample)
+
+        return Fitted(train, {"penalty": learned.penalty}, score, learned.notes)
+
+    def learn(self, train: Sample, val: Sample) -> "Learned | None":
+        """What `fit` rests on; None where no finding can be learned. Errors as of `fit`."""
         require_alike(train, val)
         findings = learnable(train.labels)
         if not len(findings):
-            return Fitted(train, {}, lambda sample: by_finding(train, len(sample), {}))
+            return None
         problem = _Problem(train, findings)
         path, values = self._path(problem, train, val, findings)
         known = not np.isnan(values).all()
@@ -84,11 +110,7 @@ class Logistic:
         notes = [] if known else [UNCHOSEN]
         if not converged:
             notes.append(f"logistic regression had not converged when it stopped (at most {_ITERATIONS} iterations)")
-
-        def score(sample: Sample) -> Floats:
-            return _probability(train, findings, linear, sample)
-
-        return Fitted(train, {"penalty": self.penalties[best]}, score, tuple(notes))
+        return Learned(linear, findings, self.penalties[best], tuple(notes))
 
     def _path(
         self, problem: "_Problem", train: Sample, val: Sample, findings: Rows
@@ -147,8 +169,7 @@ class _Problem:
     ) -> tuple[float, Floats, Floats]:
         """What is minimised, summed over findings, and its derivatives by weights and bias; products are of `dtype`."""
         n, scale = len(self._targets), self.scale
-        weights = scale.factor[:, None] * linear.weights  # of plain embeddings: standardising them costs a pass
-        bias = linear.bias - scale.mean @ weights
+        weights, bias = linear.plain()  # standardising the embeddings costs a pass
         value = penalty / 2 * float(np.square(linear.weights).sum())
         by_weights, by_bias = penalty * linear.weights, np.zeros(len(bias))
         for place in places(n):

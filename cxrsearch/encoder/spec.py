@@ -40,12 +40,16 @@ class Provenance:
         train_ids_sha256: of the training part's image ids.
         n_train: how many there were.
         before: of the weights that the training started from; None where these had seen no X-ray.
+        held_out: the finding whose images were left out of training and validation; None: of none.
+        strict: all images of patients with that finding were.
     """
 
     split: str | None = None
     train_ids_sha256: str | None = None
     n_train: int | None = None
     before: "Provenance | None" = None
+    held_out: str | None = None
+    strict: bool = False
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Provenance":

@@ -20,9 +20,6 @@ _COLUMNS = 4
 _PANEL = (340, 300)
 """Width and height of what a value was varied over, axis included; the trials in their order go over the full width."""
 _HEAD, _FOOT = 84, 40
-_DPI = 100
-_POINT = 72 / _DPI
-"""A pixel, in the points that matplotlib measures in."""
 _OPTIMISTIC = "Chosen by these validation images, so the best is optimistic: judge it on the test part"
 
 _MARKERS: dict[State, tuple[str, str]] = {
@@ -31,21 +28,6 @@ _MARKERS: dict[State, tuple[str, str]] = {
     "failed": ("x", style.CATEGORIES[3]),
 }
 _BEST = style.CATEGORIES[2]
-_STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": style.BODY * _POINT,
-    "axes.titlesize": style.HEADING * _POINT,
-    "axes.titlecolor": style.INK,
-    "axes.titlelocation": "left",
-    "axes.facecolor": style.PANEL,
-    "axes.edgecolor": style.LINE,
-    "axes.labelcolor": style.INK_QUIET,
-    "xtick.color": style.INK_QUIET,
-    "ytick.color": style.INK_QUIET,
-    "legend.labelcolor": style.INK_QUIET,
-    "text.color": style.INK,
-    "figure.facecolor": style.BACKGROUND,
-}
 
 
 def study_plot(trials: Sequence[Trial], space: SearchSpace, *, title: str) -> Image.Image:
@@ -60,8 +42,8 @@ def study_plot(trials: Sequence[Trial], space: SearchSpace, *, title: str) -> Im
     rows = 1 + -(-len(space.entries) // columns)
     width = max(3, columns) * _PANEL[0] + style.WIDE
     height = _HEAD + rows * _PANEL[1] + _FOOT
-    with matplotlib.style.context(["default", _STYLE]):
-        figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+    with matplotlib.style.context(["default", style.FIGURE]):
+        figure = Figure(figsize=(width / style.DPI, height / style.DPI), dpi=style.DPI)
         canvas: Any = FigureCanvasAgg(figure)  # its drawing has no types
         grid = figure.add_gridspec(
             rows,
@@ -86,7 +68,7 @@ def study_plot(trials: Sequence[Trial], space: SearchSpace, *, title: str) -> Im
 def _write_texts(figure: Figure, title: str, width: int, height: int) -> None:
     left = style.WIDE / width
     fitting = _fitting(title, style.TITLE, width - 2 * style.WIDE)
-    figure.text(left, 1 - style.GAP / height, fitting, fontsize=style.TITLE * _POINT, va="top", parse_math=False)
+    figure.text(left, 1 - style.GAP / height, fitting, fontsize=style.TITLE * style.POINT, va="top", parse_math=False)
     figure.text(left, style.GAP / height, f"{_OPTIMISTIC}. {style.DISCLAIMER}", color=style.INK_QUIET, va="bottom")
 
 

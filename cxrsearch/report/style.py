@@ -5,6 +5,7 @@ inks and the accent have a contrast of at least 4.5 to 1 on both surfaces (WCAG 
 """
 
 from functools import cache
+from typing import Any
 
 from PIL import ImageFont
 
@@ -34,6 +35,27 @@ TIGHT, GAP, WIDE = 8, 16, 32
 """Spacing: inside a thing, between things, between groups of things."""
 STROKE, FRAME = 1, 3
 """Thickness of a line and of a frame."""
+
+DPI = 100
+POINT = 72 / DPI
+"""A pixel, in the points that matplotlib measures in."""
+FIGURE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": BODY * POINT,
+    "axes.titlesize": HEADING * POINT,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.facecolor": PANEL,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": INK_QUIET,
+    "xtick.color": INK_QUIET,
+    "ytick.color": INK_QUIET,
+    "legend.labelcolor": INK_QUIET,
+    "text.color": INK,
+    "text.parse_math": False,
+    "figure.facecolor": BACKGROUND,
+}
+"""matplotlib's settings for a figure on a screen."""
 
 DISCLAIMER = "Research use only, not a medical device"
 

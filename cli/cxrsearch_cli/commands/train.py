@@ -1,6 +1,5 @@
 """`cxrsearch train`: from a folder of X-rays and a table to an encoder."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,10 +23,9 @@ from cxrsearch_cli.training_options import (
     changes,
     training_inputs,
 )
+from cxrsearch_cli.training_progress import reporting, score
 
 if TYPE_CHECKING:
-    from cxrsearch.encoder.train import Report
-    from cxrsearch.encoder.training.state import EpochRecord
     from cxrsearch.training import TrainResult
 
 _Minutes = Annotated[
@@ -40,6 +38,15 @@ _TensorBoard = Annotated[
 ]
 _Out = Annotated[
     Path | None, typer.Option(help="The run's folder. Default: runs/ARCH-CONFIG-SEED.", show_default=False)
+]
+_Holdout = Annotated[
+    str | None,
+    typer.Option(
+        help="Leave a finding out of the vocabulary, and every image that shows it; see `novelty`.", show_default=False
+    ),
+]
+_Strict = Annotated[
+    bool, typer.Option("--strict", help="With --holdout: leave out all images of patients who have the finding.")
 ]
 _Devices = Annotated[int, typer.Option(help="How many, a process each; the batch size is that of one.", min=1)]
 
@@ -59,6 +66,8 @@ def command(
     freeze: _Freeze = False,
     out: _Out = None,
     findings: FindingsOption = None,
+    holdout: _Holdout = None,
+    strict: _Strict = False,
     cache: Cache = None,
     device: Device = "auto",
     devices: _Devices = 1,
@@ -87,6 +96,8 @@ def command(
             freeze=freeze,
             out=out,
             findings=names(findings) or None,
+            holdout=holdout,
+            strict=strict,
             cache=cache,
             device=device,
             devices=devices,
@@ -94,7 +105,7 @@ def command(
             workers=workers,
             tensorboard=tensorboard,
             progress=display,
-            report=_reporting(display, names(findings)),
+            report=reporting(display, _findings(findings, holdout)),
         )
     if result.rank == 0:
         _show(result, as_json)
@@ -102,33 +113,13 @@ def command(
         raise typer.Exit(3)
 
 
-def _reporting(display: console.Display, findings: Sequence[str]) -> "Report":
-    from cxrsearch.encoder.train import StepReport
-    from cxrsearch.images.findings import NIH_FINDINGS
+def _findings(given: str | None, holdout: str | None) -> tuple[str, ...]:
+    """What the encoder will predict."""
+    from cxrsearch.images.findings import Vocabulary
+    from cxrsearch.images.holdout import hold_out
 
-    def report(event: "StepReport | EpochRecord") -> None:
-        if isinstance(event, StepReport):
-            detail = f"epoch {event.epoch}  loss {event.loss:.4f}  {event.images_per_second:.1f} images/s"
-            display("training", event.step, event.total, detail)
-        else:
-            console.note(_epoch_line(event))
-            scores = (
-                f"{name} {_score(value)}" for name, value in zip(findings or NIH_FINDINGS, event.auroc, strict=True)
-            )
-            console.note("  AUROC: " + ", ".join(scores))
-
-    return report
-
-
-def _epoch_line(record: "EpochRecord") -> str:
-    return (
-        f"epoch {record.epoch}: loss {record.train_loss:.4f}, validation loss {record.val_loss:.4f}, mean AUROC "
-        f"{_score(record.mean_auroc)}, {record.images_per_second:.1f} images/s, {record.waiting:.1%} of it waiting"
-    )
-
-
-def _score(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    vocabulary = Vocabulary(names(given)) if names(given) else Vocabulary()
+    return (vocabulary if holdout is None else hold_out(holdout, vocabulary).rest(vocabulary)).findings
 
 
 def _show(result: "TrainResult", as_json: bool) -> None:
@@ -140,6 +131,6 @@ def _show(result: "TrainResult", as_json: bool) -> None:
         best = result.best
         console.text(
             f"{result.path}: {result.n_train} training and {result.n_val} validation images; best epoch "
-            f"{best.epoch} of {len(result.epochs)}, mean validation AUROC {_score(best.mean_auroc)}"
+            f"{best.epoch} of {len(result.epochs)}, mean validation AUROC {score(best.mean_auroc)}"
         )
     console.refused(result.refused)

@@ -11,6 +11,7 @@ from cxrsearch.errors import SplitError
 from cxrsearch.files import Json, digest_bytes
 from cxrsearch.images.catalogue import Catalogue, match_images, read_table
 from cxrsearch.images.findings import Vocabulary
+from cxrsearch.images.holdout import Holdout
 from cxrsearch.images.loading import RefusedImage
 from cxrsearch.images.pixel_cache import PixelCache
 from cxrsearch.images.preprocess import Preprocess
@@ -24,7 +25,8 @@ class Parts:
 
     Attributes:
         split: its definition.
-        findings: the vocabulary.
+        holdout: the finding that was left out, with its images; None: none was.
+        findings: the vocabulary, without it.
         ids: the image ids of `train` and `val`, refused images left out.
         train, val: the images.
         refused: image and reason for every file of the two parts that cannot be used.
@@ -32,6 +34,7 @@ class Parts:
     """
 
     split: str
+    holdout: Holdout | None
     findings: tuple[str, ...]
     ids: dict[Part, list[str]]
     train: Examples
@@ -41,7 +44,8 @@ class Parts:
 
     def settings(self) -> Json:
         """What of it decides the result."""
-        return {
+        held_out = {} if self.holdout is None else {"held_out": self.holdout.finding, "strict": self.holdout.strict}
+        return held_out | {
             "split": self.split,
             "findings": list(self.findings),
             "train_ids_sha256": ids_digest(self.ids["train"]),
@@ -76,10 +80,11 @@ def read_parts(
     cache: Path,
     preprocess: Preprocess,
     *,
+    holdout: Holdout | None = None,
     workers: int,
     progress: Progress,
 ) -> Parts:
-    """Read the table, apply the split, and decode what the pixel cache does not hold.
+    """Read the table, hold a finding out, apply the split, and decode what the pixel cache does not hold.
 
     Raises:
         CatalogueError: the table, the folder or the split cannot be used, or a part is empty.
@@ -87,8 +92,9 @@ def read_parts(
     """
     matched = match_images(read_table(table, vocabulary), images)
     definition = parse_split(split)
-    rows = {part: definition.rows(matched.catalogue, part) for part in ("train", "val")}
-    chosen = matched.catalogue.take(np.concatenate([rows["train"], rows["val"]]))
+    catalogue = matched.catalogue if holdout is None else holdout.without(matched.catalogue)
+    rows = {part: definition.rows(catalogue, part) for part in ("train", "val")}
+    chosen = catalogue.take(np.concatenate([rows["train"], rows["val"]]))
     kept = PixelCache(cache, preprocess)
     found = fill_cache(chosen.paths(images), kept, preprocess, workers=workers, progress=progress)
     n = len(rows["train"])
@@ -99,7 +105,8 @@ def read_parts(
     _require_usable("val", found[n:])
     return Parts(
         split=split,
-        findings=vocabulary.findings,
+        holdout=holdout,
+        findings=catalogue.vocabulary.findings,
         ids={"train": [chosen.ids[i] for i in train], "val": [chosen.ids[i] for i in val]},
         train=_examples(kept, chosen, train, found),
         val=_examples(kept, chosen, val, found),

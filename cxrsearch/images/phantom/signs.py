@@ -220,15 +220,18 @@ def _pleural_thickening(chest: Chest, trait: Trait) -> list[Map]:
     return [rind]
 
 
-def _hernia(chest: Chest, trait: Trait) -> list[Map]:
-    """Stomach behind the heart: a round shadow above the diaphragm with air over a level of fluid."""
+def hernia(chest: Chest, trait: Trait, *, scale: float = 1.0, contrast: float = 1.0) -> list[Map]:
+    """Stomach behind the heart: a round shadow above the diaphragm with air over a level of fluid.
+
+    `scale` and `contrast` make it larger and clearer than it mostly is; 1 changes nothing.
+    """
     a, frame = chest.anatomy, chest.frame
-    radius = trait.between(3.2, 4.6)
+    radius = trait.between(3.2, 4.6) * scale
     x, y = a.pull + trait.side * 0.6 + 0.8, a.length - 0.55 * radius
     pouch = frame.fill([ellipse(x, y, radius * 1.15, radius)], 0.2)
     gas = frame.fill([_gas(x, y, radius)], 0.15)
     chest.fill(pouch * np.float32(0.75))
-    chest.added = chest.added + pouch * np.float32(1.2) - gas * np.float32(4.5)
+    chest.added = chest.added + pouch * np.float32(1.2 * contrast) - gas * np.float32(4.5 * contrast)
     return [pouch]
 
 
@@ -260,6 +263,6 @@ SIGNS = {
     "Effusion": Sign(_effusion),
     "Mass": Sign(_mass),
     "Nodule": Sign(_nodule),
-    "Hernia": Sign(_hernia),
+    "Hernia": Sign(hernia),
 }
 """In the order in which they are applied: first what changes the lungs' shape and air, last what lies on top."""

@@ -1,0 +1,117 @@
+"""A disease that nobody knew, in a world whose truth is known: is a planted finding found by an encoder without it?
+
+    python benchmarks/phantom_novelty.py [--n 2000] [--holdout Hernia] [--size 64] [--epochs 8] [--out DIR]
+
+Draws `n` balanced synthetic X-rays, whose hernias are 2.2 times as large and twice as clear as the phantom's mostly are
+(at their plain size the score that is named beforehand does not find them: docs/RESULTS.md); trains DenseNet-121 from
+random weights without the finding on half of the patients (split patient-hash:0.5/0.1/0.4), indexes all, and prints how
+well every score tells images with the finding from all others. Then, as a control, the finding's labels are exchanged
+among patients with as many images, 20 times: of the `knn` score, which is named beforehand, at most 4 intervals should
+exclude .5. With --out, an interrupted run goes on.
+"""
+
+import argparse
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrsearch.analysis.exchange import Blocks
+from cxrsearch.analysis.novelty.comparisons import rows
+from cxrsearch.analysis.novelty.neighbours import KNeighbours
+from cxrsearch.images.phantom import make_phantom
+from cxrsearch.images.phantom.signs import SIGNS, Sign, hernia
+from cxrsearch.images.splits import parse_split
+from cxrsearch.novelty import NoveltyQuestion
+from cxrsearch.novelty_result import NoveltyResult
+from cxrsearch.novelty_retrain import retrain
+from cxrsearch.query import Index, open_index
+
+SIGNS["Hernia"] = Sign(partial(hernia, scale=2.2, contrast=2.0))  # here, so that processes that draw have it, too
+SPLIT = "patient-hash:0.5/0.1/0.4"
+SHUFFLES = 20
+
+
+def shuffled(index: Index, finding: int, seed: int) -> NDArray[np.bool_]:
+    """The labels, bool (n, F), those of one finding exchanged among patients with as many images."""
+    assert index.catalogue.labels is not None
+    groups = index.catalogue.patient_groups()
+    blocks = Blocks.of(groups, np.zeros_like(groups))
+    donor = blocks.draw(np.random.default_rng(seed))
+    labels = np.array(index.catalogue.labels)
+    for patient, giver in enumerate(donor):
+        size = blocks.size[patient]
+        own, theirs = (blocks.order[blocks.start[p] : blocks.start[p] + size] for p in (patient, giver))
+        labels[own, finding] = index.catalogue.labels[theirs, finding]
+    return labels
+
+
+def control(index: Index, found: NoveltyResult) -> int:
+    """How many of the shuffles have a `knn` interval that excludes .5."""
+    finding, patients = index.manifest.findings.index(found.holdout), index.catalogue.patient_groups()
+    parts = parse_split(found.split).assign(index.catalogue)
+    train, test = (np.flatnonzero(parts == part) for part in ("train", "test"))
+    excluded = 0
+    for seed in range(SHUFFLES):
+        labels = shuffled(index, finding, seed)
+        known = train[~labels[train, finding]]
+        score = KNeighbours(found.chosen.k["knn"]).fit(index.stored.vectors.take(known), labels[known])
+        values = score.score(index.stored.vectors.take(test))
+        row = rows(labels[test], finding, patients[test], {"knn": values}, replicates=found.replicates, seed=seed)[0]
+        assert row.auroc_low is not None, "too few patients with the finding in the test part: draw more images"
+        excluded += not row.auroc_low <= 0.5 <= (row.auroc_high or 0)
+    return excluded
+
+
+def run(folder: Path, asked: argparse.Namespace) -> None:
+    """Draw, train without the finding, index, evaluate, shuffle and print."""
+    data = folder / "phantom"
+    if not data.exists():
+        make_phantom(data, asked.n, size=256, workers=2)
+    start = time.perf_counter()
+    found = retrain(
+        data / "images",
+        data / "Data_Entry_2017.csv",
+        asked.holdout,
+        NoveltyQuestion(split=SPLIT, shots=(0, 1, 5, 20)),
+        out=folder / "novelty",
+        config=asked.config,
+        changes={"arch": "densenet121", "weights": "random:0", "size": asked.size, "epochs": asked.epochs},
+        max_minutes=asked.minutes,
+    )
+    print(f"{found.heading()}; {found.seen}; {(time.perf_counter() - start) / 60:.1f} minutes")
+    print(f"chosen on validation: {found.chosen}")
+    for row in found.rows:
+        interval = "" if row.auroc_low is None else f"[{row.auroc_low:.3f}, {row.auroc_high:.3f}]"
+        value = "-" if row.auroc is None else f"{row.auroc:.3f}"
+        counts = f"{row.n_positive} images of {row.n_patients} patients against {row.n_negative}"
+        print(f"{row.score:20} {row.positives:5} {row.negatives:15} {value} {interval:16} {counts}")
+    for shots in found.shots:
+        print(f"{shots.score:10} {shots.shots:3} known patients: {shots.auroc} {shots.lowest} to {shots.highest}")
+    index = open_index(folder / "novelty" / found.holdout / "index")
+    print(f"{control(index, found)} of {SHUFFLES} shuffles of {found.holdout} have a knn interval that excludes .5")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=2000)
+    parser.add_argument("--holdout", default="Hernia")
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--config", default="modern")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--out", type=Path)
+    asked = parser.parse_args()
+    if asked.out is not None:
+        run(asked.out, asked)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        run(Path(temporary), asked)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""`cxrsearch novelty`: does a finding that nobody knew stand out?"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cxrsearch.errors import UsageError
+from cxrsearch_cli import console
+from cxrsearch_cli.novelty_tables import show, write_figures
+from cxrsearch_cli.options import (
+    AsJson,
+    Device,
+    FindingsOption,
+    ImagesArgument,
+    IndexOption,
+    LabelsOption,
+    index_folder,
+    names,
+)
+from cxrsearch_cli.training_options import (
+    Arch,
+    Cache,
+    Config,
+    Epochs,
+    Precision,
+    Set,
+    Size,
+    Workers,
+    changes,
+    training_inputs,
+)
+from cxrsearch_cli.training_progress import reporting
+
+if TYPE_CHECKING:
+    from cxrsearch.novelty import NoveltyQuestion
+    from cxrsearch.novelty_result import NoveltyResult, NoveltyTable
+
+_Holdout = Annotated[str, typer.Option(help="The finding to hold out, or all: each in turn.")]
+_Weights = Annotated[
+    str | None,
+    typer.Option(
+        help="With IMAGES: the encoder, such as a run of `train --holdout`; with --retrain: what to start from.",
+        show_default=False,
+    ),
+]
+_Split = Annotated[
+    str | None,
+    typer.Option(
+        help="paper[:DIR], official[:DIR], patient-hash:a/b/c, patient-fold:i/K or column: train is known, val "
+        "chooses, test is scored. Default: as the encoder's, else the table's column, else patient-hash:0.7/0.1/0.2.",
+        show_default=False,
+    ),
+]
+_Retrain = Annotated[
+    bool, typer.Option("--retrain", help="Train an encoder without the finding first: IMAGES and --labels.")
+]
+_Strict = Annotated[
+    bool, typer.Option("--strict", help="Hold out all images of patients who have the finding in one image.")
+]
+_Scores = Annotated[
+    str,
+    typer.Option(
+        help="As a,b: knn, class-knn, centroid, mahalanobis, relative-mahalanobis, lof, vim, max-probability, energy, "
+        "no-finding; and the references view, random, ceiling; or all."
+    ),
+]
+_Shots = Annotated[
+    str | None,
+    typer.Option(help="Also with so many patients of the finding known, as 0,1,5,20.", show_default=False),
+]
+_Replicates = Annotated[int, typer.Option(help="Of the patient bootstrap.", min=1)]
+_Seed = Annotated[int, typer.Option(help="Of everything random.", min=0)]
+_Minutes = Annotated[
+    float | None, typer.Option(help="With --retrain: stop each training after about so long.", show_default=False)
+]
+_Out = Annotated[
+    Path | None,
+    typer.Option(help="With --retrain: folder of runs and indexes. Default: runs/novelty-CONFIG.", show_default=False),
+]
+_Plot = Annotated[
+    Path | None,
+    typer.Option(help="Also draw the scores' distributions (of all: the table) as a PNG.", metavar="FILE"),
+]
+_Sheet = Annotated[
+    Path | None, typer.Option(help="Also draw the ten most novel images as a PNG.", metavar="FILE", show_default=False)
+]
+_Csv = Annotated[bool, typer.Option("--csv", help="Print CSV on stdout, a line a score and comparison.")]
+_Latex = Annotated[bool, typer.Option("--latex", help="Print a LaTeX table on stdout.")]
+
+
+def command(
+    ctx: typer.Context,
+    holdout: _Holdout,
+    images: ImagesArgument = None,
+    index: IndexOption = None,
+    labels: LabelsOption = None,
+    weights: _Weights = None,
+    split: _Split = None,
+    retrain: _Retrain = False,
+    strict: _Strict = False,
+    scores: _Scores = "all",
+    shots: _Shots = None,
+    replicates: _Replicates = 2000,
+    seed: _Seed = 0,
+    config: Config = "paper",
+    arch: Arch = None,
+    size: Size = None,
+    epochs: Epochs = None,
+    set_: Set = None,
+    max_minutes: _Minutes = None,
+    out: _Out = None,
+    findings: FindingsOption = None,
+    cache: Cache = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    workers: Workers = None,
+    plot: _Plot = None,
+    sheet: _Sheet = None,
+    as_json: AsJson = False,
+    as_csv: _Csv = False,
+    as_latex: _Latex = False,
+) -> None:
+    """Hold a finding out, and see whether its images stand out from what is known.
+
+    On an index the encoder stays as it is, and the result says whether it has seen the finding. With --retrain an
+    encoder is trained without it; interrupted, the same command goes on. Intervals are 95%, from resampling patients.
+    """
+    console.require_one_form(as_json, as_csv, as_latex)
+    _require_drawable(holdout, plot, sheet)
+    result = _evaluated(_question(ctx.params), ctx.params)
+    console.result(result, as_json, as_csv, as_latex, lambda: show(result))
+    write_figures(result, plot, sheet)
+    console.refused(result.refused)
+    if result.refused:
+        raise typer.Exit(3)
+
+
+def _question(given: Mapping[str, Any]) -> "NoveltyQuestion":
+    from cxrsearch.novelty import NoveltyQuestion
+
+    asked = {name: given[name] for name in ("split", "strict", "replicates", "seed")}
+    if given["scores"] != "all":
+        asked["scores"] = names(given["scores"])
+    return NoveltyQuestion(shots=_numbers(given["shots"]), **asked)
+
+
+def _numbers(given: str | None) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in names(given))
+    except ValueError as error:
+        raise UsageError(f"the shots {given!r} are not whole numbers", "use --shots 0,1,5,20") from error
+
+
+def _evaluated(question: "NoveltyQuestion", given: Mapping[str, Any]) -> "NoveltyResult | NoveltyTable":
+    """Of a training without the finding, of a folder of images, or of an index, whichever the options name."""
+    options = {name: given[name] for name in ("cache", "device", "precision", "workers")}
+    options["findings"] = names(given["findings"]) or None
+    if given["retrain"]:
+        return _retrained(question, given, options)
+    if given["images"] is not None:
+        return _of_images(question, given, options | {name: given[name] for name in ("weights", "arch", "size")})
+    return _of_index(question, given)
+
+
+def _retrained(
+    question: "NoveltyQuestion", given: Mapping[str, Any], options: dict[str, Any]
+) -> "NoveltyResult | NoveltyTable":
+    from cxrsearch.novelty_retrain import retrain, retrain_every
+
+    if given["index"] is not None:
+        raise UsageError("--retrain of an index, which holds no originals", "name the folder of images and --labels")
+    folder, table = training_inputs(given["images"], given["labels"])
+    entries = changes(given["set_"], **{name: given[name] for name in ("arch", "weights", "size", "epochs")})
+    options |= {"config": given["config"], "max_minutes": given["max_minutes"], "changes": entries}
+    options["out"] = given["out"] or Path("runs") / f"novelty-{given['config']}"
+    with console.progress() as progress:
+        options |= {"progress": progress, "report": reporting(progress, None)}
+        if given["holdout"].lower() == "all":
+            return retrain_every(folder, table, question, **options)
+        return retrain(folder, table, given["holdout"], question, **options)
+
+
+def _of_images(
+    question: "NoveltyQuestion", given: Mapping[str, Any], options: dict[str, Any]
+) -> "NoveltyResult | NoveltyTable":
+    from cxrsearch.novelty import evaluate_images
+
+    if given["index"] is not None:
+        raise UsageError("a folder of images beside an index", "leave one of the two out, or add --retrain")
+    folder, table = training_inputs(given["images"], given["labels"])
+    with console.progress() as progress:
+        return evaluate_images(folder, table, given["holdout"], question, progress=progress, **options)
+
+
+def _of_index(question: "NoveltyQuestion", given: Mapping[str, Any]) -> "NoveltyResult | NoveltyTable":
+    from cxrsearch.novelty import evaluate, evaluate_every
+    from cxrsearch.query import open_index
+
+    if given["labels"] is not None:
+        raise UsageError("a table beside an index, which has its own", "leave --labels out, or name the images")
+    opened = open_index(index_folder(None, given["index"]), device=given["device"], weights=given["weights"])
+    with console.progress() as progress:
+        if given["holdout"].lower() == "all":
+            return evaluate_every(opened, question, progress=progress)
+        return evaluate(opened, given["holdout"], question, progress=progress)
+
+
+def _require_drawable(holdout: str, plot: Path | None, sheet: Path | None) -> None:
+    """Refuse figures that could not be drawn, before the work."""
+    from cxrsearch.report.contact_sheet import require_png
+
+    if sheet is not None and holdout.lower() == "all":
+        raise UsageError("one contact sheet of all findings", "hold one finding out with --sheet")
+    for path in (plot, sheet):
+        if path is not None:
+            require_png(path)
+            if not path.absolute().parent.is_dir():
+                raise UsageError(f"cannot write {path}: no folder {path.parent}", "make the folder first")

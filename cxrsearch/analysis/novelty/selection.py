@@ -1,0 +1,107 @@
+"""Which score, and which k, finds novel findings best: chosen by holding out the OTHER findings, one after the other.
+
+For each finding G but the one that is asked about: everything with G is removed from the known images, the scores are
+fitted, and images of the validation part with G are told from those without. The head's output of G is left out; a head
+that learned from images of G has seen it nevertheless, which favours the scores that use one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cxrsearch.analysis.bootstrap import MIN_POSITIVE_PATIENTS
+from cxrsearch.analysis.metrics import Floats, auroc
+from cxrsearch.analysis.models import Rows, Sample, positive_patients, sample_patients
+from cxrsearch.analysis.novelty.head import Head
+from cxrsearch.analysis.novelty.neighbours import K_GRID, ClassNeighbours, K, KNeighbours
+from cxrsearch.analysis.novelty.registry import create
+from cxrsearch.errors import UsageError
+from cxrsearch.progress import Progress, silent
+
+TRAIN_LIMIT, VAL_LIMIT = 20_000, 5_000
+"""Images that the choice is made with at most, of patients drawn by the seed."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the validation part prefers.
+
+    Attributes:
+        score: the name of the best score; None where no other finding can be held out.
+        k: of `knn` and of `class-knn`.
+        auroc: by name, the mean AUROC over the findings held out, with its best k; nan where not computed.
+        findings: columns of the findings that were held out.
+    """
+
+    score: str | None
+    k: dict[str, int]
+    auroc: dict[str, float]
+    findings: tuple[int, ...]
+
+
+def choose(
+    names: Sequence[str],
+    train: Sample,
+    val: Sample,
+    head: Head,
+    outputs: Rows,
+    *,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Choice:
+    """Choose.
+
+    Args:
+        names: of `registry.SCORES`.
+        train, val: images without the finding that is asked about; its column, all False, may be among the labels.
+        head: of the known findings.
+        outputs: int64 (m,), the column of the labels that each output of the head is of.
+        seed: of samples.
+        progress: called as findings are held out.
+    """
+    train, val = sample_patients(train, TRAIN_LIMIT, seed), sample_patients(val, VAL_LIMIT, seed)
+    held = _worth_holding_out(train, val)
+    found: dict[tuple[str, int], list[float]] = {}
+    for done, finding in enumerate(held):
+        progress("choosing by other findings", done, len(held))
+        known = train.take(np.flatnonzero(~train.labels[:, finding]))
+        own = np.flatnonzero(outputs == finding)
+        for name in names:
+            part = head.without(int(own[0])) if len(own) else head
+            for k, values in _scores(name, known, val, part, seed).items():
+                labels = val.labels[:, [finding]]
+                found.setdefault((name, k), []).append(float(auroc(labels, values[:, None])[0]))
+    progress("choosing by other findings", len(held), len(held))
+    return _chosen(found, tuple(held))
+
+
+def _worth_holding_out(train: Sample, val: Sample) -> list[int]:
+    """Findings of 10 positive patients in val or more, else those with a positive and a negative image at all."""
+    shown, lacking = val.labels.any(axis=0), ~val.labels.all(axis=0)
+    usable = shown & lacking & ~train.labels.all(axis=0)
+    often = usable & (positive_patients(val.labels, val.patients) >= MIN_POSITIVE_PATIENTS)
+    return [int(column) for column in np.flatnonzero(often if often.any() else usable)]
+
+
+def _scores(name: str, known: Sample, val: Sample, head: Head, seed: int) -> dict[int, Floats]:
+    """The scores of val by k; 0 where there is no k; none where the score cannot be computed."""
+    score = create(name, head, seed=seed)
+    try:
+        score.fit(known.embeddings, known.labels)
+    except UsageError:
+        return {}
+    if isinstance(score, KNeighbours | ClassNeighbours):
+        return dict(zip(K_GRID, score.by_k(val.embeddings, K_GRID).T, strict=True))
+    return {0: score.score(val.embeddings)}
+
+
+def _chosen(found: dict[tuple[str, int], list[float]], findings: tuple[int, ...]) -> Choice:
+    means = {key: float(np.mean(values)) for key, values in found.items()}
+    best: dict[str, tuple[float, int]] = {}
+    for (name, k), mean in means.items():
+        if name not in best or mean > best[name][0]:
+            best[name] = mean, k
+    ks = {name: best[name][1] if name in best else K for name in ("knn", "class-knn")}
+    ranked = max(best, key=lambda name: best[name][0]) if best else None
+    return Choice(ranked, ks, {name: mean for name, (mean, _) in best.items()}, findings)

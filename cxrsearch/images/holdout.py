@@ -1,0 +1,71 @@
+"""A finding that is held out: the images that show it, and the vocabulary without it."""
+
+import difflib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrsearch.errors import UsageError, VocabularyError
+from cxrsearch.images.catalogue import Catalogue
+from cxrsearch.images.findings import Vocabulary
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """What is held out.
+
+    Attributes:
+        finding: its canonical name.
+        strict: hold out every image of the patients who have the finding in one image, too.
+    """
+
+    finding: str
+    strict: bool = False
+
+    def images(self, catalogue: Catalogue) -> NDArray[np.bool_]:
+        """The images that are held out, bool (n,).
+
+        Raises:
+            UsageError: the findings of the catalogue are not known.
+        """
+        if catalogue.labels is None:
+            raise UsageError("a finding held out of images whose findings are not known", "give the table, --labels")
+        own = np.array(catalogue.labels[:, catalogue.vocabulary.findings.index(self.finding)])
+        if not self.strict:
+            return own
+        groups = catalogue.patient_groups()
+        return np.isin(groups, groups[own])
+
+    def rest(self, vocabulary: Vocabulary) -> Vocabulary:
+        """The vocabulary without the finding.
+
+        Raises:
+            UsageError: nothing is left of it.
+        """
+        others = tuple(name for name in vocabulary.findings if name != self.finding)
+        if not others:
+            raise UsageError(f"{self.finding} held out, and no other finding is left", "use more findings")
+        return Vocabulary(others)
+
+    def without(self, catalogue: Catalogue) -> Catalogue:
+        """The images that are not held out, and the other findings. Raises UsageError as `images` and `rest`."""
+        kept = catalogue.take(np.flatnonzero(~self.images(catalogue)))
+        assert kept.labels is not None
+        column = kept.vocabulary.findings.index(self.finding)
+        return Catalogue(kept.frame, self.rest(kept.vocabulary), np.delete(kept.labels, column, axis=1))
+
+
+def hold_out(name: str, vocabulary: Vocabulary, *, strict: bool = False) -> Holdout:
+    """Hold out the finding of this name, in any case, with spaces or underscores.
+
+    Raises:
+        VocabularyError: there is none; the message lists the vocabulary and suggests the nearest.
+    """
+    try:
+        return Holdout(vocabulary.canonical(name), strict)
+    except VocabularyError as error:
+        lower = {finding.lower(): finding for finding in vocabulary.findings}
+        near = difflib.get_close_matches(name.lower().replace(" ", "_"), lower, n=1, cutoff=0.5)
+        fix = f"did you mean {lower[near[0]]}?" if near else "choose one of these"
+        raise VocabularyError(error.problem, fix) from None

@@ -1,0 +1,290 @@
+"""Does a finding that nobody knew stand out from what is known?
+
+index -> known images without the finding, images to choose by and to score (rows) -> scores (novelty_trial)
+      -> AUROC against three kinds of others, with intervals (analysis) -> NoveltyResult
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from cxrsearch.analysis.bootstrap import MIN_POSITIVE_PATIENTS
+from cxrsearch.analysis.evaluation import REPLICATES
+from cxrsearch.analysis.metrics import Floats
+from cxrsearch.analysis.novelty.comparisons import rows as compare
+from cxrsearch.analysis.novelty.registry import REFERENCES, SCORES
+from cxrsearch.analysis.novelty.selection import Choice
+from cxrsearch.analysis.novelty.shots import ShotsRow, few_shots
+from cxrsearch.build import build_index
+from cxrsearch.encoder.spec import Provenance, saw_no_xray
+from cxrsearch.errors import CatalogueError, UsageError
+from cxrsearch.files import Json
+from cxrsearch.images.catalogue import Catalogue
+from cxrsearch.images.holdout import Holdout, hold_out
+from cxrsearch.novelty_result import Chosen, Mode, NoveltyResult, NoveltyTable, Scored, findings_of
+from cxrsearch.novelty_trial import Trial
+from cxrsearch.progress import Progress, silent
+from cxrsearch.query import Index, open_index
+from cxrsearch.rows import default_split, divide
+from cxrsearch.seen import seen_by
+
+MOST_NOVEL = 10
+
+
+@dataclass(frozen=True)
+class NoveltyQuestion:
+    """What a novelty evaluation asks.
+
+    Attributes:
+        split: its definition; None: as of an evaluation (`default_split`). Its train part is known, its val part
+            chooses, its test part is scored.
+        strict: hold out all images of the patients who have the finding in one.
+        scores: of `SCORES` and `REFERENCES`.
+        shots: numbers of patients with the finding that may be known after all.
+        replicates, seed: of the bootstrap; the seed is also that of samples and draws.
+
+    Raises:
+        UsageError: an unknown score, none, or numbers that cannot be meant.
+    """
+
+    split: str | None = None
+    strict: bool = False
+    scores: tuple[str, ...] = (*SCORES, *REFERENCES)
+    shots: tuple[int, ...] = ()
+    replicates: int = REPLICATES
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.scores if name not in (*SCORES, *REFERENCES)]
+        if unknown or not self.scores:
+            got = f"unknown score {unknown[0]!r}" if unknown else "no score"
+            raise UsageError(got, f"choose from {', '.join((*SCORES, *REFERENCES))}")
+        if self.replicates < 1 or self.seed < 0 or any(n < 0 for n in self.shots):
+            got = f"{self.replicates} replicates, seed {self.seed}, shots {list(self.shots)}"
+            raise UsageError(got, "use replicates from 1 on, and a seed and shots from 0 on")
+
+
+def evaluate(
+    index: Index | Path | str,
+    holdout: str,
+    question: NoveltyQuestion | None = None,
+    *,
+    progress: Progress = silent,
+    **asked: Any,
+) -> NoveltyResult:
+    """Hold one finding out of an index, and see whether its images stand out.
+
+    Args:
+        index: open, or its folder.
+        holdout: the finding, in any case.
+        question: what to ask; attributes of it may be given as keywords instead: `evaluate(index, "Hernia", seed=1)`.
+        progress: called as work goes on.
+
+    Raises:
+        VocabularyError: no such finding.
+        UsageError: a question that cannot be meant.
+        CatalogueError: the findings are not known, the split cannot be applied, or nothing but the finding remains.
+        StoreError: the index cannot be opened.
+    """
+    question, index = replace(question or NoveltyQuestion(), **asked), _opened(index)
+    held = hold_out(holdout, index.catalogue.vocabulary, strict=question.strict)
+    definition = question.split or default_split(index)
+    parts, warnings = divide(index, definition)
+    mode, seen = mode_of(index.manifest.encoder, held)
+    trial = Trial.of(index, held, parts, question.seed, progress)
+    trial.warnings.extend(warnings + _about(trial, mode, seen))
+    embeddings = index.stored.vectors.take(parts.scored)
+    choice = trial.choose([name for name in question.scores if name in SCORES], progress)
+    scores = trial.scores(question.scores, choice, embeddings, progress)
+    progress("drawing patients for intervals", 0, 1)
+    compared = compare(
+        trial.labels,
+        trial.finding,
+        trial.patients,
+        scores,
+        replicates=question.replicates,
+        seed=question.seed,
+    )
+    progress("drawing patients for intervals", 1, 1)
+    shots = _shots(trial, question, choice) if question.shots else []
+    chosen = _chosen(index, choice)
+    most_novel = _most_novel(trial, scores.get(chosen.score or "knn"))
+    return NoveltyResult(
+        holdout=held.finding,
+        mode=mode,
+        seen=seen,
+        split=definition,
+        encoder=index.manifest.encoder_label,
+        head=trial.whose,
+        strict=question.strict,
+        findings=index.manifest.findings,
+        known=len(trial.known),
+        known_patients=len(np.unique(trial.known.patients)),
+        scored_images=len(parts.scored),
+        scored_patients=len(np.unique(trial.patients)),
+        rows=tuple(compared),
+        chosen=chosen,
+        shots=tuple(shots),
+        most_novel=tuple(most_novel),
+        replicates=question.replicates,
+        seed=question.seed,
+        warnings=tuple(trial.warnings),
+        most_novel_pixels=tuple(index.stored_pixels(image["row"]) for image in most_novel),
+        scored=Scored(parts.scored, trial.labels, scores),
+    )
+
+
+def evaluate_every(
+    index: Index | Path | str,
+    question: NoveltyQuestion | None = None,
+    *,
+    progress: Progress = silent,
+    **asked: Any,
+) -> NoveltyTable:
+    """Hold every finding out in turn; arguments and errors as of `evaluate`. One without images is skipped."""
+    question, index = replace(question or NoveltyQuestion(), **asked), _opened(index)
+    shown = with_images(index.catalogue)
+    results = tuple(evaluate(index, finding, question, progress=progress) for finding in shown)
+    return table_of(results, tuple(name for name in index.manifest.findings if name not in shown))
+
+
+def with_images(catalogue: Catalogue) -> list[str]:
+    """The findings that some image shows, in the order of the vocabulary; labels must be known."""
+    assert catalogue.labels is not None
+    shown = [own.any() for own in catalogue.labels.T]
+    return [name for name, own in zip(catalogue.vocabulary.findings, shown, strict=True) if own]
+
+
+def table_of(results: tuple[NoveltyResult, ...], skipped: tuple[str, ...]) -> NoveltyTable:
+    """The table of several findings; each warning once, with the findings it is of where it is not of all."""
+    every: dict[str, list[str]] = {}
+    for result in results:
+        for warning in result.warnings:
+            words = warning.replace(result.holdout, "the held-out finding") if warning == result.seen else warning
+            every.setdefault(words, []).append(result.holdout)
+    said = [text if len(own) == len(results) else f"{', '.join(own)}: {text}" for text, own in every.items()]
+    if skipped:
+        said.append(f"no image shows {', '.join(skipped)}: skipped")
+    return NoveltyTable(results, skipped, tuple(said))
+
+
+def evaluate_images(
+    images: Path | str,
+    labels: Path | str,
+    holdout: str,
+    question: NoveltyQuestion | None = None,
+    *,
+    progress: Progress = silent,
+    **options: Any,
+) -> NoveltyResult | NoveltyTable:
+    """Embed a folder of images with an encoder into an index that is thrown away, and evaluate it.
+
+    Args:
+        images, labels: a folder of images, and NIH's table or a plain CSV.
+        holdout: the finding, or `all`.
+        question: what to ask.
+        progress: called as work goes on.
+        options: of `build_index`: `weights`, such as a run that was trained without the finding, and others.
+
+    Raises:
+        CxrsearchError: as `build_index` and `evaluate`.
+    """
+    with TemporaryDirectory(prefix="cxrsearch-") as temporary:
+        built = build_index(images, labels, index=Path(temporary) / "index", progress=progress, **options)
+        index = open_index(built.path)
+        found = (
+            evaluate_every(index, question, progress=progress)
+            if holdout.lower() == "all"
+            else evaluate(index, holdout, question, progress=progress)
+        )
+        return replace(found, refused=built.refused)
+
+
+def mode_of(encoder: Json | None, held: Holdout) -> tuple[Mode, str]:
+    """Whether an encoder was trained without a finding, as far as its provenance proves, and that in words.
+
+    Args:
+        encoder: its specification, as in a manifest; None for imported embeddings.
+        held: the finding.
+    """
+    frozen = "frozen encoder"
+    if encoder is None:
+        return "frozen", f"{frozen}: imported embeddings, so whether {held.finding} was seen is not known"
+    provenance = Provenance.from_json(encoder.get("provenance") or {})
+    if saw_no_xray(str(encoder["label"]), provenance):
+        return "frozen", f"{frozen}: trained on no X-ray, so {held.finding} was not seen"
+    trainings = list(provenance.trainings())
+    if all(training.held_out == held.finding for training in trainings):
+        return "retrain", f"encoder trained without {held.finding}, which its provenance records"
+    if all(training.split is None or training.held_out == held.finding for training in trainings):
+        return "frozen", f"{frozen}: whether {held.finding} was seen in training is not known"
+    return "frozen", f"{frozen}: {held.finding} was seen in training"
+
+
+def _opened(index: Index | Path | str) -> Index:
+    """The index, its findings known."""
+    opened = index if isinstance(index, Index) else open_index(index)
+    if opened.catalogue.labels is None:
+        raise CatalogueError(
+            "the findings of this index's images are not known: nothing can be held out",
+            "build it with --labels",
+        )
+    return opened
+
+
+def _about(trial: Trial, mode: Mode, seen: str) -> list[str]:
+    """What a reader must know of encoder and numbers."""
+    said = [] if mode == "retrain" or "no X-ray" in seen else [seen]
+    encoder = seen_by(trial.index.manifest.encoder, trial.index.catalogue)
+    if encoder.warning is not None:
+        said.append(encoder.warning)
+    learned = int(encoder.learned[trial.rows.scored].sum())
+    if learned:
+        said.append(
+            f"{learned} of the {len(trial.rows.scored)} scored images are ones the encoder was trained on: they look "
+            "better known than new images do"
+        )
+    shown = trial.labels[:, trial.finding]
+    patients = len(np.unique(trial.patients[shown]))
+    if not shown.any():
+        said.append(f"no scored image shows {trial.held.finding}: nothing can be computed")
+    elif patients < MIN_POSITIVE_PATIENTS:
+        said.append(f"{trial.held.finding} is shown by {patients} scored patients: under 10 there is no interval")
+    return said
+
+
+def _chosen(index: Index, choice: Choice) -> Chosen:
+    names = index.manifest.findings
+    return Chosen(choice.score, choice.k, choice.auroc, tuple(names[column] for column in choice.findings))
+
+
+def _shots(trial: Trial, question: NoveltyQuestion, choice: Choice) -> list[ShotsRow]:
+    embeddings = trial.index.stored.vectors.take(trial.rows.scored)
+    positive = trial.labels[:, trial.finding]
+    options = {"k": choice.k["knn"], "seed": question.seed}
+    shots = few_shots(trial.known, trial.cases, embeddings, positive, question.shots, **options)
+    there = 0 if trial.cases is None else len(np.unique(trial.cases.patients))
+    if max(question.shots) > there:
+        trial.warnings.append(f"{there} patients with {trial.held.finding} to draw few shots from: more cannot be had")
+    return shots
+
+
+def _most_novel(trial: Trial, score: Floats | None) -> list[Json]:
+    """The scored images of the highest scores, the first of equals first."""
+    if score is None:
+        return []
+    frame, findings = trial.index.catalogue.frame, trial.index.manifest.findings
+    order = np.argsort(-score, kind="stable")[:MOST_NOVEL]
+    return [
+        {
+            "rank": rank,
+            "image": str(frame["id"].iloc[trial.rows.scored[place]]),
+            "row": int(trial.rows.scored[place]),
+            "score": float(score[place]),
+            "findings": findings_of(trial.labels[place], findings),
+        }
+        for rank, place in enumerate(order, 1)
+    ]

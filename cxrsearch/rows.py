@@ -1,0 +1,73 @@
+"""Which images of an index are learned from, which choose settings, and which are scored."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrsearch.errors import SplitError
+from cxrsearch.images.splits import parse_split, place
+from cxrsearch.query import Index
+from cxrsearch.training import DEFAULT_SPLIT
+
+FitOn = Literal["train", "val"]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of an index: what models are fitted on, what their settings are chosen by, and what is scored."""
+
+    fit: NDArray[np.int64]
+    choose: NDArray[np.int64]
+    scored: NDArray[np.int64]
+
+
+def default_split(index: Index) -> str:
+    """The split of the encoder's training; else the table's own column, where it has one; else a patient hash."""
+    provenance = (index.manifest.encoder or {}).get("provenance") or {}
+    column = "column" if index.catalogue.frame["split"].notna().any() else None
+    return provenance.get("split") or index.manifest.split.get("definition") or column or DEFAULT_SPLIT
+
+
+def divide(index: Index, definition: str, part: str = "test", fit_on: FitOn = "train") -> tuple[Rows, list[str]]:
+    """The rows, and what a reader must know of them.
+
+    Without a validation part an eighth of the training patients stands in for it.
+
+    Args:
+        index: its catalogue is divided.
+        definition: of a split.
+        part: the part to score; what is scored is neither learned from nor chosen by.
+        fit_on: `train`; or `val`, whose patients are halved: one half to fit, one to choose settings by.
+
+    Raises:
+        CatalogueError: the split cannot be applied, or the part is empty.
+        SplitError: nobody is left to choose settings by.
+    """
+    split = parse_split(definition)
+    scored = split.rows(index.catalogue, part)
+    parts = split.assign(index.catalogue)
+    parts[scored] = None
+    fit, choose = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "val")
+    said = []
+    if fit_on == "val":
+        fit, choose = _halves(index, choose, 2)
+    elif len(fit) and not len(choose):
+        fit, choose = _halves(index, fit, 8)
+        said = [
+            f"no validation part: settings are chosen by {len(choose)} images, of an eighth of the training patients"
+        ]
+    if len(fit) and not len(choose):
+        raise SplitError(
+            f"split {definition} leaves nobody to choose settings by: {len(fit)} images to fit, of too few patients",
+            "use a split with a validation part of more patients",
+        )
+    return Rows(fit, choose, scored), said
+
+
+def _halves(index: Index, rows: NDArray[np.int64], share: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows of all patients but one in `share`, and the rows of that share; by a hash of the patient's id."""
+    patients = index.catalogue.patients
+    kept = np.array([place(f"choose {patients[row]}") * share >> 64 > 0 for row in rows], dtype=np.bool_)
+    return rows[kept], rows[~kept]

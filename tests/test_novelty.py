@@ -1,0 +1,335 @@
+"""A finding held out of an index: what is known, what is scored, what is said; from Python and the command line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.spatial.distance import cdist
+from scipy.special import expit
+from sklearn.metrics import roc_auc_score
+from typer.testing import CliRunner, Result
+
+import cxrsearch
+from cxrsearch.analysis.novelty.registry import REFERENCES, SCORES
+from cxrsearch.build import build_index
+from cxrsearch.encoder.checkpoint import read_header
+from cxrsearch.errors import CatalogueError, UsageError, VocabularyError
+from cxrsearch.images.findings import NIH_FINDINGS
+from cxrsearch.images.holdout import Holdout
+from cxrsearch.images.splits import ids_digest
+from cxrsearch.importing import import_embeddings
+from cxrsearch.novelty import NoveltyQuestion, evaluate, evaluate_every, evaluate_images, mode_of
+from cxrsearch.novelty_result import NoveltyResult
+from cxrsearch.novelty_retrain import RESULT, retrain
+from cxrsearch.novelty_trial import FITTED_HEAD, OWN_HEAD
+from cxrsearch.query import open_index
+from cxrsearch.training import train
+from cxrsearch_cli.app import app
+from tests.conftest import FINDINGS, DataSet
+
+CHANGES = {"arch": "densenet121", "weights": "random:0", "size": 32, "epochs": 1, "batch_size": 3}
+SMALL: dict[str, Any] = {"device": "cpu", "precision": "fp32", "workers": 0}
+QUICK = NoveltyQuestion(replicates=20)
+DIM = 8
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    """480 images of 240 patients: Hernia, Mass and Effusion each push a dimension of their own; there is no Edema."""
+    rng = np.random.default_rng(0)
+    own = {"Mass": rng.random(480) < 0.3, "Effusion": rng.random(480) < 0.3, "Hernia": rng.random(480) < 0.25}
+    findings = ["|".join(name for name, has in own.items() if has[i]) for i in range(480)]
+    split = np.repeat(np.array(["train", "val", "test"])[[0, 0, 0, 1, 2, 2] * 40], 2)
+    frame = pd.DataFrame({"image": [f"{i}.png" for i in range(480)], "patient": [f"p{i // 2}" for i in range(480)]})
+    return frame.assign(findings=findings, view=np.where(rng.random(480) < 0.5, "AP", "PA"), split=split)
+
+
+@pytest.fixture(scope="module")
+def embeddings(table: pd.DataFrame) -> np.ndarray:
+    points = np.random.default_rng(1).standard_normal((480, DIM)) + 2
+    for dimension, name in enumerate(("Mass", "Effusion", "Hernia")):
+        points[:, dimension] += 7 * table["findings"].str.contains(name)
+    return points.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def imported(table: pd.DataFrame, embeddings: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("imported")
+    table.to_csv(folder / "table.csv", index=False)
+    np.save(folder / "x.npy", embeddings)
+    import_embeddings(folder / "x.npy", folder / "table.csv", index=folder / "index")
+    return folder / "index"
+
+
+@pytest.fixture(scope="module")
+def result(imported: Path) -> NoveltyResult:
+    return evaluate(imported, "hernia", QUICK, shots=(0, 1, 5))
+
+
+def test_every_score_in_every_comparison(result: NoveltyResult) -> None:
+    assert (result.holdout, result.mode, result.split) == ("Hernia", "frozen", "column")
+    assert [row.score for row in result.rows[::1]] == [*SCORES, *REFERENCES] * 6
+    assert len({(row.positives, row.negatives) for row in result.rows}) == 6
+
+
+def test_the_knn_row_by_hand(result: NoveltyResult, table: pd.DataFrame, embeddings: np.ndarray) -> None:
+    """The bank is the training part without Hernia; the scored are the test part."""
+    hernia = table["findings"].str.contains("Hernia").to_numpy()
+    other = table["findings"].str.contains("Mass|Effusion").to_numpy()
+    known, test = (table["split"] == "train").to_numpy() & ~hernia, (table["split"] == "test").to_numpy()
+    exact = embeddings.astype(np.float64)
+    unit = exact / np.linalg.norm(exact, axis=1, keepdims=True)
+    k = result.chosen.k["knn"]
+    score = np.sort(cdist(unit[test], unit[known]), axis=1)[:, k - 1]
+    row = result.row("knn", "any", "all")
+    assert row.auroc == pytest.approx(roc_auc_score(hernia[test], score), abs=1e-6)
+    assert result.known == known.sum()
+    assert (row.n_positive, row.n_negative) == ((hernia & test).sum(), (~hernia & test).sum())
+    assert row.n_patients == table["patient"][hernia & test].nunique()
+    only, none = hernia & test & ~other, test & ~hernia & ~other
+    truth, used = only[only | none], (only | none)[test]
+    assert result.row("knn", "only", "no-finding").auroc == pytest.approx(roc_auc_score(truth, score[used]), abs=1e-6)
+    assert row.auroc is not None
+    assert row.auroc > 0.85  # the planted finding stands out
+
+
+def test_other_findings_choose_and_the_held_out_one_does_not(imported: Path, result: NoveltyResult) -> None:
+    assert set(result.chosen.findings) == {"Mass", "Effusion"}
+    assert result.chosen.score in SCORES
+    mass = evaluate(imported, "Mass", QUICK, scores=("knn",))
+    assert set(mass.chosen.findings) == {"Effusion", "Hernia"}
+
+
+def test_strict_mode_removes_the_patients_too(imported: Path, table: pd.DataFrame) -> None:
+    found = evaluate(imported, "Hernia", QUICK, strict=True, scores=("centroid",))
+    ill = set(table["patient"][table["findings"].str.contains("Hernia")])
+    assert found.known == ((table["split"] == "train") & ~table["patient"].isin(ill)).sum()
+
+
+def test_without_a_head_a_regression_of_the_known_images_speaks(result: NoveltyResult) -> None:
+    assert result.head == FITTED_HEAD
+    assert "imported embeddings" in result.seen
+    assert any("it is not known which images" in warning for warning in result.warnings)
+    abnormal = result.row("no-finding", "any", "no-finding")
+    assert abnormal.auroc is not None
+
+
+def test_the_most_novel_are_those_of_the_highest_score(result: NoveltyResult) -> None:
+    assert result.scored is not None
+    values = result.scored.scores[result.shown_score]
+    assert values is not None
+    assert [image["score"] for image in result.most_novel] == sorted(values, reverse=True)[:10]
+    first = result.most_novel[0]
+    assert first["image"] == f"{result.scored.rows[int(np.argmax(values))]}.png"
+
+
+def test_shots(result: NoveltyResult) -> None:
+    found = {(row.score, row.shots): row.auroc or 0 for row in result.shots}
+    assert found["knn", 0] == pytest.approx(result.row("knn", "any", "all").auroc)
+    assert found["prototype", 0] == pytest.approx(result.row("centroid", "any", "all").auroc)
+    assert found["prototype", 5] > 0.95
+
+
+def test_more_shots_than_patients_are_said(imported: Path) -> None:
+    found = evaluate(imported, "Hernia", QUICK, scores=("knn",), shots=(999,))
+    assert [row.auroc for row in found.shots] == [None, None]
+    assert any("patients with Hernia to draw few shots from" in warning for warning in found.warnings)
+
+
+def test_the_same_seed_gives_the_same_result(imported: Path, result: NoveltyResult) -> None:
+    again = evaluate(imported, "hernia", QUICK, shots=(0, 1, 5))
+    assert json.dumps(again.to_json()) == json.dumps(result.to_json())
+
+
+def test_every_finding_in_turn(imported: Path) -> None:
+    found = evaluate_every(imported, QUICK, scores=("knn", "ceiling"))
+    assert [one.holdout for one in found.results] == ["Effusion", "Mass", "Hernia"]
+    assert set(found.skipped) == set(NIH_FINDINGS) - {"Effusion", "Mass", "Hernia"}
+    assert any("skipped" in warning for warning in found.warnings)
+    frame = found.to_frame()
+    assert len(frame) == 3 * 2 * 6
+    assert list(frame.columns[:2]) == ["holdout", "mode"]
+
+
+def test_a_finding_without_images_is_null_with_a_warning(imported: Path) -> None:
+    found = evaluate(imported, "Edema", QUICK, scores=("knn", "ceiling"))
+    assert {row.auroc for row in found.rows} == {None}
+    assert any("no scored image shows Edema" in warning for warning in found.warnings)
+    assert any("no ceiling" in warning for warning in found.warnings)
+
+
+def test_what_cannot_be_asked(imported: Path, embeddings: np.ndarray, table: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(VocabularyError, match=r"unknown finding 'Herna'; the vocabulary is .* did you mean Hernia\?"):
+        evaluate(imported, "Herna")
+    with pytest.raises(UsageError, match="unknown score 'deep'"):
+        evaluate(imported, "Hernia", scores=("deep",))
+    with pytest.raises(UsageError, match="shots"):
+        evaluate(imported, "Hernia", shots=(-1,))
+    np.save(tmp_path / "x.npy", embeddings)
+    table.assign(findings="Hernia").to_csv(tmp_path / "all.csv", index=False)
+    import_embeddings(tmp_path / "x.npy", tmp_path / "all.csv", index=tmp_path / "all")
+    with pytest.raises(CatalogueError, match="nothing else remains"):
+        evaluate(tmp_path / "all", "Hernia")
+
+
+def test_an_index_without_findings(data_set: DataSet, tmp_path: Path) -> None:
+    build_index(data_set.images, index=tmp_path / "index", weights="random:0", size=32, **SMALL)
+    with pytest.raises(CatalogueError, match=r"findings .* are not known: nothing can be held out"):
+        evaluate(tmp_path / "index", "Hernia")
+
+
+def spec(label: str = "run", **provenance: Any) -> dict[str, Any]:
+    return {"label": label, "provenance": provenance}
+
+
+@pytest.mark.parametrize(
+    ("encoder", "mode", "words"),
+    [
+        (None, "frozen", "not known"),
+        (spec("random:0 (untrained)"), "frozen", "trained on no X-ray"),
+        (spec("imagenet"), "frozen", "trained on no X-ray"),
+        (spec(), "frozen", "not known"),
+        (spec(split="column"), "frozen", "Hernia was seen in training"),
+        (spec(split="column", held_out="Mass"), "frozen", "Hernia was seen in training"),
+        (spec(split="column", held_out="Hernia"), "retrain", "trained without Hernia"),
+        (spec(split="column", held_out="Hernia", before={"split": "column"}), "frozen", "was seen in training"),
+        (spec(split="column", held_out="Hernia", before={}), "frozen", "not known"),
+    ],
+)
+def test_what_provenance_proves(encoder: dict[str, Any] | None, mode: str, words: str) -> None:
+    found = mode_of(encoder, Holdout("Hernia"))
+    assert found[0] == mode
+    assert words in found[1]
+
+
+@pytest.fixture(scope="module")
+def retrained(
+    data_set: DataSet, split_table: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[NoveltyResult, Path]:
+    out = tmp_path_factory.mktemp("retrained")
+    result = retrain(data_set.images, split_table, "mass", QUICK, out=out, changes=CHANGES, **SMALL)
+    return result, out / "Mass"
+
+
+def test_a_retrained_encoder_never_saw_the_finding(retrained: tuple[NoveltyResult, Path]) -> None:
+    result, folder = retrained
+    assert (result.mode, result.split, result.head) == ("retrain", "column", OWN_HEAD)
+    header = read_header(folder / "run" / "best.safetensors")
+    assert header.spec.findings is not None
+    assert header.spec.findings == tuple(name for name in NIH_FINDINGS if name != "Mass")
+    kept = [f"{i:02d}.png" for i in range(6) if "Mass" not in FINDINGS[i]]
+    assert header.spec.provenance.train_ids_sha256 == ids_digest(kept)
+    assert (header.spec.provenance.held_out, header.spec.provenance.n_train) == ("Mass", len(kept))
+    assert result.known == len(kept)
+    assert json.loads((folder / RESULT).read_text()) == json.loads(json.dumps(result.to_json()))
+
+
+def test_the_networks_own_head_speaks(retrained: tuple[NoveltyResult, Path]) -> None:
+    result, folder = retrained
+    index = open_index(folder / "index")
+    assert result.scored is not None
+    head = index.stored.load_encoder().classifier
+    assert head is not None
+    outputs = (
+        index.stored.vectors.take(result.scored.rows) @ head.weight.detach().numpy().T + head.bias.detach().numpy()
+    )
+    values = result.scored.scores["max-probability"]
+    assert values is not None
+    np.testing.assert_allclose(values, -expit(outputs.astype(np.float64)).max(1), rtol=1e-5)
+
+
+def test_a_second_call_takes_over_what_is_done(
+    retrained: tuple[NoveltyResult, Path], data_set: DataSet, split_table: Path
+) -> None:
+    result, folder = retrained
+    before = (folder / "run" / "best.safetensors").stat().st_mtime_ns
+    again = retrain(data_set.images, split_table, "Mass", QUICK, out=folder.parent, changes=CHANGES, **SMALL)
+    assert again.to_json() == result.to_json()
+    assert (folder / "run" / "best.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_run_that_was_trained_without_the_finding_is_used_as_it_is(
+    retrained: tuple[NoveltyResult, Path], data_set: DataSet, split_table: Path
+) -> None:
+    result, folder = retrained
+    found = evaluate_images(data_set.images, split_table, "Mass", QUICK, weights=str(folder / "run"), **SMALL)
+    assert isinstance(found, NoveltyResult)
+    assert (found.mode, found.rows) == ("retrain", result.rows)
+
+
+def test_training_without_a_finding_in_strict_mode(data_set: DataSet, split_table: Path, tmp_path: Path) -> None:
+    """Patient 3, who validates, has Mass in one image: strictly nobody is left."""
+    with pytest.raises(CatalogueError, match="val"):
+        train(
+            data_set.images,
+            split_table,
+            split="column",
+            holdout="Mass",
+            strict=True,
+            changes=CHANGES,
+            out=tmp_path / "r",
+        )
+
+
+def called(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["novelty", *arguments])
+
+
+def test_json_as_promised(imported: Path) -> None:
+    answer = called("--index", str(imported), "--holdout", "Hernia", "--replicates", "20", "--json")
+    assert answer.exit_code == 0, answer.output
+    got = json.loads(answer.stdout)
+    assert (got["holdout"], got["mode"]) == ("Hernia", "frozen")
+    row = got["rows"][0]
+    keys = ["score", "positives", "negatives", "auroc", "auroc_low", "auroc_high", "aupr", "prevalence", "fpr95"]
+    assert set(keys) | {"n_positive", "n_patients"} <= row.keys()
+    assert row["auroc_low"] < row["auroc"] <= row["auroc_high"]
+    everything = called("--index", str(imported), "--holdout", "ALL", "--scores", "knn", "--replicates", "5", "--json")
+    assert {row["holdout"] for row in json.loads(everything.stdout)["rows"]} == {"Effusion", "Mass", "Hernia"}
+
+
+@pytest.mark.parametrize("width", [80, 200])
+@pytest.mark.parametrize("holdout", ["Hernia", "all"])
+def test_the_tables_are_whole(imported: Path, holdout: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    arguments = ("--scores", "knn,relative-mahalanobis,ceiling", "--shots", "0,1", "--replicates", "20")
+    answer = called("--index", str(imported), "--holdout", holdout, *arguments)
+    assert answer.exit_code == 0, answer.output
+    assert max(map(len, answer.stdout.splitlines())) <= max(width, 90)
+    words = {"Hernia": ("relative-mahalanobis", "negatives", "FPR at 95% TPR", "prototype", "Chosen"), "all": ("Mass",)}
+    for word in words[holdout]:
+        assert word in answer.stdout
+
+
+def test_csv_and_latex(imported: Path) -> None:
+    options = ("--index", str(imported), "--holdout", "Hernia", "--scores", "knn,view", "--replicates", "20")
+    assert len(called(*options, "--csv").stdout.splitlines()) == 1 + 2 * 6
+    assert called(*options, "--latex").stdout.count(r"\\") == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (("--holdout", "Herna"), 1, "did you mean Hernia?"),
+        (("--holdout", "Hernia", "--scores", "deep"), 2, "unknown score"),
+        (("--holdout", "Hernia", "--shots", "few"), 2, "not whole numbers"),
+        (("--holdout", "Hernia", "--retrain"), 2, "--retrain of an index"),
+        (("--holdout", "Hernia", "--labels", "x.csv"), 2, "beside an index"),
+        (("--holdout", "Hernia", "--json", "--csv"), 2, "several forms"),
+        (("--holdout", "all", "--sheet", "x.png"), 2, "one contact sheet"),
+        (("--holdout", "Hernia", "--plot", "nowhere/x.png"), 2, "no folder"),
+        (("--holdout", "Hernia", "--split", "patient-hash:1/0/0"), 1, "empty"),
+        ((), 2, "--holdout"),
+    ],
+)
+def test_bad_calls(imported: Path, arguments: tuple[str, ...], code: int, reason: str) -> None:
+    answer = called("--index", str(imported), *arguments)
+    assert answer.exit_code == code, answer.output
+    assert reason in answer.stderr
+
+
+def test_the_module_is_part_of_the_package() -> None:
+    assert cxrsearch.novelty.evaluate is evaluate
