@@ -116,6 +116,8 @@ class QueryResult:
             "typicality": {
                 "kth_distance": self.typicality.kth_distance,
                 "percentile": self.typicality.percentile,
+                "alarm": self.typicality.alarm,
+                "flagged": self.typicality.flagged,
                 "warning": self.typicality.warning,
             },
             "warnings": list(self.warnings),

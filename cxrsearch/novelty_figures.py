@@ -9,7 +9,7 @@ from cxrsearch.images.findings import NO_FINDING
 from cxrsearch.novelty_result import NoveltyResult, NoveltyTable, shown_row, shown_scores
 from cxrsearch.report import style
 from cxrsearch.report.contact_sheet import Tile, contact_sheet
-from cxrsearch.report.novelty_figure import FindingLine, ScorePanel, distributions, findings_chart
+from cxrsearch.report.novelty_charts import FindingLine, ScorePanel, distributions, findings_chart
 
 
 def figure(result: NoveltyResult | NoveltyTable) -> Image.Image:

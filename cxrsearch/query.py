@@ -13,7 +13,14 @@ import scipy.special
 from numpy.typing import NDArray
 
 from cxrsearch.analysis.mlknn import MLkNN
-from cxrsearch.analysis.typicality import Reference, Typicality, reference_rows, typicality
+from cxrsearch.analysis.typicality import (
+    ALARM,
+    Reference,
+    Typicality,
+    reference_rows,
+    require_alarm,
+    typicality,
+)
 from cxrsearch.analysis.vote import VOTES, Votes, Weighting, vote
 from cxrsearch.answer import Head, QueryResult, Retrieved
 from cxrsearch.encoder.densenet import Encoder
@@ -89,6 +96,7 @@ class Index:
         patient: str | None = None,
         same_patient: bool = False,
         filters: Filters = _NO_FILTERS,
+        alarm: float = ALARM,
         progress: Progress = silent,
     ) -> QueryResult:
         """The nearest indexed images of other patients, and what follows from them.
@@ -100,13 +108,14 @@ class Index:
             patient: the query's patient, where it is known better than from the file.
             same_patient: let images of the query's own patient, and the image itself, answer too.
             filters: which images may answer.
+            alarm: the share of ordinary images that may be called unlike the index, in (0, 1); see `Typicality`.
             progress: called while ML-kNN is fitted.
 
         Raises:
-            UsageError: k < 1, an unknown vote or filter, or an index of imported embeddings.
+            UsageError: k < 1, an alarm outside (0, 1), an unknown vote or filter, or an index of imported embeddings.
             ImageError: the image cannot be used.
         """
-        _require_meant(k, vote)
+        _require_meant(k, vote, alarm)
         self.manifest.own_encoder()
         allowed = filters.rows(self.catalogue)
         radiograph = read_radiograph(Path(image))
@@ -118,7 +127,7 @@ class Index:
         bank = others if allowed is None else others & allowed
         neighbours = self._vectors.search(embedding, k, Restriction(allowed=bank))
         votes, vote_warnings = self._votes(neighbours, bank, k, vote, progress)
-        typical = self._typicality(embedding, others)
+        typical = self._typicality(embedding, others, alarm)
         notes = () if same_patient else identity.warnings
         return QueryResult(
             query=str(image),
@@ -188,11 +197,11 @@ class Index:
         sampled = f"ML-kNN was fitted on {len(rows)} of the bank's {len(members)} images (seed 0)"
         return model, [sampled] if len(rows) < len(members) else []
 
-    def _typicality(self, embedding: NDArray[np.float32], others: NDArray[np.bool_]) -> Typicality:
+    def _typicality(self, embedding: NDArray[np.float32], others: NDArray[np.bool_], alarm: float) -> Typicality:
         """How far the query lies from the whole index, whatever the filters say."""
         k, distances = self.stored.reference["k"], np.asarray(self.stored.reference["distances"], dtype=np.float64)
         near = self._vectors.search(embedding, k, Restriction(allowed=others))
-        return typicality(Reference(k, distances) if distances.size else None, float(near.last(k)[0]))
+        return typicality(Reference(k, distances) if distances.size else None, float(near.last(k)[0]), alarm)
 
     def _warnings(self, found: int, k: int, typical: Typicality) -> list[str]:
         warnings = [] if typical.warning is None else [typical.warning]
@@ -208,8 +217,9 @@ def open_index(folder: Path | str, *, device: str = "auto", weights: str | None 
     return Index(folder, device=device, weights=weights)
 
 
-def _require_meant(k: int, vote: str) -> None:
+def _require_meant(k: int, vote: str, alarm: float) -> None:
     if not hasattr(k, "__index__") or k < 1:
         raise UsageError(f"k = {k!r}", "ask for a whole number of neighbours, at least one")
+    require_alarm(alarm)
     if vote not in VOTES:
         raise UsageError(f"unknown vote {vote!r}", f"use one of {', '.join(VOTES)}")

@@ -137,7 +137,7 @@ def test_json_has_exactly_the_promised_fields(index: Index, data_set: DataSet) -
     assert set(value["index"]) == {"path", "generation", "encoder"}
     assert set(value["neighbours"][0]) == {"rank", "image", "patient", "distance", "findings", "view"}
     assert set(value["votes"][0]) == {"finding", "probability", "prevalence", "lift"}
-    assert set(value["typicality"]) == {"kth_distance", "percentile", "warning"}
+    assert set(value["typicality"]) == {"kth_distance", "percentile", "alarm", "flagged", "warning"}
     assert value["predictions"] is None
     assert [n["rank"] for n in value["neighbours"]] == [1, 2]
     assert all(n["findings"] for n in value["neighbours"])

@@ -14,8 +14,10 @@ from cxrsearch.errors import UsageError
 from cxrsearch_indexes.base import Neighbours
 
 REFERENCE_LIMIT = 5000
-ALARM_PERCENTILE = 99.0
-"""From here on a query is flagged: by construction, 1 in 100 images of the index's own kind is."""
+ALARM = 0.01
+"""The share of images of the index's own kind that are flagged, too, unless another is asked for."""
+_NEARLY_ALL = 99.0
+"""The percentile from which on tenths are worth saying."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,16 @@ class Typicality:
         kth_distance: the query's distance to its k-th neighbour; None where it has fewer.
         percentile: 0 to 100, the share of the reference distances that are smaller, those that are equal counting half
             (the mid-rank: `scipy.stats.percentileofscore(kind="mean")`). High is unusual. None without a comparison.
+        alarm: the share of ordinary images that may be flagged.
+        flagged: whether the query is unlike the index; None without a comparison.
         description: the percentile in words; why there is none, otherwise.
         warning: one sentence where the query is unlike the index, or cannot be compared with it; None otherwise.
     """
 
     kth_distance: float | None
     percentile: float | None
+    alarm: float
+    flagged: bool | None
     description: str
     warning: str | None
 
@@ -74,38 +80,50 @@ def reference_rows(n: int, seed: int, limit: int = REFERENCE_LIMIT) -> NDArray[n
     return np.sort(rows).astype(np.int64)
 
 
-def typicality(reference: Reference | None, kth_distance: float) -> Typicality:
+def typicality(reference: Reference | None, kth_distance: float, alarm: float = ALARM) -> Typicality:
     """Compare a query with the reference.
 
-    A query is flagged from the 99th percentile on, and so are some ordinary images: the rank of one more image of the
-    index's kind among m is uniform, so floor(m / 100) + 1 in m + 1 are, 1% for a large m.
+    A query is flagged from the percentile 100 (1 - alarm) on, and so are some ordinary images: the rank of one more
+    image of the index's kind among m is uniform, so floor(m alarm) + 1 in m + 1 are: the alarm, for a large m.
 
     Args:
         reference: of the index; None if it has none.
         kth_distance: the query's distance to its `reference.k`-th neighbour of another patient in the whole index, in
             the index's metric (`Neighbours.last`); inf if it has fewer.
+        alarm: the share of ordinary images that may be flagged.
+
+    Raises:
+        UsageError: an alarm outside (0, 1).
     """
+    require_alarm(alarm)
     known = float(kth_distance) if np.isfinite(kth_distance) else None
     if reference is None:
-        return _incomparable(known, "the index holds the images of one patient only")
+        return _incomparable(known, alarm, "the index holds the images of one patient only")
     if known is None:
-        return _incomparable(None, f"this image has fewer than {reference.k} neighbours of other patients")
+        return _incomparable(None, alarm, f"this image has fewer than {reference.k} neighbours of other patients")
     below, not_above = (int(np.searchsorted(reference.distances, known, side=side)) for side in ("left", "right"))
     m = len(reference.distances)
     percentile = 50 * (below + not_above) / m
     description = _describe(reference.k, m, percentile, farthest=below == m, nearest=not_above == 0)
-    return Typicality(known, percentile, description, _alarm(percentile, m, description))
+    flagged = percentile >= round(100 - 100 * alarm, 9)
+    return Typicality(
+        known, percentile, alarm, flagged, description, _warning(m, alarm, description) if flagged else None
+    )
 
 
-def _incomparable(kth_distance: float | None, reason: str) -> Typicality:
+def require_alarm(alarm: float) -> None:
+    """Raise UsageError unless an alarm is in (0, 1)."""
+    if not 0 < alarm < 1:
+        raise UsageError(f"an alarm for {alarm} of the ordinary images", "use a share above 0 and below 1, as 0.01")
+
+
+def _incomparable(kth_distance: float | None, alarm: float, reason: str) -> Typicality:
     sentence = f"cannot tell whether this image is usual for the index: {reason}"
-    return Typicality(kth_distance, None, sentence, sentence)
+    return Typicality(kth_distance, None, alarm, None, sentence, sentence)
 
 
-def _alarm(percentile: float, m: int, description: str) -> str | None:
-    if percentile < ALARM_PERCENTILE:
-        return None
-    ordinary = (m + 1) // (m // 100 + 1)
+def _warning(m: int, alarm: float, description: str) -> str:
+    ordinary = (m + 1) // (int(m * alarm + 1e-9) + 1)
     return f"this image is unlike the index: it is {description} (about 1 in {ordinary} ordinary images is flagged too)"
 
 
@@ -120,7 +138,7 @@ def _describe(k: int, m: int, percentile: float, *, farthest: bool, nearest: boo
 
 def _rounded_down(percentile: float) -> str:
     """Whole per cent, or tenths from 99 on, never rounded up to a 100 that was not reached."""
-    return f"{np.floor(percentile):.0f}" if percentile < ALARM_PERCENTILE else f"{np.floor(percentile * 10) / 10:.1f}"
+    return f"{np.floor(percentile):.0f}" if percentile < _NEARLY_ALL else f"{np.floor(percentile * 10) / 10:.1f}"
 
 
 def _ordinal(k: int) -> str:

@@ -111,3 +111,22 @@ def test_reference_rows_are_all_or_a_seeded_sample() -> None:
     assert abs(rows.mean() - 9999.5) < 4 * 20_000 / np.sqrt(12 * 5000)
     np.testing.assert_array_equal(rows, reference_rows(20_000, seed=3))
     assert set(rows.tolist()) != set(reference_rows(20_000, seed=4).tolist())
+
+
+@pytest.mark.parametrize("alarm", [0.001, 0.01, 0.05, 0.07, 0.5])
+@pytest.mark.parametrize("m", [9, 99, 100, 480])
+def test_the_alarm_is_the_share_of_ordinary_images_that_are_flagged(m: int, alarm: float) -> None:
+    """Each of m + 1 alike takes the query's place once: every rank comes once."""
+    everything = np.random.default_rng(m).random(m + 1)
+    got = [typicality(Reference(20, np.delete(everything, i)), everything[i], alarm) for i in range(m + 1)]
+    flagged = [one for one in got if one.flagged]
+    assert len(flagged) == int(m * alarm + 1e-9) + 1
+    assert all(f"about 1 in {(m + 1) // len(flagged)} ordinary" in str(one.warning) for one in flagged)
+    assert {one.warning for one in got if not one.flagged} == {None}
+    assert {one.alarm for one in got} == {alarm}
+
+
+@pytest.mark.parametrize("alarm", [0.0, 1.0, -0.1, float("nan")])
+def test_an_alarm_that_cannot_be_meant(alarm: float) -> None:
+    with pytest.raises(UsageError, match="use a share above 0 and below 1"):
+        typicality(HUNDREDS, 1.0, alarm)

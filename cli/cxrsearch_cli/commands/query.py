@@ -34,6 +34,9 @@ _Age = Annotated[str | None, typer.Option(help="Only these years of age, as 40-6
 _Present = Annotated[str | None, typer.Option("--with", help="Only images with all these findings, as a,b.")]
 _Absent = Annotated[str | None, typer.Option("--without", help="Only images with none of these findings.")]
 _Sheet = Annotated[Path | None, typer.Option(help="Write a contact sheet of the query and its neighbours to this PNG.")]
+_Alarm = Annotated[
+    float, typer.Option(help="Call an image unlike the index where at most this share of ordinary images would be.")
+]
 _Weights = Annotated[
     str | None, typer.Option(help="Use these weights; refused unless they are the index's. Default: its own copy.")
 ]
@@ -51,6 +54,7 @@ def command(
     age: _Age = None,
     present: _Present = None,
     absent: _Absent = None,
+    alarm: _Alarm = 0.01,
     sheet: _Sheet = None,
     weights: _Weights = None,
     device: Device = "auto",
@@ -73,7 +77,14 @@ def command(
         try:
             with console.progress() as progress:
                 result = opened.query(
-                    path, k=k, vote=vote, patient=patient, same_patient=same_patient, filters=filters, progress=progress
+                    path,
+                    k=k,
+                    vote=vote,
+                    patient=patient,
+                    same_patient=same_patient,
+                    filters=filters,
+                    alarm=alarm,
+                    progress=progress,
                 )
         except CxrsearchError as problem:
             if not several or isinstance(problem, UsageError):

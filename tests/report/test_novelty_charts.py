@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cxrsearch.report import style
-from cxrsearch.report.novelty_figure import FindingLine, ScorePanel, distributions, findings_chart, histogram
+from cxrsearch.report.novelty_charts import FindingLine, ScorePanel, distributions, findings_chart, histogram
 
 
 def colours(image: Image.Image) -> dict[str, int]:
