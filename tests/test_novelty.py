@@ -19,7 +19,7 @@ from cxrsearch.encoder.checkpoint import read_header
 from cxrsearch.errors import CatalogueError, UsageError, VocabularyError
 from cxrsearch.images.findings import NIH_FINDINGS
 from cxrsearch.images.holdout import Holdout
-from cxrsearch.images.splits import ids_digest
+from cxrsearch.images.splits import ids_digest, parse_split
 from cxrsearch.importing import import_embeddings
 from cxrsearch.novelty import NoveltyQuestion, evaluate, evaluate_every, evaluate_images, mode_of
 from cxrsearch.novelty_result import NoveltyResult
@@ -333,3 +333,41 @@ def test_bad_calls(imported: Path, arguments: tuple[str, ...], code: int, reason
 
 def test_the_module_is_part_of_the_package() -> None:
     assert cxrsearch.novelty.evaluate is evaluate
+
+
+@pytest.fixture(scope="module")
+def real_index(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 real images under an untrained network, which has seen no finding."""
+    folder = tmp_path_factory.mktemp("real")
+    images = folder / "images"
+    images.mkdir()
+    for path in sorted((real_data / "nih" / "images").glob("*.png"))[::6][:120]:
+        (images / path.name).symlink_to(path)
+    table = real_data / "nih" / "Data_Entry_2017.csv"
+    return build_index(images, table, index=folder / "index", weights="random:0", size=64, **SMALL).path
+
+
+@pytest.mark.real_data
+def test_a_finding_held_out_of_real_images(real_index: Path, real_data: Path) -> None:
+    """Counts against the official table, read by pandas alone."""
+    split = "patient-hash:0.5/0.2/0.3"
+    found = evaluate(real_index, "Pneumonia", QUICK, split=split)
+    catalogue = open_index(real_index).catalogue
+    parts = parse_split(split).assign(catalogue)
+    official = pd.read_csv(real_data / "nih" / "Data_Entry_2017.csv").set_index("Image Index")
+    labels = official.loc[catalogue.ids, "Finding Labels"].str.split("|")
+    shown = np.array(["Pneumonia" in own for own in labels])
+    alone = np.array([own == ["Pneumonia"] for own in labels])
+    assert found.known == int(((parts == "train") & ~shown).sum())
+    assert found.row("knn", "any", "all").n_positive == int(((parts == "test") & shown).sum())
+    assert found.row("knn", "only", "all").n_positive == int(((parts == "test") & alone).sum())
+    assert found.mode == "frozen"
+    assert "trained on no X-ray" in found.seen
+
+
+@pytest.mark.real_data
+def test_a_hand_is_unlike_an_index_of_chests(real_index: Path, real_data: Path) -> None:
+    index = open_index(real_index)
+    hands = sorted((real_data / "ood" / "mednist64_Hand").glob("*.jpeg"))[:5]
+    flagged = [index.query(hand, alarm=0.05).typicality.flagged for hand in hands]
+    assert sum(map(bool, flagged)) >= 4
