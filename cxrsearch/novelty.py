@@ -96,24 +96,25 @@ def evaluate(
     mode, seen = mode_of(index.manifest.encoder, held)
     trial = Trial.of(index, held, parts, question.seed, progress)
     trial.warnings.extend(warnings + _about(trial, mode, seen))
-    embeddings = index.stored.vectors.take(parts.scored)
+    return _evaluated(trial, question, definition, mode, seen, progress)
+
+
+def _evaluated(
+    trial: Trial, question: NoveltyQuestion, definition: str, mode: Mode, seen: str, progress: Progress
+) -> NoveltyResult:
+    """Choose, score and compare."""
+    index, scored = trial.index, trial.rows.scored
     choice = trial.choose([name for name in question.scores if name in SCORES], progress)
-    scores = trial.scores(question.scores, choice, embeddings, progress)
+    scores = trial.scores(question.scores, choice, index.stored.vectors.take(scored), progress)
     progress("drawing patients for intervals", 0, 1)
-    compared = compare(
-        trial.labels,
-        trial.finding,
-        trial.patients,
-        scores,
-        replicates=question.replicates,
-        seed=question.seed,
-    )
+    drawn = {"replicates": question.replicates, "seed": question.seed}
+    compared = compare(trial.labels, trial.finding, trial.patients, scores, **drawn)
     progress("drawing patients for intervals", 1, 1)
     shots = _shots(trial, question, choice) if question.shots else []
     chosen = _chosen(index, choice)
     most_novel = _most_novel(trial, scores.get(chosen.score or "knn"))
     return NoveltyResult(
-        holdout=held.finding,
+        holdout=trial.held.finding,
         mode=mode,
         seen=seen,
         split=definition,
@@ -123,7 +124,7 @@ def evaluate(
         findings=index.manifest.findings,
         known=len(trial.known),
         known_patients=len(np.unique(trial.known.patients)),
-        scored_images=len(parts.scored),
+        scored_images=len(scored),
         scored_patients=len(np.unique(trial.patients)),
         rows=tuple(compared),
         chosen=chosen,
@@ -133,7 +134,7 @@ def evaluate(
         seed=question.seed,
         warnings=tuple(trial.warnings),
         most_novel_pixels=tuple(index.stored_pixels(image["row"]) for image in most_novel),
-        scored=Scored(parts.scored, trial.labels, scores),
+        scored=Scored(scored, trial.labels, scores),
     )
 
 
@@ -147,6 +148,8 @@ def evaluate_every(
     """Hold every finding out in turn; arguments and errors as of `evaluate`. One without images is skipped."""
     question, index = replace(question or NoveltyQuestion(), **asked), _opened(index)
     shown = with_images(index.catalogue)
+    if not shown:
+        raise CatalogueError("no image of this index shows any finding: nothing can be held out", "index others, too")
     results = tuple(evaluate(index, finding, question, progress=progress) for finding in shown)
     return table_of(results, tuple(name for name in index.manifest.findings if name not in shown))
 

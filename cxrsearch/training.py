@@ -113,19 +113,14 @@ def train(
         split: the definition of a split; its `train` is learnt from, its `val` chooses the best epoch.
         config: `paper`, `modern` or a TOML file, see `Recipe`.
         changes: entries of the recipe that differ, as `{"arch": "densenet121", "epochs": 3}`; None changes nothing.
-        seed: of everything random.
-        max_minutes: stop after about so long, over all sessions of the run; see `Task`.
+        seed, max_minutes: of everything random; stop after about so long, over all sessions of the run, see `Task`.
         freeze: train the head alone, on embeddings.
         out, cache: folders of the run, None: `runs/ARCH-CONFIG-SEED`; and of a pixel cache, None: one in the run's.
-        findings: another vocabulary than NIH's.
-        holdout: a finding to leave out of the vocabulary, with every image that shows it; None: none. The test part is
-            never read.
-        strict: leave out all images of patients who have that finding.
+        findings: another vocabulary than NIH's; holdout, strict: leave out a finding and its images (patients).
         device, devices: as `resolve_device`; and how many processes, each on a device of its own.
         precision: `fp32`, `bf16` (autocast) or `auto`: bf16 where the hardware computes in it.
         workers: processes a device that prepare images; None: one on a CPU, else the cores, shared out.
-        save_every: steps from one saved state to the next.
-        tensorboard: also write the log for TensorBoard into the run's folder; needs that extra.
+        save_every, tensorboard: steps from one saved state to the next; also log for TensorBoard (an extra).
         progress, report: called while images are read and embedded; and after every step and epoch; on rank 0.
 
     Raises:
@@ -133,11 +128,10 @@ def train(
     """
     _require_meant(seed, max_minutes, save_every, freeze and (devices > 1 or tensorboard))
     recipe = load_recipe(config).changed(changes or {})
-    vocabulary = Vocabulary(tuple(findings)) if findings else Vocabulary()
+    words = _vocabulary(findings, holdout, strict)
     fabric = launched(device, devices, precision)
     given = {"seed": seed, "max_minutes": max_minutes, "freeze": freeze}
-    held = None if holdout is None else hold_out(holdout, vocabulary, strict=strict)
-    plan = _Plan(Path(images), Path(labels), vocabulary, held, split, recipe, (changes or {}).get("arch"), given)
+    plan = _Plan(Path(images), Path(labels), *words, split, recipe, (changes or {}).get("arch"), given)
     place = _Place(None if out is None else Path(out), None if cache is None else Path(cache))
     with ExitStack() as claims:
         prepare = partial(_prepared, plan, place, fabric, _workers(workers, fabric), save_every, progress, claims)
@@ -148,6 +142,11 @@ def train(
             else _train(fabric, encoder, task, report, tensorboard)
         )
     return _result(task.folder, parts, position, fabric.global_rank)
+
+
+def _vocabulary(findings: Sequence[str] | None, holdout: str | None, strict: bool) -> tuple[Vocabulary, Holdout | None]:
+    vocabulary = Vocabulary(tuple(findings)) if findings else Vocabulary()
+    return vocabulary, None if holdout is None else hold_out(holdout, vocabulary, strict=strict)
 
 
 @dataclass(frozen=True)

@@ -181,6 +181,14 @@ def test_an_index_without_findings(data_set: DataSet, tmp_path: Path) -> None:
         evaluate(tmp_path / "index", "Hernia")
 
 
+def test_an_index_of_no_finding(embeddings: np.ndarray, table: pd.DataFrame, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", embeddings)
+    table.assign(findings="No Finding").to_csv(tmp_path / "none.csv", index=False)
+    import_embeddings(tmp_path / "x.npy", tmp_path / "none.csv", index=tmp_path / "none")
+    with pytest.raises(CatalogueError, match="no image of this index shows any finding"):
+        evaluate_every(tmp_path / "none", QUICK)
+
+
 def spec(label: str = "run", **provenance: Any) -> dict[str, Any]:
     return {"label": label, "provenance": provenance}
 
