@@ -1,0 +1,133 @@
+"""Every held-out finding in one chart: how well some novelty scores find its images, with intervals."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from PIL import Image
+
+from cxrsearch.report import style
+from cxrsearch.report.drawing import Drawing, Sheet, fitting
+
+_MARKERS = "osD^"
+_LINE = 44
+"""Height of a finding."""
+_NAMES, _PLOT, _COUNTS = 220, 580, 290
+"""Widths."""
+_ABOVE, _BELOW = 22, 52
+"""What the word over the line of chance needs, and the scale under the plot."""
+
+Point = tuple[float, float, float]
+"""AUROC and its interval's ends, nan where unknown."""
+
+
+@dataclass(frozen=True)
+class FindingLine:
+    """A held-out finding in the chart of all.
+
+    Attributes:
+        finding: its name.
+        points: by score, AUROC and its interval (nan where there is none); up to four scores.
+        images, patients: that show it.
+    """
+
+    finding: str
+    points: Mapping[str, Point]
+    images: int
+    patients: int
+
+
+def findings_chart(lines: Sequence[FindingLine], *, title: str, note: str = "") -> Image.Image:
+    """Draw the AUROC of some scores for every finding, an RGB image; hollow marks have no interval.
+
+    Args:
+        lines: a finding each, from top to bottom.
+        title: what the figure shows.
+        note: a sentence under it, without a full stop.
+    """
+    return _drawing(title, lines, note).image()
+
+
+def save_findings(path: Path, title: str, rows: Sequence[FindingLine], note: str = "") -> None:
+    """Write what `findings_chart` draws, as PNG or SVG by the name, whole or not at all.
+
+    Raises:
+        UsageError: the name ends in neither `.png` nor `.svg`.
+        WriteError: the folder is missing or read-only, or the disk is full.
+    """
+    _drawing(title, rows, note).save(path)
+
+
+def _drawing(title: str, lines: Sequence[FindingLine], note: str) -> Drawing:
+    scores = list(dict.fromkeys(name for line in lines for name in line.points))[: len(_MARKERS)]
+    height = max(1, len(lines)) * _LINE
+
+    def draw(sheet: Sheet, top: int) -> None:
+        axes = sheet.axes(style.WIDE + _NAMES, top + _ABOVE, _PLOT, height)
+        _draw_scales(axes, lines)
+        for place, line in enumerate(lines):
+            for i, name in enumerate(scores):
+                _draw_mark(axes, place + (i - (len(scores) - 1) / 2) * 0.21, line.points.get(name), i)
+
+    legend = [
+        Line2D([], [], color=style.CATEGORIES[i], marker=_MARKERS[i], linestyle="none", label=name)
+        for i, name in enumerate(scores)
+    ]
+    size = 2 * style.WIDE + _NAMES + _PLOT + _COUNTS, _ABOVE + height + _BELOW
+    return Drawing(size, title, legend, _notes(lines, note), draw)
+
+
+def _notes(lines: Sequence[FindingLine], note: str) -> list[str]:
+    points = [point for line in lines for point in line.points.values()]
+    notes = ["AUROC of any image with the finding against all others, with 95% intervals"]
+    if any(not np.isnan(auroc) and np.isnan(low) for auroc, low, _ in points):
+        notes.append("Hollow marks have none: too few patients")
+    if any(np.isnan(auroc) for auroc, *_ in points):
+        notes.append("Where there is no mark, there is no AUROC")
+    return [*notes, note] if note else notes
+
+
+def _draw_scales(axes: Axes, lines: Sequence[FindingLine]) -> None:
+    """Names at the left, numbers at the right, AUROC below, the line of chance, and bands to read along."""
+    for place, line in enumerate(lines):
+        if place % 2:
+            axes.axhspan(place - 0.5, place + 0.5, color=style.BACKGROUND, alpha=0.5, linewidth=0)
+        counted = f"{_counted(line.images, 'image')}, {_counted(line.patients, 'patient')}"
+        where = axes.get_yaxis_transform()
+        axes.text(1 + style.GAP / _PLOT, place, counted, transform=where, color=style.INK_QUIET, va="center")
+    names = [fitting(line.finding.replace("_", " "), style.BODY, _NAMES) for line in lines]
+    axes.set_yticks(range(len(lines)), names, color=style.INK)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(max(1, len(lines)) - 0.5, -0.5)
+    axes.axvline(0.5, color=style.INK_QUIET, linewidth=1)
+    over = 1 + style.TIGHT / 2 / (max(1, len(lines)) * _LINE)
+    axes.text(0.5, over, "chance", transform=axes.get_xaxis_transform(), color=style.INK_QUIET, ha="center")
+    axes.set_xlim(_lowest(lines), 1)
+    axes.set_xlabel("AUROC")
+
+
+def _lowest(lines: Sequence[FindingLine]) -> float:
+    """Where the scale begins: 0.4, or the tenth below all that is drawn."""
+    ends = [end for line in lines for auroc, low, _ in line.points.values() for end in (auroc, low)]
+    least = min((end for end in ends if not np.isnan(end)), default=0.4)
+    return max(0.0, min(0.4, math.floor(10 * least) / 10))
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
+def _draw_mark(axes: Axes, place: float, point: Point | None, number: int) -> None:
+    if point is None or np.isnan(point[0]):
+        return
+    auroc, low, high = point
+    colour, sure = style.CATEGORIES[number], not np.isnan(low)
+    if sure:
+        axes.plot([low, high], [place, place], color=colour, linewidth=1.5)
+    face = colour if sure else style.PANEL
+    # Not clipped: half a mark at the edge would be another mark.
+    axes.plot([auroc], [place], _MARKERS[number], color=colour, markerfacecolor=face, markersize=5.5, clip_on=False)
