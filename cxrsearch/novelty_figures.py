@@ -1,5 +1,7 @@
 """A novelty evaluation as pictures: distributions of the scores, the chart of all findings, the most novel images."""
 
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 
@@ -9,12 +11,21 @@ from cxrsearch.images.findings import NO_FINDING
 from cxrsearch.novelty_result import NoveltyResult, NoveltyTable, shown_row, shown_scores
 from cxrsearch.report import style
 from cxrsearch.report.contact_sheet import Tile, contact_sheet
-from cxrsearch.report.novelty_charts import FindingLine, ScorePanel, distributions, findings_chart
+from cxrsearch.report.findings_chart import FindingLine, save_findings
+from cxrsearch.report.novelty_figure import ScorePanel, save_distributions
 
 
-def figure(result: NoveltyResult | NoveltyTable) -> Image.Image:
-    """The distributions of one finding's scores; of several findings, their chart."""
-    return _chart(result) if isinstance(result, NoveltyTable) else _distributions(result)
+def save_figure(result: NoveltyResult | NoveltyTable, path: Path) -> None:
+    """Draw the distributions of one finding's scores, or the chart of several findings, as PNG or SVG.
+
+    Raises:
+        UsageError: another kind of file.
+        WriteError: it cannot be written.
+    """
+    if isinstance(result, NoveltyTable):
+        _save_chart(result, path)
+    else:
+        _save_distributions(result, path)
 
 
 def novel_sheet(result: NoveltyResult) -> Image.Image:
@@ -30,7 +41,7 @@ def novel_sheet(result: NoveltyResult) -> Image.Image:
     return contact_sheet(tiles, title=title, footer=f"{seen}. {style.DISCLAIMER}")
 
 
-def _distributions(result: NoveltyResult) -> Image.Image:
+def _save_distributions(result: NoveltyResult, path: Path) -> None:
     scored = result.scored
     assert scored is not None
     own: Flags = scored.labels[:, result.findings.index(result.holdout)]
@@ -41,16 +52,22 @@ def _distributions(result: NoveltyResult) -> Image.Image:
         ScorePanel(name, values, f"AUROC {_auroc(result.row(name, 'any', 'all'))}")
         for name, values in scored.scores.items()
     ]
-    return distributions(panels, named, title=f"{result.holdout} held out: novelty of {len(own):,} images")
+    save_distributions(
+        path,
+        f"{result.holdout} held out: novelty of {len(own):,} images",
+        panels,
+        named,
+        f"{result.seen[0].upper()}{result.seen[1:]}",
+    )
 
 
-def _chart(table: NoveltyTable) -> Image.Image:
+def _save_chart(table: NoveltyTable, path: Path) -> None:
     lines = []
     for result in table.results:
         shown = {name: shown_row(result, name) for name in shown_scores(table.results)}
         points = {name: _point(row) for name, row in shown.items() if row is not None}
         lines.append(FindingLine(result.holdout, points, result.rows[0].n_positive, result.rows[0].n_patients))
-    return findings_chart(lines, title=f"Findings held out one by one, {table.mode} encoder")
+    save_findings(path, f"Findings held out one by one, {table.mode} encoder", lines)
 
 
 def _point(row: NoveltyRow) -> tuple[float, float, float]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from scipy.spatial.distance import cdist
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
@@ -318,6 +319,22 @@ def test_csv_and_latex(imported: Path) -> None:
     assert called(*options, "--latex").stdout.count(r"\\") == 3
 
 
+def test_figures_from_the_command_line(imported: Path, tmp_path: Path) -> None:
+    """An index without pixels has a sheet all the same; its tiles say that there is no image."""
+    quick = ("--index", str(imported), "--scores", "knn,ceiling", "--replicates", "20")
+    one, every, sheet = tmp_path / "one.svg", tmp_path / "all.png", tmp_path / "sheet.png"
+    answer = called(*quick, "--holdout", "Hernia", "--plot", str(one), "--sheet", str(sheet))
+    assert answer.exit_code == 0, answer.output
+    drawing = one.read_text()
+    assert "Hernia held out: novelty of 160 images" in drawing
+    assert "ceiling" in drawing
+    with Image.open(sheet) as image:
+        assert image.width > 5 * 256
+    assert called(*quick, "--holdout", "all", "--plot", str(every)).exit_code == 0
+    with Image.open(every) as image:
+        assert image.format == "PNG"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
@@ -329,6 +346,8 @@ def test_csv_and_latex(imported: Path) -> None:
         (("--holdout", "Hernia", "--json", "--csv"), 2, "several forms"),
         (("--holdout", "all", "--sheet", "x.png"), 2, "one contact sheet"),
         (("--holdout", "Hernia", "--plot", "nowhere/x.png"), 2, "no folder"),
+        (("--holdout", "Hernia", "--plot", "x.pdf"), 2, "PNG or SVG"),
+        (("--holdout", "Hernia", "--sheet", "x.svg"), 2, "PNG"),
         (("--holdout", "Hernia", "--split", "patient-hash:1/0/0"), 1, "empty"),
         ((), 2, "--holdout"),
     ],

@@ -157,12 +157,12 @@ def write_figures(result: "NoveltyResult | NoveltyTable", plot: Path | None, she
     """Draw what was asked for."""
     if plot is None and sheet is None:
         return
-    from cxrsearch.novelty_figures import figure, novel_sheet
+    from cxrsearch.novelty_figures import novel_sheet, save_figure
     from cxrsearch.novelty_result import NoveltyTable
     from cxrsearch.report.contact_sheet import save_png
 
     if plot is not None:
-        save_png(figure(result), plot)
+        save_figure(result, plot)
         console.note(f"figure: {plot}")
     if sheet is not None and not isinstance(result, NoveltyTable):
         save_png(novel_sheet(result), sheet)

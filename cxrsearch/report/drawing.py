@@ -78,9 +78,8 @@ class Drawing:
             UsageError: the name ends in neither `.png` nor `.svg`.
             WriteError: the folder is missing or read-only, or the disk is full.
         """
+        require_figure(path)
         suffix = path.suffix.lower()
-        if suffix not in FORMATS:
-            raise UsageError(f"a figure is a PNG or SVG file: got the name {path.name!r}", "end it in .png or .svg")
         metadata: dict[str, Any] = {"Software": None} if suffix == ".png" else {"Date": None, "Creator": None}
         file = io.BytesIO()
         with matplotlib.style.context(["default", _STYLE]):
@@ -124,3 +123,9 @@ class Drawing:
 def fitting(text: str, size: int, width: int) -> str:
     """A text in `width` pixels of a figure, its middle left out where it is longer."""
     return shorten(text, size, int(_WIDER * width))
+
+
+def require_figure(path: Path) -> None:
+    """Raise UsageError unless a name ends in .png or .svg, which a caller may want to know before the work."""
+    if path.suffix.lower() not in FORMATS:
+        raise UsageError(f"a figure is a PNG or SVG file: got the name {path.name!r}", "end it in .png or .svg")

@@ -81,10 +81,11 @@ _Out = Annotated[
 ]
 _Plot = Annotated[
     Path | None,
-    typer.Option(help="Also draw the scores' distributions (of all: the table) as a PNG.", metavar="FILE"),
+    typer.Option(help="Also draw the scores' distributions (of all: the table) as PNG or SVG.", metavar="FILE"),
 ]
 _Sheet = Annotated[
-    Path | None, typer.Option(help="Also draw the ten most novel images as a PNG.", metavar="FILE", show_default=False)
+    Path | None,
+    typer.Option(help="Also draw the ten most novel images as a PNG.", metavar="FILE", show_default=False),
 ]
 _Csv = Annotated[bool, typer.Option("--csv", help="Print CSV on stdout, a line a score and comparison.")]
 _Latex = Annotated[bool, typer.Option("--latex", help="Print a LaTeX table on stdout.")]
@@ -210,11 +211,12 @@ def _of_index(question: "NoveltyQuestion", given: Mapping[str, Any]) -> "Novelty
 def _require_drawable(holdout: str, plot: Path | None, sheet: Path | None) -> None:
     """Refuse figures that could not be drawn, before the work."""
     from cxrsearch.report.contact_sheet import require_png
+    from cxrsearch.report.drawing import require_figure
 
     if sheet is not None and holdout.lower() == "all":
         raise UsageError("one contact sheet of all findings", "hold one finding out with --sheet")
-    for path in (plot, sheet):
+    for path, require in ((plot, require_figure), (sheet, require_png)):
         if path is not None:
-            require_png(path)
+            require(path)
             if not path.absolute().parent.is_dir():
                 raise UsageError(f"cannot write {path}: no folder {path.parent}", "make the folder first")
