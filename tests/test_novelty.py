@@ -24,7 +24,7 @@ from cxrsearch.images.splits import ids_digest, parse_split
 from cxrsearch.importing import import_embeddings
 from cxrsearch.novelty import NoveltyQuestion, evaluate, evaluate_every, evaluate_images, mode_of
 from cxrsearch.novelty_result import NoveltyResult
-from cxrsearch.novelty_retrain import RESULT, retrain
+from cxrsearch.novelty_retrain import RESULT, retrain, retrain_every
 from cxrsearch.novelty_trial import FITTED_HEAD, OWN_HEAD
 from cxrsearch.query import open_index
 from cxrsearch.training import train
@@ -258,6 +258,20 @@ def test_a_second_call_takes_over_what_is_done(
     again = retrain(data_set.images, split_table, "Mass", QUICK, out=folder.parent, changes=CHANGES, **SMALL)
     assert again.to_json() == result.to_json()
     assert (folder / "run" / "best.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_queue_of_all_findings_takes_over_what_is_done(
+    retrained: tuple[NoveltyResult, Path], data_set: DataSet, split_table: Path
+) -> None:
+    """Mass is done already, and is neither trained nor embedded again."""
+    result, folder = retrained
+    before = (folder / "run" / "best.safetensors").stat().st_mtime_ns
+    found = retrain_every(data_set.images, split_table, QUICK, out=folder.parent, changes=CHANGES, **SMALL)
+    assert (folder / "run" / "best.safetensors").stat().st_mtime_ns == before
+    assert [one.holdout for one in found.results] == ["Effusion", "Mass", "Edema", "Hernia"]
+    assert found.results[1].rows == result.rows
+    assert found.mode == "retrain"
+    assert all((folder.parent / one.holdout / RESULT).is_file() for one in found.results)
 
 
 def test_a_run_that_was_trained_without_the_finding_is_used_as_it_is(
