@@ -2,10 +2,12 @@
 
 The distance to the k-th neighbour is a plain and strong measure of novelty (Ramaswamy et al. 2000, SIGMOD; Sun et al.
 2022, ICML, arXiv:2204.06507). The reference are such distances of images of the index, each to images of other patients
-only. A hand or a photograph lies farther from its neighbours than nearly all of them.
+only. A hand or a photograph lies farther from its neighbours than nearly all of them. How far is too far is counted,
+not assumed: it is a conformal test (Bates et al. 2023, Annals of Statistics 51(1), 149-178, arXiv:2104.08279).
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,8 +85,9 @@ def reference_rows(n: int, seed: int, limit: int = REFERENCE_LIMIT) -> NDArray[n
 def typicality(reference: Reference | None, kth_distance: float, alarm: float = ALARM) -> Typicality:
     """Compare a query with the reference.
 
-    A query is flagged from the percentile 100 (1 - alarm) on, and so are some ordinary images: the rank of one more
-    image of the index's kind among m is uniform, so floor(m alarm) + 1 in m + 1 are: the alarm, for a large m.
+    The rank of one more image of the index's kind among m is uniform on m + 1 places, so a query is flagged in the
+    `flagged_ranks` farthest of them: in no more than the share `alarm`. References as far as the query count as
+    farther, as ties would otherwise flag more.
 
     Args:
         reference: of the index; None if it has none.
@@ -105,10 +108,24 @@ def typicality(reference: Reference | None, kth_distance: float, alarm: float = 
     m = len(reference.distances)
     percentile = 50 * (below + not_above) / m
     description = _describe(reference.k, m, percentile, farthest=below == m, nearest=not_above == 0)
-    flagged = percentile >= round(100 - 100 * alarm, 9)
+    flagged = m - below < flagged_ranks(m, alarm)
     return Typicality(
         known, percentile, alarm, flagged, description, _warning(m, alarm, description) if flagged else None
     )
+
+
+def flagged_ranks(m: int, alarm: float) -> int:
+    """How many of the m + 1 places of an ordinary image among m references are flagged: floor(alarm (m + 1)).
+
+    It is at least 1, the place beyond all references: that is more than `alarm` where m < 1 / alarm - 1, but a gate
+    that never closes would be worse, and the warning says it.
+    """
+    return max(1, int(_exactly(alarm) * (m + 1)))
+
+
+def _exactly(alarm: float) -> Fraction:
+    """The decimal number that was meant: 0.29 x 100 is 29, not the 28.999... of floats."""
+    return Fraction(str(float(alarm)))
 
 
 def require_alarm(alarm: float) -> None:
@@ -123,8 +140,16 @@ def _incomparable(kth_distance: float | None, alarm: float, reason: str) -> Typi
 
 
 def _warning(m: int, alarm: float, description: str) -> str:
-    ordinary = (m + 1) // (int(m * alarm + 1e-9) + 1)
-    return f"this image is unlike the index: it is {description} (about 1 in {ordinary} ordinary images is flagged too)"
+    few = f": {m} reference images cannot show {alarm:g}" if _exactly(alarm) * (m + 1) < 1 else ""
+    return f"this image is unlike the index: it is {description} ({_rate(m, alarm)} flagged too{few})"
+
+
+def _rate(m: int, alarm: float) -> str:
+    """How many ordinary images are flagged, rounded where that changes less than a tenth of it."""
+    ranks, places = flagged_ranks(m, alarm), m + 1
+    if ranks == 1 or places >= 10 * ranks:
+        return f"about 1 in {places // ranks} ordinary images is"
+    return f"{ranks} in {places} ordinary images are"
 
 
 def _describe(k: int, m: int, percentile: float, *, farthest: bool, nearest: bool) -> str:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import percentileofscore
 
-from cxrsearch.analysis.typicality import Reference, reference_rows, typicality
+from cxrsearch.analysis.typicality import Reference, flagged_ranks, reference_rows, typicality
 from cxrsearch.errors import UsageError
 from cxrsearch_indexes.base import Neighbours
 
@@ -24,7 +25,7 @@ def test_percentile_equals_scipy(distances: list[int], query: int) -> None:
     got = typicality(reference, float(query))
     assert got.percentile == pytest.approx(percentileofscore(distances, query, kind="mean"), abs=1e-9)
     assert got.kth_distance == query
-    assert (got.warning is not None) == (got.percentile is not None and got.percentile >= 99)
+    assert (got.warning is not None) == (query > max(distances))  # so few cannot show 1%: none but the farthest
 
 
 @pytest.mark.parametrize(
@@ -44,10 +45,11 @@ def test_words_do_not_claim_more_than_was_seen(distance: float, percentile: floa
 
 
 def test_a_hand_is_flagged_with_the_rate_of_false_alarms() -> None:
-    assert typicality(HUNDREDS, 791.5).warning is None
+    assert typicality(HUNDREDS, 792.5).warning is None
+    assert typicality(HUNDREDS, 793.5).warning is not None
     assert typicality(HUNDREDS, 1e9).warning == (
         "this image is unlike the index: it is farther from its 20th neighbour than all 800 reference images are "
-        "from theirs (about 1 in 89 ordinary images is flagged too)"
+        "from theirs (about 1 in 100 ordinary images is flagged too)"
     )
 
 
@@ -113,17 +115,53 @@ def test_reference_rows_are_all_or_a_seeded_sample() -> None:
     assert set(rows.tolist()) != set(reference_rows(20_000, seed=4).tolist())
 
 
-@pytest.mark.parametrize("alarm", [0.001, 0.01, 0.05, 0.07, 0.5])
-@pytest.mark.parametrize("m", [9, 99, 100, 480])
-def test_the_alarm_is_the_share_of_ordinary_images_that_are_flagged(m: int, alarm: float) -> None:
-    """Each of m + 1 alike takes the query's place once: every rank comes once."""
-    everything = np.random.default_rng(m).random(m + 1)
+ALARMS = st.integers(1, 9999).map(lambda number: number / 10_000)
+
+
+@settings(deadline=None, max_examples=60)
+@given(m=st.integers(1, 120), alarm=ALARMS)
+def test_the_alarm_bounds_the_share_of_ordinary_images_that_are_flagged(m: int, alarm: float) -> None:
+    """Each of m + 1 alike takes the query's place once: every rank comes once, so the share is exact."""
+    everything = np.random.default_rng(m).permutation(np.arange(m + 1.0))
     got = [typicality(Reference(20, np.delete(everything, i)), everything[i], alarm) for i in range(m + 1)]
-    flagged = [one for one in got if one.flagged]
-    assert len(flagged) == int(m * alarm + 1e-9) + 1
-    assert all(f"about 1 in {(m + 1) // len(flagged)} ordinary" in str(one.warning) for one in flagged)
+    share, meant = Fraction(sum(bool(one.flagged) for one in got), m + 1), Fraction(str(alarm))
+    lowest = Fraction(1, m + 1)
+    assert share == lowest if meant < lowest else meant - lowest < share <= meant
+    warnings = {one.warning for one in got if one.flagged}
+    assert all(("reference images cannot show" in str(warning)) == (meant < lowest) for warning in warnings)
     assert {one.warning for one in got if not one.flagged} == {None}
     assert {one.alarm for one in got} == {alarm}
+
+
+@settings(deadline=None, max_examples=60)
+@given(everything=st.lists(st.integers(0, 6), min_size=20, max_size=80), alarm=ALARMS)
+def test_ties_never_flag_more_than_the_alarm(everything: list[int], alarm: float) -> None:
+    values = np.array(everything, dtype=np.float64)
+    one_of = [typicality(Reference(1, np.delete(values, i)), values[i], alarm) for i in range(len(values))]
+    assert sum(bool(one.flagged) for one in one_of) <= max(1.0, alarm * len(values) + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("m", "alarm", "ranks"),
+    [(99, 0.01, 1), (98, 0.01, 1), (199, 0.01, 2), (198, 0.01, 1), (99, 0.29, 29), (5000, 0.01, 50), (9, 0.95, 9)],
+)
+def test_flagged_ranks_are_those_of_the_decimal_number(m: int, alarm: float, ranks: int) -> None:
+    assert flagged_ranks(m, alarm) == ranks
+
+
+@pytest.mark.parametrize(
+    ("m", "alarm", "words"),
+    [
+        (5000, 0.01, "(about 1 in 100 ordinary images is flagged too)"),
+        (797, 0.05, "(about 1 in 20 ordinary images is flagged too)"),
+        (60, 0.01, "(about 1 in 61 ordinary images is flagged too: 60 reference images cannot show 0.01)"),
+        (5000, 0.0001, "(about 1 in 5001 ordinary images is flagged too: 5000 reference images cannot show 0.0001)"),
+        (800, 0.7, "(560 in 801 ordinary images are flagged too)"),
+        (800, 0.999, "(800 in 801 ordinary images are flagged too)"),
+    ],
+)
+def test_the_warning_says_what_m_references_can_show(m: int, alarm: float, words: str) -> None:
+    assert str(typicality(Reference(20, np.arange(1.0, m + 1)), 1e9, alarm).warning).endswith(words)
 
 
 @pytest.mark.parametrize("alarm", [0.0, 1.0, -0.1, float("nan")])

@@ -79,6 +79,19 @@ def test_query_json_is_one_object_and_nothing_else(data_set: DataSet, small_inde
     assert len(value["neighbours"]) == 3
 
 
+def test_the_alarm_reaches_the_gate(data_set: DataSet, small_index: Path) -> None:
+    """Of ten references nine or more must be nearer at 0.2; at 0.95, none need be."""
+    got = {}
+    for alarm in (0.2, 0.95):
+        options = ("--index", small_index, "-k", 3, "--alarm", alarm, "--json")
+        result = run("query", data_set.images / "00.png", *options)
+        got[alarm] = json.loads(result.stdout)["typicality"]
+        assert ("unlike the index" in result.stderr) == got[alarm]["flagged"]
+    assert [(alarm, one["alarm"]) for alarm, one in got.items()] == [(0.2, 0.2), (0.95, 0.95)]
+    assert (got[0.2]["flagged"], got[0.95]["flagged"]) == (False, True)
+    assert "10 in 11 ordinary images are flagged too" in got[0.95]["warning"]
+
+
 def test_a_folder_gives_a_line_an_image_in_name_order_and_3_when_one_fails(
     data_set: DataSet, small_index: Path, tmp_path: Path
 ) -> None:
@@ -127,6 +140,9 @@ def test_a_sheet_is_written(data_set: DataSet, small_index: Path, tmp_path: Path
         ("-k", 0),
         ("-k", "many"),
         ("--vote", "majority"),
+        ("--alarm", 0),
+        ("--alarm", 1),
+        ("--alarm", "often"),
         ("--age", "old"),
         ("--age", "60-40"),
         ("--view", "LL"),

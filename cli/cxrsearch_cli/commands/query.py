@@ -35,7 +35,8 @@ _Present = Annotated[str | None, typer.Option("--with", help="Only images with a
 _Absent = Annotated[str | None, typer.Option("--without", help="Only images with none of these findings.")]
 _Sheet = Annotated[Path | None, typer.Option(help="Write a contact sheet of the query and its neighbours to this PNG.")]
 _Alarm = Annotated[
-    float, typer.Option(help="Call an image unlike the index where at most this share of ordinary images would be.")
+    float,
+    typer.Option(help="Flag an image as unlike the index; at most this share of ordinary images is flagged, too."),
 ]
 _Weights = Annotated[
     str | None, typer.Option(help="Use these weights; refused unless they are the index's. Default: its own copy.")
