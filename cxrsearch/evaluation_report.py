@@ -5,9 +5,9 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-from cxrsearch.errors import UsageError, WriteError
+from cxrsearch.errors import UsageError
 from cxrsearch.evaluation_result import EvaluationResult
-from cxrsearch.files import write_bytes
+from cxrsearch.files import require_folder, write_bytes
 from cxrsearch.report.evaluation_page import EvaluationPage, evaluation_page
 
 _SOFTWARE = ("cxrsearch", "numpy", "scipy", "scikit-learn", "torch", "matplotlib")
@@ -22,8 +22,7 @@ def require_writable(path: Path) -> None:
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"a report as {path.name!r}", "give a name that ends in .html")
-    if not path.absolute().parent.is_dir():
-        raise WriteError(f"cannot write {path}: no folder {path.parent}", "make the folder first")
+    require_folder(path)
 
 
 def write_report(result: EvaluationResult, path: Path | str, command: str | None = None) -> None:

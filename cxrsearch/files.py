@@ -80,6 +80,12 @@ def written_atomically(path: Path) -> Iterator[IO[bytes]]:
             temporary.unlink(missing_ok=True)
 
 
+def require_folder(path: Path) -> None:
+    """Raise WriteError unless a file's folder is there, which a caller may want to know before the work."""
+    if not path.absolute().parent.is_dir():
+        raise WriteError(f"cannot write {path}: no folder {path.parent}", "make the folder first")
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file atomically. Raises WriteError."""
     with written_atomically(path) as file:

@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrsearch.analysis.projection import Method, Projection, project
-from cxrsearch.errors import UsageError, WriteError
-from cxrsearch.files import Json, write_bytes
+from cxrsearch.errors import UsageError
+from cxrsearch.files import Json, require_folder, write_bytes
 from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.progress import Progress, silent
 from cxrsearch.query import Index
@@ -185,8 +185,7 @@ def _writable(out: Sequence[Path | str]) -> list[Path]:
     for path in paths:
         if path.suffix.lower() not in FORMATS:
             raise UsageError(f"a map as {path.name!r}", f"give names that end in {', '.join(FORMATS)}")
-        if not path.absolute().parent.is_dir():
-            raise WriteError(f"cannot write {path}: no folder {path.parent}", "make the folder first")
+        require_folder(path)
     if not paths:
         raise UsageError("a map without a file to write", "name at least one")
     return paths

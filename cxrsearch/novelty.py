@@ -19,17 +19,16 @@ from cxrsearch.analysis.novelty.registry import REFERENCES, SCORES
 from cxrsearch.analysis.novelty.selection import Choice
 from cxrsearch.analysis.novelty.shots import ShotsRow, few_shots
 from cxrsearch.build import build_index
-from cxrsearch.encoder.spec import Provenance, saw_no_xray
 from cxrsearch.errors import CatalogueError, UsageError
 from cxrsearch.files import Json
 from cxrsearch.images.catalogue import Catalogue
-from cxrsearch.images.holdout import Holdout, hold_out
-from cxrsearch.novelty_result import Chosen, Mode, NoveltyResult, NoveltyTable, Scored, findings_of
+from cxrsearch.images.holdout import hold_out
+from cxrsearch.novelty_result import Chosen, NoveltyResult, NoveltyTable, Scored, findings_of
 from cxrsearch.novelty_trial import Trial
 from cxrsearch.progress import Progress, silent
 from cxrsearch.query import Index, open_index
 from cxrsearch.rows import default_split, divide
-from cxrsearch.seen import seen_by
+from cxrsearch.seen import Knowledge, knowledge_of, seen_by
 
 MOST_NOVEL = 10
 
@@ -93,14 +92,14 @@ def evaluate(
     held = hold_out(holdout, index.catalogue.vocabulary, strict=question.strict)
     definition = question.split or default_split(index)
     parts, warnings = divide(index, definition)
-    mode, seen = mode_of(index.manifest.encoder, held)
+    knowledge = knowledge_of(index.manifest.encoder, held)
     trial = Trial.of(index, held, parts, question.seed, progress)
-    trial.warnings.extend(warnings + _about(trial, mode, seen))
-    return _evaluated(trial, question, definition, mode, seen, progress)
+    trial.warnings.extend(warnings + _about(trial, knowledge))
+    return _evaluated(trial, question, definition, knowledge, progress)
 
 
 def _evaluated(
-    trial: Trial, question: NoveltyQuestion, definition: str, mode: Mode, seen: str, progress: Progress
+    trial: Trial, question: NoveltyQuestion, definition: str, knowledge: Knowledge, progress: Progress
 ) -> NoveltyResult:
     """Choose, score and compare."""
     index, scored = trial.index, trial.rows.scored
@@ -115,8 +114,8 @@ def _evaluated(
     most_novel = _most_novel(trial, scores.get(chosen.score or "knn"))
     return NoveltyResult(
         holdout=trial.held.finding,
-        mode=mode,
-        seen=seen,
+        mode=knowledge.mode,
+        seen=knowledge.sentence,
         split=definition,
         encoder=index.manifest.encoder_label,
         head=trial.whose,
@@ -148,8 +147,6 @@ def evaluate_every(
     """Hold every finding out in turn; arguments and errors as of `evaluate`. One without images is skipped."""
     question, index = replace(question or NoveltyQuestion(), **asked), _opened(index)
     shown = with_images(index.catalogue)
-    if not shown:
-        raise CatalogueError("no image of this index shows any finding: nothing can be held out", "index others, too")
     results = tuple(evaluate(index, finding, question, progress=progress) for finding in shown)
     return table_of(results, tuple(name for name in index.manifest.findings if name not in shown))
 
@@ -162,7 +159,13 @@ def with_images(catalogue: Catalogue) -> list[str]:
 
 
 def table_of(results: tuple[NoveltyResult, ...], skipped: tuple[str, ...]) -> NoveltyTable:
-    """The table of several findings; each warning once, with the findings it is of where it is not of all."""
+    """The table of several findings; each warning once, with the findings it is of where it is not of all.
+
+    Raises:
+        CatalogueError: there is none.
+    """
+    if not results:
+        raise CatalogueError("no image shows any finding: nothing can be held out", "use images that show some, too")
     every: dict[str, list[str]] = {}
     for result in results:
         for warning in result.warnings:
@@ -206,27 +209,6 @@ def evaluate_images(
         return replace(found, refused=built.refused)
 
 
-def mode_of(encoder: Json | None, held: Holdout) -> tuple[Mode, str]:
-    """Whether an encoder was trained without a finding, as far as its provenance proves, and that in words.
-
-    Args:
-        encoder: its specification, as in a manifest; None for imported embeddings.
-        held: the finding.
-    """
-    frozen = "frozen encoder"
-    if encoder is None:
-        return "frozen", f"{frozen}: imported embeddings, so whether {held.finding} was seen is not known"
-    provenance = Provenance.from_json(encoder.get("provenance") or {})
-    if saw_no_xray(str(encoder["label"]), provenance):
-        return "frozen", f"{frozen}: trained on no X-ray, so {held.finding} was not seen"
-    trainings = list(provenance.trainings())
-    if all(training.held_out == held.finding for training in trainings):
-        return "retrain", f"encoder trained without {held.finding}, which its provenance records"
-    if all(training.split is None or training.held_out == held.finding for training in trainings):
-        return "frozen", f"{frozen}: whether {held.finding} was seen in training is not known"
-    return "frozen", f"{frozen}: {held.finding} was seen in training"
-
-
 def _opened(index: Index | Path | str) -> Index:
     """The index, its findings known."""
     opened = index if isinstance(index, Index) else open_index(index)
@@ -238,9 +220,9 @@ def _opened(index: Index | Path | str) -> Index:
     return opened
 
 
-def _about(trial: Trial, mode: Mode, seen: str) -> list[str]:
+def _about(trial: Trial, knowledge: Knowledge) -> list[str]:
     """What a reader must know of encoder and numbers."""
-    said = [] if mode == "retrain" or "no X-ray" in seen else [seen]
+    said = [] if knowledge.clean else [knowledge.sentence]
     encoder = seen_by(trial.index.manifest.encoder, trial.index.catalogue)
     if encoder.warning is not None:
         said.append(encoder.warning)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -14,8 +13,7 @@ from cxrsearch.analysis.novelty.shots import ShotsRow
 from cxrsearch.files import Json
 from cxrsearch.images.findings import NO_FINDING
 from cxrsearch.images.preprocess import Pixels
-
-Mode = Literal["frozen", "retrain"]
+from cxrsearch.seen import Mode
 
 
 @dataclass(frozen=True)

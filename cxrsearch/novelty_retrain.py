@@ -90,7 +90,7 @@ def retrain_every(
     shown = with_images(matched)
     results = tuple(retrain(images, labels, name, question, findings=findings, **options) for name in shown)
     found = table_of(results, tuple(name for name in vocabulary.findings if name not in shown))
-    return replace(found, refused=results[0].refused if results else ())
+    return replace(found, refused=results[0].refused)
 
 
 def _split(labels: Path, vocabulary: Vocabulary) -> str:

@@ -20,6 +20,7 @@ from cxrsearch.query import Index
 from cxrsearch.rows import Rows as Parts
 from cxrsearch.scoring import head_of, sample
 
+_UNCHOSEN = Choice(None, {"knn": K, "class-knn": K}, {}, ())
 OWN_HEAD, FITTED_HEAD = "the network's own", "a logistic regression of the known images"
 
 
@@ -102,9 +103,11 @@ class Trial:
 
     def choose(self, names: list[str], progress: Progress) -> Choice:
         """What the choosing images prefer; see `selection.choose`."""
+        if not names:
+            return _UNCHOSEN
         if self.choosing is None:
             self.warnings.append(f"no image without {self.held.finding} is left to choose by: k = {K}")
-            return Choice(None, {"knn": K, "class-knn": K}, {}, ())
+            return _UNCHOSEN
         choice = choose(names, self.known, self.choosing, self.head, self.outputs, seed=self.seed, progress=progress)
         if choice.score is None:
             self.warnings.append(f"no other finding can be held out of the validation part: no best score, k = {K}")

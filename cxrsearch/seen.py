@@ -6,6 +6,7 @@ the weights of another has seen the images of both.
 """
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from cxrsearch.files import Json
 from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.images.holdout import Holdout
 from cxrsearch.images.splits import ids_digest, parse_split
+
+Mode = Literal["frozen", "retrain"]
 
 _UNKNOWN = "it is not known which images the encoder was trained on: if any is scored here, the result is too good"
 
@@ -53,6 +56,46 @@ def seen_by(encoder: Json | None, catalogue: Catalogue) -> Seen:
         np.logical_or.reduce([seen.chosen for seen in trainings]),
         "; ".join(warnings) or None,
     )
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What an encoder's provenance proves of a held-out finding.
+
+    Attributes:
+        mode: `retrain` if it was trained without the finding.
+        sentence: that in words.
+        clean: it is proven that the encoder has seen nothing of what is held out.
+    """
+
+    mode: Mode
+    sentence: str
+    clean: bool
+
+
+def knowledge_of(encoder: Json | None, held: Holdout) -> Knowledge:
+    """Whether an encoder was trained without what is held out, as far as its provenance proves.
+
+    Args:
+        encoder: its specification, as in a manifest; None for imported embeddings.
+        held: the finding.
+    """
+    frozen, finding = "frozen encoder", held.finding
+    if encoder is None:
+        return Knowledge("frozen", f"{frozen}: imported embeddings, so whether {finding} was seen is not known", False)
+    provenance = Provenance.from_json(encoder.get("provenance") or {})
+    if saw_no_xray(str(encoder["label"]), provenance):
+        return Knowledge("frozen", f"{frozen}: trained on no X-ray, so {finding} was not seen", True)
+    trainings = list(provenance.trainings())
+    without = [training.held_out == finding for training in trainings]
+    if all(without):
+        said = f"encoder trained without {finding}, which its provenance records"
+        if not held.strict or all(training.strict for training in trainings):
+            return Knowledge("retrain", said, True)
+        return Knowledge("retrain", f"{said}, but with other images of patients who have it", False)
+    if all(own or training.split is None for own, training in zip(without, trainings, strict=True)):
+        return Knowledge("frozen", f"{frozen}: whether {finding} was seen in training is not known", False)
+    return Knowledge("frozen", f"{frozen}: {finding} was seen in training", False)
 
 
 def _seen_in(training: Provenance, catalogue: Catalogue, nothing: Seen) -> Seen:

@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.images.findings import Vocabulary
+from cxrsearch.images.holdout import Holdout
 from cxrsearch.images.splits import ids_digest, parse_split
-from cxrsearch.seen import seen_by
+from cxrsearch.seen import knowledge_of, seen_by
 
 SPLIT = "patient-hash:0.5/0.2/0.3"
 
@@ -88,3 +90,50 @@ def test_a_training_that_started_from_another_has_seen_the_images_of_both(catalo
     assert seen_by(encoder, catalogue).learned.tolist() == (learned[0] | learned[1]).tolist()
     encoder["provenance"]["before"] = {"split": None, "train_ids_sha256": None, "n_train": None}
     assert str(seen_by(encoder, catalogue).warning).count("it is not known") == 1
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_images_of_a_held_out_finding_were_not_seen(strict: bool) -> None:
+    """Two images a patient; those of p0 show Mass in one."""
+    frame = pd.DataFrame({"id": [f"{i}.png" for i in range(60)], "patient": [f"p{i // 2}" for i in range(60)]})
+    labels = np.zeros((60, 2), dtype=np.bool_)
+    labels[::10, 0] = True
+    catalogue = Catalogue(frame, Vocabulary(("Mass", "Edema")), labels)
+    out = np.isin(np.arange(60) // 2, np.arange(0, 30, 5)) if strict else labels[:, 0]
+    expected = (parse_split(SPLIT).assign(catalogue) == "train") & ~out
+    digest = ids_digest(np.array(catalogue.ids)[expected].tolist())
+    provenance = {"split": SPLIT, "train_ids_sha256": digest, "held_out": "Mass", "strict": strict}
+    seen = seen_by({"label": "run", "provenance": provenance}, catalogue)
+    assert seen.learned.tolist() == expected.tolist()
+    assert seen.warning is None  # the very images, as the digest tells
+
+
+def spec(label: str = "run", **provenance: Any) -> dict[str, Any]:
+    return {"label": label, "provenance": provenance}
+
+
+@pytest.mark.parametrize(
+    ("encoder", "mode", "words", "clean"),
+    [
+        (None, "frozen", "not known", False),
+        (spec("random:0 (untrained)"), "frozen", "trained on no X-ray", True),
+        (spec("imagenet"), "frozen", "trained on no X-ray", True),
+        (spec(), "frozen", "not known", False),
+        (spec(split="column"), "frozen", "Hernia was seen in training", False),
+        (spec(split="column", held_out="Mass"), "frozen", "Hernia was seen in training", False),
+        (spec(split="column", held_out="Hernia"), "retrain", "trained without Hernia", True),
+        (spec(split="column", held_out="Hernia", before={"split": "column"}), "frozen", "was seen in training", False),
+        (spec(split="column", held_out="Hernia", before={}), "frozen", "not known", False),
+    ],
+)
+def test_what_provenance_proves(encoder: dict[str, Any] | None, mode: str, words: str, clean: bool) -> None:
+    found = knowledge_of(encoder, Holdout("Hernia"))
+    assert (found.mode, found.clean) == (mode, clean)
+    assert words in found.sentence
+
+
+@pytest.mark.parametrize(("trained", "clean"), [(False, False), (True, True)])
+def test_strictness_asks_for_a_training_that_was_strict(trained: bool, clean: bool) -> None:
+    found = knowledge_of(spec(split="column", held_out="Hernia", strict=trained), Holdout("Hernia", strict=True))
+    assert (found.mode, found.clean) == ("retrain", clean)
+    assert ("other images of patients" in found.sentence) is not clean

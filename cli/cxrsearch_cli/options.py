@@ -19,6 +19,8 @@ IndexArgument = Annotated[
     Path | None, typer.Argument(metavar="[DIR]", help="The index directory, as --index.", show_default=False)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of tables.")]
+AsLatex = Annotated[bool, typer.Option("--latex", help="Print a LaTeX table on stdout.")]
+Replicates = Annotated[int, typer.Option(help="Of the patient bootstrap.", min=1)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; also for FAISS kinds that run on a GPU.")]
 KindOption = Annotated[
     Literal["exact", "faiss-flat", "faiss-hnsw"], typer.Option(help="How the index is searched; see README.")

@@ -1,4 +1,4 @@
-"""The distributions of novelty scores, a panel each, among known and held-out images; `findings_chart` has its file."""
+"""The distributions of novelty scores, a panel each, among known and held-out images."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,6 @@ from PIL import Image
 from cxrsearch.analysis.metrics import Flags, Floats
 from cxrsearch.report import style
 from cxrsearch.report.drawing import Drawing, Sheet, fitting
-from cxrsearch.report.findings_chart import FindingLine, findings_chart, save_findings
-
-__all__ = [
-    "FindingLine",
-    "ScorePanel",
-    "distributions",
-    "findings_chart",
-    "histogram",
-    "save_distributions",
-    "save_findings",
-]
 
 _COLUMNS = 4
 _PLOT = (276, 150)

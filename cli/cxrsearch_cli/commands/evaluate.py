@@ -13,11 +13,13 @@ from cxrsearch_cli import console
 from cxrsearch_cli.evaluation_tables import show_tables
 from cxrsearch_cli.options import (
     AsJson,
+    AsLatex,
     Device,
     FindingsOption,
     ImagesArgument,
     IndexOption,
     LabelsOption,
+    Replicates,
     Weights,
     index_folder,
     names,
@@ -66,7 +68,6 @@ _AllowSeen = Annotated[
     bool, typer.Option("--allow-seen", help="Score images that the encoder was trained on; the result says so.")
 ]
 _MaxTrain = Annotated[int, typer.Option(help="Most images that adaboost, svc and tree learn from.", min=1)]
-_Replicates = Annotated[int, typer.Option(help="Of the patient bootstrap.", min=1)]
 _Seed = Annotated[int, typer.Option(help="Of bootstrap, forests and samples.", min=0)]
 _Strata = Annotated[bool, typer.Option("--strata", help="Also by view (PA, AP), sex and age band.")]
 _Retrieval = Annotated[
@@ -101,7 +102,6 @@ _Minutes = Annotated[
     float | None, typer.Option(help="With --cv: stop each training after about so long.", show_default=False)
 ]
 _Csv = Annotated[bool, typer.Option("--csv", help="Print CSV on stdout, a line a finding and model.")]
-_Latex = Annotated[bool, typer.Option("--latex", help="Print a LaTeX table on stdout.")]
 
 
 def command(
@@ -117,7 +117,7 @@ def command(
     fit_on: _FitOn = "train",
     allow_seen: _AllowSeen = False,
     max_train: _MaxTrain = 10_000,
-    replicates: _Replicates = 2000,
+    replicates: Replicates = 2000,
     seed: _Seed = 0,
     strata: _Strata = False,
     retrieval: _Retrieval = False,
@@ -139,7 +139,7 @@ def command(
     workers: Workers = None,
     as_json: AsJson = False,
     as_csv: _Csv = False,
-    as_latex: _Latex = False,
+    as_latex: AsLatex = False,
 ) -> None:
     """Evaluate an index, a folder of images with --weights, or, with --cv, a recipe: AUROC and more for each finding.
 

@@ -11,11 +11,13 @@ from cxrsearch_cli import console
 from cxrsearch_cli.novelty_tables import show, write_figures
 from cxrsearch_cli.options import (
     AsJson,
+    AsLatex,
     Device,
     FindingsOption,
     ImagesArgument,
     IndexOption,
     LabelsOption,
+    Replicates,
     index_folder,
     names,
 )
@@ -70,7 +72,6 @@ _Shots = Annotated[
     str | None,
     typer.Option(help="Also with so many patients of the finding known, as 0,1,5,20.", show_default=False),
 ]
-_Replicates = Annotated[int, typer.Option(help="Of the patient bootstrap.", min=1)]
 _Seed = Annotated[int, typer.Option(help="Of everything random.", min=0)]
 _Minutes = Annotated[
     float | None, typer.Option(help="With --retrain: stop each training after about so long.", show_default=False)
@@ -88,7 +89,6 @@ _Sheet = Annotated[
     typer.Option(help="Also draw the ten most novel images as a PNG.", metavar="FILE", show_default=False),
 ]
 _Csv = Annotated[bool, typer.Option("--csv", help="Print CSV on stdout, a line a score and comparison.")]
-_Latex = Annotated[bool, typer.Option("--latex", help="Print a LaTeX table on stdout.")]
 
 
 def command(
@@ -103,7 +103,7 @@ def command(
     strict: _Strict = False,
     scores: _Scores = "all",
     shots: _Shots = None,
-    replicates: _Replicates = 2000,
+    replicates: Replicates = 2000,
     seed: _Seed = 0,
     config: Config = "paper",
     arch: Arch = None,
@@ -121,7 +121,7 @@ def command(
     sheet: _Sheet = None,
     as_json: AsJson = False,
     as_csv: _Csv = False,
-    as_latex: _Latex = False,
+    as_latex: AsLatex = False,
 ) -> None:
     """Hold a finding out, and see whether its images stand out from what is known.
 
@@ -210,6 +210,7 @@ def _of_index(question: "NoveltyQuestion", given: Mapping[str, Any]) -> "Novelty
 
 def _require_drawable(holdout: str, plot: Path | None, sheet: Path | None) -> None:
     """Refuse figures that could not be drawn, before the work."""
+    from cxrsearch.files import require_folder
     from cxrsearch.report.contact_sheet import require_png
     from cxrsearch.report.drawing import require_figure
 
@@ -218,5 +219,4 @@ def _require_drawable(holdout: str, plot: Path | None, sheet: Path | None) -> No
     for path, require in ((plot, require_figure), (sheet, require_png)):
         if path is not None:
             require(path)
-            if not path.absolute().parent.is_dir():
-                raise UsageError(f"cannot write {path}: no folder {path.parent}", "make the folder first")
+            require_folder(path)

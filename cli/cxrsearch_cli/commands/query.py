@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cxrsearch.errors import CatalogueError, CxrsearchError, UsageError, WriteError
+from cxrsearch.errors import CatalogueError, CxrsearchError, UsageError
 from cxrsearch_cli import console
 from cxrsearch_cli.options import AsJson, Device, IndexOption, index_folder, names
 
@@ -126,11 +126,11 @@ def _paths(images: list[Path]) -> tuple[list[Path], bool]:
 
 def _require_sheet(path: Path, queries: int) -> None:
     """Refuse a sheet that could not be written, before the work."""
+    from cxrsearch.files import require_folder
     from cxrsearch.report.contact_sheet import require_png
 
     require_png(path)
-    if not path.absolute().parent.is_dir():
-        raise WriteError(f"cannot write {path}: no folder {path.parent}", "make the folder first")
+    require_folder(path)
     if queries > 1:
         raise UsageError(f"one contact sheet for {queries} images", "query one image with --sheet")
 

@@ -6,7 +6,7 @@ import typer
 
 from cxrsearch.errors import UsageError
 from cxrsearch_cli import console
-from cxrsearch_cli.options import AsJson, IndexOption, index_folder, names
+from cxrsearch_cli.options import AsJson, AsLatex, IndexOption, index_folder, names
 
 if TYPE_CHECKING:
     from cxrsearch.analysis.reproduce import PaperTest
@@ -35,7 +35,6 @@ _Sample = Annotated[
     ),
 ]
 _Csv = Annotated[bool, typer.Option("--csv", help="Print CSV on stdout, one line a group.")]
-_Latex = Annotated[bool, typer.Option("--latex", help="Print a LaTeX table on stdout.")]
 
 
 def command(
@@ -48,7 +47,7 @@ def command(
     sample: _Sample = None,
     as_json: AsJson = False,
     as_csv: _Csv = False,
-    as_latex: _Latex = False,
+    as_latex: AsLatex = False,
 ) -> None:
     """Compare the distances between all images, those of each finding, and those of none.
 
