@@ -1,6 +1,6 @@
 """What the statistics of an index cost: against scipy's pdist, and at the size of NIH ChestX-ray14.
 
-    python benchmarks/group_statistics.py [--n 5606] [--dim 1024] [--table Data_Entry_2017.csv.gz] [--full]
+    python benchmarks/group_statistics.py [--n 5606] [--dim 1024] [--table CSV] [--full] [--device cuda]
 
 The first part compares the mean L2 of all pairs within 15 groups (all images and 14 findings) with one `pdist` a group,
 in one run: ratio, and largest relative error. pdist has one thread. On a machine that does other work too, compare
@@ -71,7 +71,7 @@ def now() -> Array:
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def against_pdist(table: Catalogue, dim: int) -> None:
+def against_pdist(table: Catalogue, dim: int, device: str) -> None:
     """Mean L2 within each group, ours and scipy's."""
     assert table.labels is not None
     points = to_space(embeddings(table.patient_groups(), dim)).points
@@ -79,7 +79,7 @@ def against_pdist(table: Catalogue, dim: int) -> None:
     groups = groups[:, groups.sum(axis=0) > 1]
     print(f"mean L2 of all pairs within {groups.shape[1]} groups, {len(table):,} x {dim}")
     pairs = pair_counts(groups).diagonal()
-    runs = [timed("  one pass, all groups", lambda: l2_to_groups(points, groups)) for _ in range(3)]
+    runs = [timed("  one pass, all groups", lambda: l2_to_groups(points, groups, device=device)) for _ in range(3)]
     ours, own = runs[0][0], np.min([seconds for _, seconds in runs], axis=0)
     exact = points.astype(np.float64)
     means, theirs = timed("  scipy pdist, one a group", lambda: [pdist(exact[group]).mean() for group in groups.T])
@@ -90,7 +90,7 @@ def against_pdist(table: Catalogue, dim: int) -> None:
     )
 
 
-def at_full_size(table: Catalogue, dim: int, permutations: int) -> None:
+def at_full_size(table: Catalogue, dim: int, permutations: int, device: str) -> None:
     """Every part by itself, then the whole, with its peak memory."""
     assert table.labels is not None
     patients = table.patient_groups()
@@ -106,7 +106,7 @@ def at_full_size(table: Catalogue, dim: int, permutations: int) -> None:
 
     result, _ = timed(
         f"  everything, {permutations:,} permutations",
-        lambda: embedding_statistics(rows, table, permutations=permutations, progress=progress),
+        lambda: embedding_statistics(rows, table, permutations=permutations, device=device, progress=progress),
     )
     for stage, times in stages.items():
         clock, processors = times[-1] - times[0]
@@ -138,14 +138,15 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="NIH's Data_Entry table or a plain CSV, plain or gzipped")
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--permutations", type=int, default=1000)
+    parser.add_argument("--device", default="cpu", help="where the L2 of all pairs is summed: cpu or cuda")
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores;", end=" ")
     print(f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}\n")
     whole = drawn_table(112_120) if options.table is None else read_table(options.table)
     few = np.sort(np.random.default_rng(0).choice(len(whole), min(options.n, len(whole)), replace=False))
-    against_pdist(whole.take(few), options.dim)
+    against_pdist(whole.take(few), options.dim, options.device)
     if options.full:
-        at_full_size(whole, options.dim, options.permutations)
+        at_full_size(whole, options.dim, options.permutations, options.device)
 
 
 if __name__ == "__main__":

@@ -29,10 +29,11 @@ def evaluated(recipe: str, options: argparse.Namespace, baselines: tuple[str, ..
         options.table,
         options.folds,
         Question(models=("knn", "logistic"), baselines=baselines),
-        out=options.out / recipe,
+        out=options.out / Path(recipe).stem,
         cache=options.out / "pixels",
         config=recipe,
         changes={"arch": "densenet121", "weights": "random:0", "size": options.size, "epochs": options.epochs},
+        workers=options.workers,
     )
 
 
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--workers", type=int, help="processes that prepare images")
     parser.add_argument("--out", type=Path, default=Path("runs/recipes"))
     options = parser.parse_args()
     if options.images is None:

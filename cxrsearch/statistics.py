@@ -16,6 +16,7 @@ from cxrsearch.analysis.geometry import Hubness, hubness, participation_ratio, s
 from cxrsearch.analysis.pair_distances import GroupDistances, PairSums, group_distances, same_patient
 from cxrsearch.analysis.reproduce import paper_test
 from cxrsearch.analysis.spaces import Space, SpaceName, check_embeddings, to_space
+from cxrsearch.encoder.embed import resolve_device
 from cxrsearch.errors import CatalogueError, StoreError, UsageError
 from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.images.findings import NO_FINDING
@@ -46,6 +47,7 @@ def index_statistics(
     seed: int = 0,
     stratify: Sequence[str] = (),
     reproduce: float | None = None,
+    device: str = "cpu",
     progress: Progress = silent,
 ) -> StatisticsResult:
     """The statistics of an index: those of its embeddings, and the hubs among its neighbours.
@@ -57,6 +59,8 @@ def index_statistics(
         seed: of everything random.
         stratify: what patients who exchange labels must have alike, of `view` and `sex`.
         reproduce: the share of the images on which the paper's own test is repeated; None leaves it out.
+        device: where the L2 of all pairs is summed: `cpu`, `cuda`, `cuda:N`, or `auto`, a GPU where there is one. They
+            agree to about 1e-6 of a mean.
         progress: called as the work goes on.
 
     Raises:
@@ -74,6 +78,7 @@ def index_statistics(
         seed=seed,
         stratify=stratify,
         reproduce=reproduce,
+        device=device,
         progress=progress,
     )
     warnings = list(result.warnings)
@@ -95,13 +100,14 @@ def embedding_statistics(
     seed: int = 0,
     stratify: Sequence[str] = (),
     reproduce: float | None = None,
+    device: str = "cpu",
     progress: Progress = silent,
 ) -> StatisticsResult:
     """The statistics of anybody's embeddings, floating (n, dim), one row an image of the catalogue.
 
     Arguments and errors as of `index_statistics`; embeddings that are not finite are a UsageError here.
     """
-    labels = _labels(catalogue, len(embeddings))
+    labels, where = _labels(catalogue, len(embeddings)), str(resolve_device(device))
     strata, warnings = _strata(catalogue, stratify)
     names = (GLOBAL, *catalogue.vocabulary.findings, NO_FINDING)
     groups = np.column_stack([np.ones(len(labels), dtype=np.bool_), labels, ~labels.any(axis=1)])
@@ -119,7 +125,7 @@ def embedding_statistics(
         seed=seed,
         progress=progress,
     )
-    distances = group_distances(placed.points, groups, same, progress)
+    distances = group_distances(placed.points, groups, same, progress, where)
     table = _table(names, groups, patients, distances, test)
     n = len(labels)
     return StatisticsResult(

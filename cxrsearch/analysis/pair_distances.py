@@ -116,7 +116,9 @@ class GroupDistances:
     image_pairs: Rows
 
 
-def group_distances(points: Points, groups: Flags, same: SamePatient, progress: Progress = silent) -> GroupDistances:
+def group_distances(
+    points: Points, groups: Flags, same: SamePatient, progress: Progress = silent, device: str = "cpu"
+) -> GroupDistances:
     """Sum the distances of all pairs, within and between K groups.
 
     Args:
@@ -124,12 +126,13 @@ def group_distances(points: Points, groups: Flags, same: SamePatient, progress: 
         groups: bool (n, K), which images are in each group.
         same: the pairs of images of one patient, of these points.
         progress: called as the tiles are done.
+        device: where L2 is summed: `cpu`, or a device of torch's.
 
     Raises:
         UsageError: arrays that do not fit together.
     """
     _check(points, groups)
-    to_groups = l2_to_groups(points, groups, progress)
+    to_groups = l2_to_groups(points, groups, progress, device)
     l2 = groups.T.astype(np.float64) @ to_groups
     everything = PairSums(
         pair_counts(groups), (l2 + l2.T) / 2, squared_l2_sums(points, groups), l1_sums(points, groups)
@@ -214,11 +217,18 @@ def _long_product(a: Floats, b: Floats) -> Floats:
     return np.asarray(sum(a[:, piece] @ b[:, piece].T for piece in pieces))
 
 
-def l2_to_groups(points: Points, groups: Flags, progress: Progress = silent) -> Floats:
+def l2_to_groups(points: Points, groups: Flags, progress: Progress = silent, device: str = "cpu") -> Floats:
     """The sum of L2 from each image to the images of each group, float64 (n, K).
 
-    Tiles are float32, and so are the sums along one of them (all terms are positive); sums of tiles are float64.
+    On the CPU tiles are float32, and so are the sums along one of them (all terms are positive); sums of tiles are
+    float64. On another device all is float64.
     """
+    if device != "cpu":
+        import torch
+
+        from cxrsearch.analysis.pair_distances_gpu import l2_to_groups_on
+
+        return l2_to_groups_on(torch.device(device), points, groups, progress)
     sums = np.zeros(groups.shape)
     if not points.shape[1]:
         return sums

@@ -2,12 +2,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist, pdist
 
-from cxrsearch.analysis import pair_distances
+from cxrsearch.analysis import pair_distances, pair_distances_gpu
 from cxrsearch.analysis.pair_distances import (
     PairSums,
     group_distances,
@@ -147,3 +148,24 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
             group_distances(drawn.points, groups, drawn.same)
     with pytest.raises(UsageError, match=r"images, patients of 3 — give each image its patient"):
         same_patient(drawn.points, np.arange(3))
+
+
+@pytest.mark.parametrize("tile", [16, 4096])
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_the_path_of_other_devices_sums_the_same(tile: int, offset: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair_distances_gpu, "TILE", tile)
+    rng = np.random.default_rng(3)
+    points = rng.standard_normal((101, 8)).astype(np.float32) + np.float32(offset)
+    points[40:60] = points[0]  # duplicates: the product alone would leave them 1e-4 apart
+    groups = rng.random((101, 3)) < 0.4
+    found = pair_distances_gpu.l2_to_groups_on(torch.device("cpu"), points, groups)
+    expected = cdist(points.astype(np.float64), points.astype(np.float64)) @ groups
+    np.testing.assert_allclose(found, expected, rtol=1e-7)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
+def test_a_gpu_sums_as_the_cpu_does() -> None:
+    drawn = cloud(2, patients=3000, shares=(0.5, 0.2))
+    found = l2_to_groups(drawn.points, drawn.groups, device="cuda")
+    np.testing.assert_allclose(found, l2_to_groups(drawn.points, drawn.groups), rtol=1e-6)

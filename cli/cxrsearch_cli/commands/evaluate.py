@@ -105,7 +105,6 @@ _Csv = Annotated[bool, typer.Option("--csv", help="Print CSV on stdout, a line a
 
 
 def command(
-    ctx: typer.Context,
     images: ImagesArgument = None,
     index: IndexOption = None,
     labels: LabelsOption = None,
@@ -146,12 +145,13 @@ def command(
     Intervals are 95%, from resampling patients. A finding with under 10 positive patients has none, and stays out of
     the mean.
     """
+    given = dict(locals())  # typer's context holds them unconverted in some versions
     console.require_one_form(as_json, as_csv, as_latex)
     from cxrsearch.evaluation_report import require_writable, write_report
 
     if report is not None:
         require_writable(report)
-    result = _evaluated(_question(ctx.params), ctx.params)
+    result = _evaluated(_question(given), given)
     if report is not None:
         write_report(result, report, shlex.join(["cxrsearch", *sys.argv[1:]]))
     console.result(result, as_json, as_csv, as_latex, lambda: show_tables(result))

@@ -92,7 +92,6 @@ _Csv = Annotated[bool, typer.Option("--csv", help="Print CSV on stdout, a line a
 
 
 def command(
-    ctx: typer.Context,
     holdout: _Holdout,
     images: ImagesArgument = None,
     index: IndexOption = None,
@@ -128,9 +127,10 @@ def command(
     On an index the encoder stays as it is, and the result says whether it has seen the finding. With --retrain an
     encoder is trained without it; interrupted, the same command goes on. Intervals are 95%, from resampling patients.
     """
+    given = dict(locals())  # typer's context holds them unconverted in some versions
     console.require_one_form(as_json, as_csv, as_latex)
     _require_drawable(holdout, plot, sheet)
-    result = _evaluated(_question(ctx.params), ctx.params)
+    result = _evaluated(_question(given), given)
     console.result(result, as_json, as_csv, as_latex, lambda: show(result))
     write_figures(result, plot, sheet)
     console.refused(result.refused)

@@ -6,7 +6,7 @@ import typer
 
 from cxrsearch.errors import UsageError
 from cxrsearch_cli import console
-from cxrsearch_cli.options import AsJson, AsLatex, IndexOption, index_folder, names
+from cxrsearch_cli.options import AsJson, AsLatex, Device, IndexOption, index_folder, names
 
 if TYPE_CHECKING:
     from cxrsearch.analysis.reproduce import PaperTest
@@ -45,6 +45,7 @@ def command(
     stratify: _Stratify = None,
     reproduce: _Reproduce = False,
     sample: _Sample = None,
+    device: Device = "auto",
     as_json: AsJson = False,
     as_csv: _Csv = False,
     as_latex: AsLatex = False,
@@ -68,6 +69,7 @@ def command(
             seed=seed,
             stratify=names(stratify),
             reproduce=(0.05 if sample is None else sample) if reproduce else None,
+            device=device,
             progress=progress,
         )
     console.result(result, as_json, as_csv, as_latex, lambda: _show(result))

@@ -1,0 +1,58 @@
+"""The sums of L2 to groups of images on a GPU: the tiles of `pair_distances.l2_to_groups`, in float64 products."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cxrsearch.progress import Progress, silent
+
+TILE = 4096
+"""Images along a side of a tile; a tile takes 128 MiB, and three are held at once."""
+
+NEAR = 1e-8
+"""A pair whose squared distance is below this share of the sum of its squared norms is computed from the difference of
+its points: the product has lost more than about 1e-7 of it."""
+
+_PAIRS = 65_536
+
+
+def l2_to_groups_on(
+    device: torch.device, points: NDArray[np.float32], groups: NDArray[np.bool_], progress: Progress = silent
+) -> NDArray[np.float64]:
+    """The sum of L2 from each image to the images of each group, float64 (n, K), as `l2_to_groups` computes it.
+
+    The points lie on the device once (n x d x 4 bytes); everything is summed in float64.
+
+    Args:
+        device: any that torch has.
+        points: float32 (n, d), centred.
+        groups: bool (n, K).
+        progress: called as the tiles are done.
+    """
+    held, members = torch.from_numpy(points).to(device), torch.from_numpy(groups).to(device, torch.float64)
+    sums = torch.zeros_like(members)
+    tiles = [slice(at, at + TILE) for at in range(0, len(points), TILE)]
+    done, total = 0, len(tiles) * (len(tiles) + 1) // 2
+    for i, rows in enumerate(tiles):
+        progress("distances of all pairs", done, total)
+        a = held[rows].double()
+        for columns in tiles[i:]:
+            distances = _distances(a, held[columns].double())
+            sums[rows] += distances @ members[columns]
+            if rows != columns:
+                sums[columns] += distances.T @ members[rows]
+        done += len(tiles) - i
+    progress("distances of all pairs", total, total)
+    return sums.cpu().numpy()
+
+
+def _distances(a: Tensor, b: Tensor) -> Tensor:
+    """The distances of two sets of points, float64 (len(a), len(b))."""
+    norms = a.square().sum(1)[:, None] + b.square().sum(1)
+    squared = torch.addmm(norms, a, b.T, alpha=-2)
+    near = (squared <= NEAR * norms).nonzero()
+    for at in range(0, len(near), _PAIRS):
+        i, j = near[at : at + _PAIRS].T
+        squared[i, j] = (a[i] - b[j]).square().sum(1)
+    return squared.sqrt_()
