@@ -69,7 +69,7 @@ class Embedder:
     Args:
         encoder: the network; it is moved to the device.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        precision: `auto`, `fp32`, or `bf16` (autocast).
+        precision: `auto`, `fp32` (for the whole process, no TF32 on a GPU from here on), or `bf16` (autocast).
 
     Raises:
         UsageError: an unknown device or precision.
@@ -78,6 +78,8 @@ class Embedder:
     def __init__(self, encoder: Encoder, device: str = "auto", precision: str = "auto") -> None:
         self.device = resolve_device(device)
         self.precision = resolve_precision(precision, self.device)
+        if self.precision == "fp32":  # cuDNN would round to TF32, whose 10 bits move an embedding by up to .002
+            torch.backends.cudnn.allow_tf32 = False
         self.encoder = encoder.eval().to(self.device)
         self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]  # the stubs do not know it
         self.spec = encoder.spec
