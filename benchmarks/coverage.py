@@ -13,6 +13,7 @@ import sys
 import time
 
 import numpy as np
+from _headline import headline
 from numpy.typing import NDArray
 from scipy.stats import norm
 
@@ -56,6 +57,8 @@ def main() -> None:
         error = np.sqrt(coverage * (1 - coverage) / options.simulations)
         seconds = time.perf_counter() - start
         print(f"{number:18}{coverage:9.1%}{error:12.1%}{width:12.3f}{by_image:16.1%}{seconds:7.0f}", flush=True)
+        if number >= 50:
+            headline(f"95% intervals that hold the truth, {number} positive patients", 100 * coverage, "92 to 98", "%")
         outside |= number >= 50 and not 0.92 <= coverage <= 0.98
     if outside:
         sys.exit("an interval with 50 or more positive patients holds the truth in less than 92% or more than 98%")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _headline import headline
 from PIL import Image
 
 from cxrsearch.build import build_index
@@ -124,6 +125,7 @@ def main() -> None:
             place, kept_in = Path(temporary) / index, Path(temporary) / "kept"
             got, found = rate(n, lambda i=place, c=kept_in: whole(chosen, size, i, c))  # type: ignore[misc]
             print(f"{title:32}{got:9.1f}{got / peer:7.2f}{centred_cosine(reference, found):25.6f}")
+            headline(f"{title}, against a plain fp32 loop", got / peer)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from _headline import headline
 from _synthetic import embeddings
 
 from cxrsearch.images.catalogue import read_table
@@ -56,8 +57,8 @@ def own_memory(process: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 
 
-def measure(name: str, arguments: list[str], folder: Path) -> None:
-    """Run one command and print what it cost; its answer stays in the folder."""
+def measure(name: str, arguments: list[str], folder: Path, size: float) -> None:
+    """Run one command and print what it cost; its answer stays in the folder. `size`: of the embeddings, GiB."""
     program = [sys.executable, "-c", "from cxrsearch_cli.app import main; main()", *arguments]
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     with (folder / f"{name}.json").open("wb") as out, (folder / f"{name}.log").open("wb") as log:
@@ -71,6 +72,8 @@ def measure(name: str, arguments: list[str], folder: Path) -> None:
     wall = time.perf_counter() - start
     ended = "" if process.returncode == 0 else f"   exit {process.returncode}, see {folder / name}.log"
     print(f"{name:22} {wall:9.0f} {cpu:9.0f} {peak / 1024:10.2f}{ended}", flush=True)
+    aim = f"<= {3 + size:.2f}" if name.startswith("evaluate") else ""
+    headline(f"{name}, own memory", peak / 1024, aim, f"GiB, {wall:.0f} s")
 
 
 def main() -> None:
@@ -103,7 +106,7 @@ def main() -> None:
     print(f"{'command':22} {'seconds':>9} {'CPU s':>9} {'own, GiB':>10}")
     for name, arguments in commands.items():
         if not options.only or name in options.only:
-            measure(name, arguments, folder)
+            measure(name, arguments, folder, shape[0] * shape[1] * 4 / 2**30)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from _headline import headline
 from numpy.typing import NDArray
 
 from cxrsearch.analysis.exchange import Blocks
@@ -89,6 +90,8 @@ def run(folder: Path, asked: argparse.Namespace) -> None:
     for row in found.rows:
         interval = "" if row.auroc_low is None else f"[{row.auroc_low:.3f}, {row.auroc_high:.3f}]"
         value = "-" if row.auroc is None else f"{row.auroc:.3f}"
+        if (row.score, row.positives, row.negatives) == ("knn", "any", "all") and row.auroc is not None:
+            headline(f"AUROC of {found.holdout}, unknown, by knn", row.auroc, unit=interval)
         counts = f"{row.n_positive} images of {row.n_patients} patients against {row.n_negative}"
         print(f"{row.score:20} {row.positives:5} {row.negatives:15} {value} {interval:16} {counts}")
     for shots in found.shots:

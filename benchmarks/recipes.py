@@ -13,6 +13,8 @@ beside grey levels and an untrained network. An interrupted run goes on where it
 import argparse
 from pathlib import Path
 
+from _headline import headline
+
 from cxrsearch.analysis.bootstrap import MeanInterval, PatientBootstrap
 from cxrsearch.analysis.metrics import within_folds
 from cxrsearch.evaluate import Question, cross_validate
@@ -69,6 +71,7 @@ def main() -> None:
         apart = bootstrap.difference(first.scored.labels, b, a).mean
         values = "  ".join(f"{name} {shown(result.metrics[model].auroc.mean)}" for name, result in found.items())
         print(f"{model:10} {values}  {other} - {one} {shown(apart, '+')}")
+        headline(f"AUROC of {other} minus {one}, {model}", apart.point, unit=f"[{apart.low:+.3f}, {apart.high:+.3f}]")
     for name, metrics in first.metrics.items():
         if name.startswith("baseline"):
             print(f"{name:24} {shown(metrics.auroc.mean)}")

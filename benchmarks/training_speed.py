@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _headline import headline
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.models import densenet121
@@ -146,6 +147,7 @@ def main() -> None:
             options = shared | {"config": config, "precision": precision, "changes": changes}
             rate, waiting = our_rate(asked.steps, options, folder / title)
             print(f"{title:24} {rate:6.2f} images/s  {rate / plain:5.2f} times  {waiting:.1%} waiting for images")
+            headline(f"training, {title}, against a plain fp32 loop", rate / plain, ">= 2.5")
         if not bf16:
             print("bf16: not measured, this processor does not compute in it")
         if asked.epochs:
