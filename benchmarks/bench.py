@@ -43,7 +43,7 @@ RUNS = (
     Run("full_index", quick=("--n", "2000")),
     Run("search", quick=("--n", "5000", "--dim", "64")),
     Run("group_statistics", ("--full",), ("--n", "500", "--dim", "64")),
-    Run("coverage", quick=("--simulations", "20", "--replicates", "100")),
+    Run("coverage", quick=("--simulations", "20", "--replicates", "100", "--positive-patients", "10")),
     Run("models", quick=("--n", "600", "--val", "200", "--test", "200", "--dim", "32")),
     Run("training_speed", ("--epochs", "2"), ("--size", "64", "--steps", "5")),
     Run("recipes", ("--epochs", "20"), ("--folds", "2", "--size", "32", "--epochs", "1")),
