@@ -30,6 +30,7 @@ from cxrsearch.errors import UsageError
 from cxrsearch.identify import identify
 from cxrsearch.images.preprocess import Pixels
 from cxrsearch.images.radiograph import read_radiograph
+from cxrsearch.localise import FindingMaps, Method, finding_maps, similarity_maps
 from cxrsearch.progress import Progress, silent
 from cxrsearch.store.reader import open_stored, require_encoder
 from cxrsearch.store.search import Filters, open_vectors
@@ -147,6 +148,48 @@ class Index:
     def stored_pixels(self, row: int) -> Pixels | None:
         """The stored pixels of an indexed image, uint8 (side, side), or None in an index without pixels."""
         return self.stored.stored_pixels(row)
+
+    def finding_maps(self, stored_pixels: Pixels, *, method: Method = "cam") -> FindingMaps | None:
+        """Where the trained head sees its findings; see `localise.finding_maps`.
+
+        Args:
+            stored_pixels: uint8 (side, side), as `QueryResult.pixels` or `stored_pixels` of a row.
+            method: `cam` or `grad-cam`.
+
+        Returns:
+            None where the encoder has no trained head.
+
+        Raises:
+            UsageError: an unknown method, pixels of another shape, or an index of imported embeddings.
+        """
+        return finding_maps(self._embedder, stored_pixels, method)
+
+    def similarity_maps(self, stored_pixels: Pixels, row: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Which regions make an image and an indexed one alike; see `localise.similarity_maps`.
+
+        Args:
+            stored_pixels: uint8 (side, side), of the query.
+            row: of the indexed image, whose feature map is computed from the stored pixels.
+
+        Returns:
+            float64 (h, w) of the query, and (h, w) of the indexed image; the mean of either is the inner product of
+            their embeddings.
+
+        Raises:
+            UsageError: no such row, pixels of another shape, or an index without pixels or of imported embeddings.
+        """
+        return similarity_maps(self._embedder, stored_pixels, self._require_pixels(row))
+
+    def _require_pixels(self, row: int) -> Pixels:
+        self.manifest.own_encoder()
+        if not 0 <= row < len(self):
+            raise UsageError(f"row {row} of an index of {len(self)} images", f"name a row from 0 to {len(self) - 1}")
+        pixels = self.stored_pixels(row)
+        if pixels is None:
+            raise UsageError(
+                "this index keeps no pixels, so no feature map can be computed", "build it without --no-pixels"
+            )
+        return pixels
 
     def _embed(self, stored: Pixels) -> tuple[NDArray[np.float32], Head | None]:
         """The embedding, float32 (1, dim), and what the trained head makes of it."""

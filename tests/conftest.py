@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from cxrsearch.build import build_index
+from tests.trained import trained_file
 
 # One thread, here and in the processes that tests start: tests run side by side, and bytes depend on the number.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -85,3 +86,14 @@ def small_index(data_set: DataSet, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("index") / "index"
     build_index(data_set.images, data_set.labels, index=folder, **SMALL)
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained_index(data_set: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index over the data set whose encoder has a head. Do not change it."""
+    folder = tmp_path_factory.mktemp("trained")
+    weights = trained_file(folder / "made.safetensors")
+    build_index(
+        data_set.images, data_set.labels, index=folder / "index", weights=weights, batch_size=5, workers=0, device="cpu"
+    )
+    return folder / "index"

@@ -31,7 +31,7 @@ from cxrsearch.encoder.spec import (
     Provenance,
     block_channels,
 )
-from cxrsearch.errors import CheckpointError
+from cxrsearch.errors import CheckpointError, UsageError
 from cxrsearch.images.preprocess import Preprocess
 
 Tensors = Mapping[str, Tensor]
@@ -88,8 +88,60 @@ class Encoder(nn.Module):
         Returns:
             (b, dim, size / 32, size / 32), in the dtype that autocast chooses.
         """
+        return cast(Tensor, self.features(self._normalised(pixels)))
+
+    def activations(self, pixels: Tensor) -> Tensor:
+        """The ReLU of the last feature map, whose mean over the image is the embedding.
+
+        Args:
+            pixels: uint8 (b, size, size).
+
+        Returns:
+            float32 (b, dim, size / 32, size / 32).
+        """
+        return torch.relu(self.feature_map(pixels)).float()
+
+    def halves(self) -> tuple[nn.Sequential, nn.Sequential]:
+        """The convolutional part cut in two, sharing its layers: up to the ReLU behind dense block 3, and the rest.
+
+        Between them lies (b, channels, size / 16, size / 16), normalised and rectified, which is twice as fine as the
+        last feature map. The second half ends in that one, before its ReLU.
+        """
+        names, parts = zip(*self.features.named_children(), strict=True)
+        at = names.index("transition3")
+        transition = list(cast(nn.Sequential, parts[at]))
+        return nn.Sequential(*parts[:at], *transition[:2]), nn.Sequential(*transition[2:], *parts[at + 1 :])
+
+    def gradients(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """What lies between the halves, and how each finding's logit, summed over the batch, changes with it.
+
+        Args:
+            pixels: uint8 (b, size, size).
+
+        Returns:
+            Activations, float32 (b, channels, size / 16, size / 16), not negative, and the gradients, float32
+            (findings, b, channels, size / 16, size / 16).
+
+        Raises:
+            UsageError: no trained head.
+        """
+        if self.classifier is None:
+            raise UsageError(f"{self.spec.label} has no trained head to explain", "name an encoder that was trained")
+        first, second = self.halves()
+        with torch.no_grad():
+            between = first(self._normalised(pixels))
+        with torch.enable_grad():
+            between.requires_grad_()
+            embedding = torch.relu(second(between)).mean((2, 3), dtype=torch.float32)
+            with torch.autocast(embedding.device.type, enabled=False):
+                logits = self.classifier(embedding).sum(0)
+            gradients = [torch.autograd.grad(logit, between, retain_graph=True)[0] for logit in logits]
+        return between.detach().float(), torch.stack(gradients).float()
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        """The network's input, (b, channels, size, size) in channels-last layout."""
         channels_last = pixels.unsqueeze(-1) * self.scale + self.offset
-        return cast(Tensor, self.features(channels_last.permute(0, 3, 1, 2)))
+        return channels_last.permute(0, 3, 1, 2)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
         """Embed a batch.

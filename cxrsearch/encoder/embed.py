@@ -11,11 +11,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cxrsearch.encoder.densenet import Encoder
@@ -27,6 +28,8 @@ from cxrsearch.images.preprocess import Pixels, Preprocess
 Precision = Literal["fp32", "bf16"]
 PRECISIONS = ("auto", "fp32", "bf16")
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+_Answer = TypeVar("_Answer")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -98,18 +101,62 @@ class Embedder:
             CheckpointError: the network answers with values that are not finite.
             CxrsearchError: the device's memory does not hold the batch.
         """
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        embeddings, logits = self._computed(self.encoder, network_pixels)
+        if not torch.isfinite(embeddings).all():
+            raise CheckpointError("the encoder's embeddings are not finite", "the weights are damaged; use others")
+        return embeddings.cpu().numpy(), None if logits is None else logits.cpu().numpy()
+
+    def activations(self, network_pixels: Pixels) -> NDArray[np.float32]:
+        """The rectified last feature maps of a batch, whose means over the image are the embeddings.
+
+        Args:
+            network_pixels: uint8 (b, size, size).
+
+        Returns:
+            float32 (b, dim, h, w), h = w = size // 32.
+
+        Raises:
+            CheckpointError, CxrsearchError: as of a call.
+        """
+        return self._finite(self._computed(self.encoder.activations, network_pixels))
+
+    def gradients(self, network_pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The rectified maps behind dense block 3, and the gradients of each finding's logit; see `Encoder.gradients`.
+
+        Args:
+            network_pixels: uint8 (b, size, size).
+
+        Returns:
+            float32 (b, channels, h, w) and (findings, b, channels, h, w), h = w = size // 16.
+
+        Raises:
+            UsageError: no trained head.
+            CheckpointError, CxrsearchError: as of a call.
+        """
+        maps, gradients = self._computed(self.encoder.gradients, network_pixels, inference=False)
+        return self._finite(maps), self._finite(gradients)
+
+    def _computed(
+        self, network: Callable[[Tensor], _Answer], network_pixels: Pixels, inference: bool = True
+    ) -> _Answer:
+        """What a part of the network answers, on the device and in the precision of all."""
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        with torch.inference_mode(inference), autocast:
             try:
                 pixels = torch.from_numpy(np.require(network_pixels, requirements="W"))  # torch wants it writable
-                embeddings, logits = self.encoder(pixels.to(self.device))
+                return network(pixels.to(self.device))
             except torch.OutOfMemoryError as error:
                 raise CxrsearchError(
                     f"the memory of {self.device} does not hold a batch of {len(network_pixels)} images",
                     "use a smaller --batch-size",
                 ) from error
-        if not torch.isfinite(embeddings).all():
-            raise CheckpointError("the encoder's embeddings are not finite", "the weights are damaged; use others")
-        return embeddings.cpu().numpy(), None if logits is None else logits.cpu().numpy()
+
+    @staticmethod
+    def _finite(maps: Tensor) -> NDArray[np.float32]:
+        if not torch.isfinite(maps).all():
+            raise CheckpointError("the encoder's feature maps are not finite", "the weights are damaged; use others")
+        array: NDArray[np.float32] = maps.cpu().numpy()
+        return array
 
 
 class _ImageFiles(Dataset[LoadedImage | RefusedImage]):

@@ -159,3 +159,42 @@ def test_a_worker_whose_parent_died_before_it_began_ends_at_once() -> None:
         [sys.executable, "-c", code, str(os.getpid())], stdout=subprocess.PIPE, text=True, check=True
     )
     assert ended.stdout == ""
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_mean_of_the_activations_is_the_embedding_to_the_byte(precision: str) -> None:
+    embed = Embedder(encoder(), "cpu", precision)
+    maps = embed.activations(PIXELS)
+    assert maps.shape == (5, 1024, 1, 1)
+    assert maps.dtype == np.float32
+    assert maps.min() >= 0
+    np.testing.assert_array_equal(maps.mean(axis=(2, 3)), embed(PIXELS)[0])
+
+
+def test_gradients_predict_how_the_logits_change() -> None:
+    embed = Embedder(encoder(("a", "b")), "cpu", "fp32")
+    maps, gradients = embed.gradients(PIXELS[:1])
+    assert (maps.shape, gradients.shape) == ((1, 1024, 2, 2), (2, 1, 1024, 2, 2))
+    rest = embed.encoder.halves()[1]
+
+    def logits(between: Any) -> Any:
+        with torch.inference_mode():
+            embedding = torch.relu(rest(torch.from_numpy(between))).mean((2, 3))
+            return (0.01 * embedding.sum(1) + torch.arange(2)).numpy()
+
+    np.testing.assert_allclose(logits(maps), embed(PIXELS[:1])[1][0], rtol=1e-4)  # type: ignore[index]
+    step = np.float32(1e-3) * np.sign(gradients[0])  # along the gradient, where the change outgrows rounding
+    change = logits(maps + step)[0] - logits(maps - step)[0]
+    assert change == pytest.approx(2e-3 * float(np.abs(gradients[0]).sum()), rel=0.05)
+
+
+def test_activations_and_gradients_that_are_not_finite_are_refused() -> None:
+    embed = Embedder(encoder(("a",)), "cpu")
+    with torch.no_grad():
+        next(embed.encoder.parameters()).fill_(torch.inf)
+    with pytest.raises(CheckpointError, match="not finite"):
+        embed.activations(PIXELS)
+    with pytest.raises(CheckpointError, match="not finite"):
+        embed.gradients(PIXELS)
+    with pytest.raises(UsageError, match="no trained head"):
+        Embedder(encoder(), "cpu").gradients(PIXELS)
