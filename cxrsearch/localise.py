@@ -12,9 +12,10 @@ import scipy.special
 from numpy.typing import NDArray
 
 from cxrsearch.analysis.activation import class_activation, grad_cam, similarity
+from cxrsearch.analysis.boxes import enlarged
 from cxrsearch.encoder.embed import Embedder
 from cxrsearch.errors import UsageError
-from cxrsearch.images.preprocess import Pixels
+from cxrsearch.images.preprocess import Pixels, Preprocess
 
 Method = Literal["cam", "grad-cam"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -78,6 +79,17 @@ def similarity_maps(embedder: Embedder, stored: Pixels, other: Pixels) -> tuple[
     """
     own, others = embedder.activations(network_pixels(embedder, [stored, other])).astype(np.float64)
     return similarity(own, others.mean(axis=(1, 2))), similarity(others, own.mean(axis=(1, 2)))
+
+
+def on_stored(preprocess: Preprocess, values: Floats) -> Floats:
+    """A map (h, w) over the whole of the stored pixels, float64 (side, side); its least value where nothing was seen.
+
+    The network sees the middle of the stored pixels only, where the encoder was made for a centre crop.
+    """
+    start, seen = preprocess.window()
+    whole = np.full((preprocess.pixel_side,) * 2, float(values.min()))
+    whole[start : start + seen, start : start + seen] = enlarged(values, seen)
+    return whole
 
 
 def network_pixels(embedder: Embedder, stored: Sequence[Pixels]) -> Pixels:

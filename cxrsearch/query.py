@@ -62,13 +62,14 @@ class Index:
         self.manifest, self.catalogue = self.stored.manifest, self.stored.catalogue
         self._device, self._weights = device, weights
         if weights is not None:
-            self._embedder  # noqa: B018  # so that a wrong encoder is refused before any work
+            self.embedder  # noqa: B018  # so that a wrong encoder is refused before any work
 
     def __len__(self) -> int:
         return self.manifest.n
 
     @cached_property
-    def _embedder(self) -> Embedder:
+    def embedder(self) -> Embedder:
+        """The index's encoder on its device. Raises UsageError for imported embeddings."""
         own = self.manifest.own_encoder()
         encoder = self._given_encoder(self._weights) if self._weights else self.stored.load_encoder()
         require_encoder(self.manifest, encoder.spec.fingerprint(own["precision"]), encoder.spec.label)
@@ -120,7 +121,7 @@ class Index:
         self.manifest.own_encoder()
         allowed = filters.rows(self.catalogue)
         radiograph = read_radiograph(Path(image))
-        stored = self._embedder.spec.preprocess.stored_pixels(radiograph.pixels)
+        stored = self.embedder.spec.preprocess.stored_pixels(radiograph.pixels)
         embedding, head = self._embed(stored)
         identity = identify(self.stored, Path(image), radiograph, patient)
         left_out = np.zeros(len(self), dtype=np.bool_) if same_patient else identity.own
@@ -162,7 +163,7 @@ class Index:
         Raises:
             UsageError: an unknown method, pixels of another shape, or an index of imported embeddings.
         """
-        return finding_maps(self._embedder, stored_pixels, method)
+        return finding_maps(self.embedder, stored_pixels, method)
 
     def similarity_maps(self, stored_pixels: Pixels, row: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Which regions make an image and an indexed one alike; see `localise.similarity_maps`.
@@ -178,7 +179,7 @@ class Index:
         Raises:
             UsageError: no such row, pixels of another shape, or an index without pixels or of imported embeddings.
         """
-        return similarity_maps(self._embedder, stored_pixels, self._require_pixels(row))
+        return similarity_maps(self.embedder, stored_pixels, self._require_pixels(row))
 
     def _require_pixels(self, row: int) -> Pixels:
         self.manifest.own_encoder()
@@ -193,11 +194,11 @@ class Index:
 
     def _embed(self, stored: Pixels) -> tuple[NDArray[np.float32], Head | None]:
         """The embedding, float32 (1, dim), and what the trained head makes of it."""
-        network = self._embedder.spec.preprocess.network_pixels(stored)
-        embedding, logits = self._embedder(network[np.newaxis])
-        if logits is None or self._embedder.spec.findings is None:
+        network = self.embedder.spec.preprocess.network_pixels(stored)
+        embedding, logits = self.embedder(network[np.newaxis])
+        if logits is None or self.embedder.spec.findings is None:
             return embedding, None
-        return embedding, (self._embedder.spec.findings, scipy.special.expit(logits[0].astype(np.float64)))
+        return embedding, (self.embedder.spec.findings, scipy.special.expit(logits[0].astype(np.float64)))
 
     def _retrieved(self, neighbours: Neighbours) -> Retrieved:
         rows = neighbours.rows

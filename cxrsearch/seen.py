@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cxrsearch.encoder.spec import Provenance, saw_no_xray
 from cxrsearch.errors import CatalogueError
 from cxrsearch.files import Json
+from cxrsearch.images.boxes import Boxes
 from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.images.holdout import Holdout
 from cxrsearch.images.splits import ids_digest, parse_split
@@ -30,30 +31,34 @@ class Seen:
     Attributes:
         learned: bool (n,), the images it was trained on.
         chosen: bool (n,), the images by which its best epoch was chosen.
+        spared: bool (n,), the images that its training left out because their patients are boxed.
         warning: one sentence where that is not known for certain; None otherwise.
     """
 
     learned: NDArray[np.bool_]
     chosen: NDArray[np.bool_]
+    spared: NDArray[np.bool_]
     warning: str | None = None
 
 
-def seen_by(encoder: Json | None, catalogue: Catalogue) -> Seen:
+def seen_by(encoder: Json | None, catalogue: Catalogue, boxes: Boxes | None = None) -> Seen:
     """What the encoder of an index has seen.
 
     Args:
         encoder: its specification, as in a manifest; None for imported embeddings.
         catalogue: the images.
+        boxes: the boxed images, whose patients a training may have left out; it did if it records these boxes.
     """
-    nothing = Seen(np.zeros(len(catalogue), dtype=np.bool_), np.zeros(len(catalogue), dtype=np.bool_))
+    nothing = Seen(*np.zeros((3, len(catalogue)), dtype=np.bool_))
     provenance = Provenance.from_json((encoder or {}).get("provenance") or {})
     if encoder is not None and saw_no_xray(str(encoder["label"]), provenance):
         return nothing
-    trainings = [_seen_in(training, catalogue, nothing) for training in provenance.trainings()]
+    trainings = [_seen_in(training, catalogue, nothing, boxes) for training in provenance.trainings()]
     warnings = dict.fromkeys(seen.warning for seen in trainings if seen.warning is not None)
     return Seen(
         np.logical_or.reduce([seen.learned for seen in trainings]),
         np.logical_or.reduce([seen.chosen for seen in trainings]),
+        np.logical_and.reduce([seen.spared for seen in trainings]),
         "; ".join(warnings) or None,
     )
 
@@ -98,7 +103,7 @@ def knowledge_of(encoder: Json | None, held: Holdout) -> Knowledge:
     return Knowledge("frozen", f"{frozen}: {finding} was seen in training", False)
 
 
-def _seen_in(training: Provenance, catalogue: Catalogue, nothing: Seen) -> Seen:
+def _seen_in(training: Provenance, catalogue: Catalogue, nothing: Seen, boxes: Boxes | None) -> Seen:
     """What one training saw."""
     if training.split is None:
         return replace(nothing, warning=_UNKNOWN)
@@ -111,9 +116,13 @@ def _seen_in(training: Provenance, catalogue: Catalogue, nothing: Seen) -> Seen:
     if training.held_out in catalogue.vocabulary.findings and catalogue.labels is not None:
         kept = ~Holdout(str(training.held_out), training.strict).images(catalogue)
         learned, chosen = learned & kept, chosen & kept
+    spared = nothing.spared
+    if boxes is not None and boxes.sha256 == training.boxes_sha256:
+        spared = boxes.of_patients(catalogue)
+        learned = learned & ~spared
     ids = np.array(catalogue.ids, dtype=object)
     same = ids_digest(ids[learned]) == training.train_ids_sha256
-    return Seen(learned, chosen, None if same else _differing(training, training.split, int(learned.sum())))
+    return Seen(learned, chosen, spared, None if same else _differing(training, training.split, int(learned.sum())))
 
 
 def _differing(training: Provenance, definition: str, here: int) -> str:

@@ -14,8 +14,10 @@ from cxrsearch_cli.commands import (
     build_index,
     draw_map,
     evaluate,
+    evaluate_localisation,
     import_embeddings,
     info,
+    localise,
     novelty,
     phantom,
     query,
@@ -69,7 +71,9 @@ app = typer.Typer(
 app.command("build-index")(build_index.command)
 app.command("import-embeddings")(import_embeddings.command)
 app.command("query")(query.command)
+app.command("localise")(localise.command)
 app.command("evaluate")(evaluate.command)
+app.command("evaluate-localisation")(evaluate_localisation.command)
 app.command("statistics")(statistics.command)
 app.command("novelty")(novelty.command)
 app.command("map")(draw_map.command)

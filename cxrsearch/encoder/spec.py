@@ -42,6 +42,8 @@ class Provenance:
         before: of the weights that the training started from; None where these had seen no X-ray.
         held_out: the finding whose images were left out of training and validation; None: of none.
         strict: all images of patients with that finding were.
+        boxes_sha256: of the ids of the boxed images, all images of whose patients were left out of training (not of
+            validation); None: none were.
     """
 
     split: str | None = None
@@ -50,6 +52,7 @@ class Provenance:
     before: "Provenance | None" = None
     held_out: str | None = None
     strict: bool = False
+    boxes_sha256: str | None = None
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Provenance":

@@ -83,8 +83,12 @@ class Preprocess:
         """Take uint8 (pixel_side, pixel_side) to (size, size)."""
         if self.crop == "none":
             return resize(stored, self.size)
-        start = (self.pixel_side - self.size) // 2
-        return np.ascontiguousarray(stored[start : start + self.size, start : start + self.size])
+        start, seen = self.window()
+        return np.ascontiguousarray(stored[start : start + seen, start : start + seen])
+
+    def window(self) -> tuple[int, int]:
+        """Where in the stored pixels the square that the network sees begins, in both directions, and its side."""
+        return (0, self.pixel_side) if self.crop == "none" else ((self.pixel_side - self.size) // 2, self.size)
 
     def affine(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """`scale` and `offset`, float32 (channels,): the network's input is `pixels * scale + offset`."""

@@ -108,7 +108,7 @@ def read_cells(path: Path) -> Table:
         CatalogueError: the file cannot be read, is not UTF-8 or not a CSV, is empty, lacks or repeats a column; a row
             has too few or too many fields, no image or no patient; an image has two rows.
     """
-    table = _table(_read_text(path), path.name)
+    table = _table(read_text(path), path.name)
     for column in ("id", "patient"):
         _require_ids(table, column)
     _require_unique(table)
@@ -150,7 +150,8 @@ def parse_age(cell: str) -> int | None:
     return int(years) if years < OLDEST + 1 else None
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A table's text, UTF-8 with or without a mark, from a plain or a gzip file. Raises CatalogueError."""
     try:
         data = path.read_bytes()
         if data[:2] == b"\x1f\x8b":

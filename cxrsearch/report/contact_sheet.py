@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from cxrsearch.errors import UsageError
 from cxrsearch.files import written_atomically
 from cxrsearch.report import style
-from cxrsearch.report.sheet_layout import THUMBNAIL, Placed, Text, Tile, arrange, grown
+from cxrsearch.report.sheet_layout import NAMES, THUMBNAIL, Placed, Text, Tile, arrange, grown
 
 __all__ = ["MAX_TILES", "Tile", "contact_sheet", "save_png"]
 
@@ -19,7 +19,12 @@ _NOT_AVAILABLE = "image not available"
 
 
 def contact_sheet(
-    tiles: Sequence[Tile], *, title: str, columns: int = 5, footer: str = style.DISCLAIMER
+    tiles: Sequence[Tile],
+    *,
+    title: str,
+    columns: int = 5,
+    footer: str = style.DISCLAIMER,
+    names: tuple[str, str] = NAMES,
 ) -> Image.Image:
     """Draw a contact sheet, an RGB image. The same tiles give the same pixels.
 
@@ -28,6 +33,7 @@ def contact_sheet(
         title: what the sheet shows.
         columns: at most so many of the other tiles are side by side.
         footer: at the bottom.
+        names: what stands over the emphasised tiles, and over the others.
 
     Raises:
         UsageError: no column, or more than 500 tiles.
@@ -37,7 +43,7 @@ def contact_sheet(
             f"a contact sheet of {len(tiles)} images in {columns} columns",
             f"ask for at most {MAX_TILES} images and at least one column",
         )
-    sheet = arrange(tiles, title=title, columns=columns, footer=footer)
+    sheet = arrange(tiles, title=title, columns=columns, footer=footer, names=names)
     image = Image.new("RGB", sheet.size, style.BACKGROUND)
     draw = ImageDraw.Draw(image)
     for placed in sheet.tiles:
@@ -85,8 +91,8 @@ def _draw_picture(image: Image.Image, draw: ImageDraw.ImageDraw, placed: Placed)
 
 def _thumbnail(pixels: NDArray[np.uint8]) -> Image.Image:
     """The whole image, its longer side THUMBNAIL."""
-    scale = THUMBNAIL / max(pixels.shape)
-    height, width = (max(1, round(scale * side)) for side in pixels.shape)
+    scale = THUMBNAIL / max(pixels.shape[:2])
+    height, width = (max(1, round(scale * side)) for side in pixels.shape[:2])
     return Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
 
 

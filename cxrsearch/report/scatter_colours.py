@@ -21,8 +21,7 @@ _Class = tuple[str, str, bool]
 
 QUIET = "#6e7884"
 """The many that are there to be compared with."""
-SCALE = ("#2c728e", "#21918c", "#37b878", "#95d840", "#fde725")
-"""Five steps from low to high: the upper two thirds of matplotlib's viridis, safe for colour-blind readers."""
+SCALE = style.SCALE
 
 _AGES = (20, 40, 60, 80)
 _SHARES = (50, 75, 90, 99)

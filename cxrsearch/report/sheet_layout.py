@@ -25,6 +25,9 @@ from cxrsearch.report.typesetting import drawable, shorten, wrap
 THUMBNAIL = DISPLAY_SIDE
 """Side of a picture: that of the pixels an index keeps, which are shown one to one."""
 
+NAMES = ("query", "neighbours, nearest first")
+"""What stands over the emphasised tile, and over the others."""
+
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom; right and bottom are outside, as in Pillow's `crop`."""
 
@@ -34,7 +37,8 @@ class Tile:
     """A picture and what is written under it.
 
     Attributes:
-        pixels: uint8 (height, width), shown whole and with its proportions kept; None where there is no image.
+        pixels: uint8 (height, width), or (height, width, 3) in colour, shown whole and with its proportions kept; None
+            where there is no image.
         heading: rank and name of the image, say; one line, its middle left out where it is too long.
         lines: what else is known of it; each is wrapped where it is too long, an empty one leaves a gap.
         emphasised: whether this is the query, to be set apart.
@@ -86,7 +90,7 @@ class Sheet:
     texts: tuple[Text, ...]
 
 
-def arrange(tiles: Sequence[Tile], *, title: str, columns: int, footer: str) -> Sheet:
+def arrange(tiles: Sequence[Tile], *, title: str, columns: int, footer: str, names: tuple[str, str] = NAMES) -> Sheet:
     """Find a place for everything: the query at the left, the other tiles in rows beside it.
 
     The tiles of a row start at the same height, below the longest text of the row above.
@@ -97,7 +101,7 @@ def arrange(tiles: Sequence[Tile], *, title: str, columns: int, footer: str) -> 
     grid = style.WIDE + (THUMBNAIL + style.WIDE if asked else 0)
     right = grid + columns * (THUMBNAIL + style.GAP) - style.GAP if others else style.WIDE + THUMBNAIL
     head = _paragraph(title, style.WIDE, style.WIDE, style.TITLE, style.INK, right - style.WIDE)
-    labels = _labels(grid, head[-1].bottom + style.GAP, others=bool(others)) if asked else ()
+    labels = _labels(names, grid, head[-1].bottom + style.GAP, others=bool(others)) if asked else ()
     top = labels[-1].bottom + style.TIGHT if labels else head[-1].bottom + style.GAP
     placed = (*_in_rows(asked, 1, style.WIDE, top), *_in_rows(others, columns, grid, top))
     bottom = max((tile.box[3] for tile in placed), default=top) + style.WIDE
@@ -111,11 +115,11 @@ def grown(box: Box, by: int) -> Box:
     return left - by, top - by, right + by, bottom + by
 
 
-def _labels(grid: int, top: int, *, others: bool) -> tuple[Text, ...]:
-    """What the query and its neighbours are, over the first of each."""
-    query = Text(style.WIDE, top, "query", style.BODY, style.ACCENT)
-    neighbours = Text(grid, top, "neighbours, nearest first", style.BODY, style.INK_QUIET)
-    return (query, neighbours) if others else (query,)
+def _labels(names: tuple[str, str], grid: int, top: int, *, others: bool) -> tuple[Text, ...]:
+    """What the query and the other tiles are, over the first of each."""
+    query = Text(style.WIDE, top, names[0], style.BODY, style.ACCENT)
+    rest = Text(grid, top, names[1], style.BODY, style.INK_QUIET)
+    return (query, rest) if others else (query,)
 
 
 def _in_rows(tiles: Sequence[Tile], columns: int, left: int, top: int) -> list[Placed]:

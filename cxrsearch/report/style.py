@@ -26,6 +26,9 @@ PAPER_INK, PAPER_INK_QUIET, PAPER_ACCENT = "#14181d", "#4d5763", "#8a5a00"
 PAPER_CATEGORIES = ("#0072b2", "#d55e00", "#007a5a", "#a8457f", "#7d6b00", "#3b3f46")
 """The same for what will be printed: dark on white, with the same contrasts."""
 
+SCALE = ("#2c728e", "#21918c", "#37b878", "#95d840", "#fde725")
+"""Five steps from low to high: the upper two thirds of matplotlib's viridis, safe for colour-blind readers."""
+
 TITLE, HEADING, BODY = 24, 16, 14
 """Type sizes."""
 LEADING = 1.4

@@ -48,6 +48,14 @@ _Holdout = Annotated[
 _Strict = Annotated[
     bool, typer.Option("--strict", help="With --holdout: leave out all images of patients who have the finding.")
 ]
+_Boxes = Annotated[
+    Path | None,
+    typer.Option(
+        "--exclude-boxes",
+        help="NIH's BBox_List_2017.csv: learn from no image of its patients, for evaluate-localisation.",
+        show_default=False,
+    ),
+]
 _Devices = Annotated[int, typer.Option(help="How many, a process each; the batch size is that of one.", min=1)]
 
 
@@ -68,6 +76,7 @@ def command(
     findings: FindingsOption = None,
     holdout: _Holdout = None,
     strict: _Strict = False,
+    exclude_boxes: _Boxes = None,
     cache: Cache = None,
     device: Device = "auto",
     devices: _Devices = 1,
@@ -98,6 +107,7 @@ def command(
             findings=names(findings) or None,
             holdout=holdout,
             strict=strict,
+            boxes=exclude_boxes,
             cache=cache,
             device=device,
             devices=devices,

@@ -9,6 +9,7 @@ import numpy as np
 from cxrsearch.encoder.training.data import Examples, fill_cache
 from cxrsearch.errors import SplitError
 from cxrsearch.files import Json, digest_bytes
+from cxrsearch.images.boxes import Boxes
 from cxrsearch.images.catalogue import Catalogue, match_images, read_table
 from cxrsearch.images.findings import Vocabulary
 from cxrsearch.images.holdout import Holdout
@@ -31,6 +32,8 @@ class Parts:
         train, val: the images.
         refused: image and reason for every file of the two parts that cannot be used.
         unlisted: files in the folder that the table does not name.
+        boxes: whose patients' images were left out of `train`; None: nobody's.
+        spared: how many images that were.
     """
 
     split: str
@@ -41,11 +44,14 @@ class Parts:
     val: Examples
     refused: tuple[tuple[str, str], ...]
     unlisted: int
+    boxes: Boxes | None = None
+    spared: int = 0
 
     def settings(self) -> Json:
         """What of it decides the result."""
         held_out = {} if self.holdout is None else {"held_out": self.holdout.finding, "strict": self.holdout.strict}
-        return held_out | {
+        boxes = {} if self.boxes is None else {"boxes_sha256": self.boxes.sha256}
+        return (held_out | boxes) | {
             "split": self.split,
             "findings": list(self.findings),
             "train_ids_sha256": ids_digest(self.ids["train"]),
@@ -57,6 +63,8 @@ class Parts:
     def warnings(self) -> list[str]:
         """What a user should know."""
         warnings = []
+        if self.boxes is not None:
+            warnings.append(f"{self.spared} images of boxed patients were left out of the training part")
         if self.unlisted:
             warnings.append(f"{self.unlisted} files in the folder are not in the table and are not used")
         shown = np.atleast_1d(self.train.labels.any(axis=0))
@@ -81,10 +89,13 @@ def read_parts(
     preprocess: Preprocess,
     *,
     holdout: Holdout | None = None,
+    boxes: Boxes | None = None,
     workers: int,
     progress: Progress,
 ) -> Parts:
     """Read the table, hold a finding out, apply the split, and decode what the pixel cache does not hold.
+
+    Images of the patients of `boxes` are left out of the training part.
 
     Raises:
         CatalogueError: the table, the folder or the split cannot be used, or a part is empty.
@@ -94,6 +105,11 @@ def read_parts(
     definition = parse_split(split)
     catalogue = matched.catalogue if holdout is None else holdout.without(matched.catalogue)
     rows = {part: definition.rows(catalogue, part) for part in ("train", "val")}
+    learnt = rows["train"] if boxes is None else rows["train"][~boxes.of_patients(catalogue)[rows["train"]]]
+    if not len(learnt):
+        raise SplitError("every image of part train is of a boxed patient", "train on more images, or with them")
+    spared = len(rows["train"]) - len(learnt)
+    rows["train"] = learnt
     chosen = catalogue.take(np.concatenate([rows["train"], rows["val"]]))
     kept = PixelCache(cache, preprocess)
     found = fill_cache(chosen.paths(images), kept, preprocess, workers=workers, progress=progress)
@@ -112,6 +128,8 @@ def read_parts(
         val=_examples(kept, chosen, val, found),
         refused=tuple((chosen.ids[i], image.reason) for i, image in refused),
         unlisted=len(matched.unlisted),
+        boxes=boxes,
+        spared=spared,
     )
 
 

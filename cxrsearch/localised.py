@@ -1,0 +1,196 @@
+"""One image, and where its findings are believed to be: maps, boxes, and what made it like another image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrsearch.analysis.boxes import map_boxes
+from cxrsearch.encoder.embed import Embedder
+from cxrsearch.errors import UsageError
+from cxrsearch.files import Json
+from cxrsearch.images.findings import Vocabulary
+from cxrsearch.images.preprocess import Pixels
+from cxrsearch.images.radiograph import read_radiograph
+from cxrsearch.localise import FindingMaps, Method, finding_maps, on_stored
+from cxrsearch.query import Index
+
+THRESHOLD = 0.5
+"""Of a map's range; the one that validation chooses is printed by `evaluate-localisation`."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Localised:
+    """Where findings of one image are believed to be.
+
+    Attributes:
+        image: its path as it was given.
+        pixels: uint8 (side, side), its stored pixels.
+        encoder: what the encoder is called.
+        found: the maps of the F findings asked for, the most probable first, unless they were named.
+        shown: float64 (F, side, side), the maps over the stored pixels.
+        threshold: of the boxes, a share of each map's range.
+        boxes: for each finding float64 (m, 4), left, top, width and height in pixels of the original image, that of
+            the highest peak first; None where none were asked for.
+        size: width and height of the original image.
+    """
+
+    image: str
+    pixels: Pixels
+    encoder: str
+    found: FindingMaps
+    shown: Floats
+    threshold: float
+    boxes: tuple[Floats, ...] | None
+    size: tuple[int, int]
+
+    def stored_boxes(self, finding: int) -> Floats:
+        """A finding's boxes in stored pixels, float64 (m, 4); none where none were asked for."""
+        if self.boxes is None:
+            return np.zeros((0, 4))
+        return self.boxes[finding] / _factors(self.size, len(self.pixels))
+
+    def peak(self, finding: int) -> str:
+        """Where a finding's map is highest, as `x, y` in pixels of the original image."""
+        y, x = np.unravel_index(int(self.shown[finding].argmax()), self.shown[finding].shape)
+        factor = _factors(self.size, len(self.pixels))
+        return f"{(x + 0.5) * factor[0]:.0f}, {(y + 0.5) * factor[1]:.0f}"
+
+    def to_json(self) -> Json:
+        """The object that `cxrsearch localise --json` prints."""
+        columns = zip(self.found.findings, self.found.probabilities, self.found.logits, self.found.maps, strict=True)
+        findings = [
+            {"finding": finding, "probability": float(p), "logit": float(logit), "map": values.tolist()}
+            | ({} if self.boxes is None else {"boxes": self.boxes[number].tolist()})
+            for number, (finding, p, logit, values) in enumerate(columns)
+        ]
+        heading = {"image": self.image, "encoder": self.encoder, "method": self.found.method}
+        threshold = {} if self.boxes is None else {"threshold": self.threshold}
+        return heading | {"width": self.size[0], "height": self.size[1]} | threshold | {"findings": findings}
+
+
+@dataclass(frozen=True, eq=False)
+class Alike:
+    """Which regions make an image and an indexed one alike.
+
+    Attributes:
+        image: the image's path as it was given.
+        other: the id of the indexed one.
+        pixels, other_pixels: uint8 (side, side), the stored pixels of both.
+        maps: float64 (h, w) of both; the mean of either is `product`.
+        shown: float64 (side, side) of both, over the stored pixels.
+        product: the inner product of the embeddings.
+        cosine: of the angle between them.
+    """
+
+    image: str
+    other: str
+    pixels: Pixels
+    other_pixels: Pixels
+    maps: tuple[Floats, Floats]
+    shown: tuple[Floats, Floats]
+    product: float
+    cosine: float
+
+    def to_json(self) -> Json:
+        """The object that `cxrsearch localise --against --json` prints."""
+        own, other = self.maps
+        return {"image": self.image, "against": self.other, "product": self.product, "cosine": self.cosine} | {
+            "map": own.tolist(),
+            "against_map": other.tolist(),
+        }
+
+
+def localise_image(
+    embedder: Embedder,
+    image: Path | str,
+    *,
+    findings: Sequence[str] = (),
+    method: Method = "cam",
+    boxes: bool = False,
+    threshold: float = THRESHOLD,
+) -> Localised:
+    """Find where the findings of an image are believed to be.
+
+    Args:
+        embedder: `Index.embedder`, or one of any weights.
+        image: a PNG, JPEG or DICOM file.
+        findings: which, in any spelling that the vocabulary takes; none: all, the most probable first.
+        method: `cam` or `grad-cam`.
+        boxes: also put boxes around what reaches the threshold.
+        threshold: a share of each map's range, between 0 and 1.
+
+    Raises:
+        UsageError: no trained head, an unknown method, a threshold outside (0, 1).
+        VocabularyError: an unknown finding.
+        ImageError: the image cannot be used.
+    """
+    if not 0 < threshold < 1:
+        raise UsageError(f"threshold {threshold}", "use a share of the map's range, between 0 and 1")
+    spec = embedder.spec
+    if spec.findings is None:
+        raise UsageError(f"{spec.label} has no trained head, so no finding can be located", "name trained weights")
+    rows = _asked(spec.findings, findings)
+    radiograph = read_radiograph(Path(image))
+    stored = spec.preprocess.stored_pixels(radiograph.pixels)
+    every = finding_maps(embedder, stored, method)
+    assert every is not None
+    found = _taken(every, rows if rows else np.argsort(-every.probabilities, kind="stable").tolist())
+    shown = np.stack([on_stored(spec.preprocess, values) for values in found.maps])
+    size = radiograph.pixels.shape[1], radiograph.pixels.shape[0]
+    placed = [map_boxes(values, threshold)[0] * _factors(size, len(stored)) for values in shown] if boxes else None
+    whole = None if placed is None else tuple(placed)
+    return Localised(str(image), stored, spec.label, found, shown, threshold, whole, size)
+
+
+def compare_image(index: Index, image: Path | str, against: str) -> Alike:
+    """Find which regions make an image like an indexed one, which is named by its id, or by its row as `#12`.
+
+    Raises:
+        UsageError: no such indexed image, or an index without pixels or of imported embeddings.
+        ImageError: the image cannot be used.
+    """
+    row = _row(index, against)
+    preprocess = index.embedder.spec.preprocess
+    stored = preprocess.stored_pixels(read_radiograph(Path(image)).pixels)
+    own, other = index.similarity_maps(stored, row)
+    theirs = index.stored_pixels(row)
+    assert theirs is not None
+    embeddings = index.embedder(np.stack([preprocess.network_pixels(pixels) for pixels in (stored, theirs)]))[0]
+    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+    product = float(own.mean())
+    shown = on_stored(preprocess, own), on_stored(preprocess, other)
+    cosine = product / max(float(lengths.prod()), np.finfo(np.float64).tiny)
+    return Alike(str(image), index.catalogue.ids[row], stored, theirs, (own, other), shown, product, cosine)
+
+
+def _asked(known: Sequence[str], findings: Sequence[str]) -> list[int]:
+    vocabulary = Vocabulary(tuple(known))
+    return list(dict.fromkeys(known.index(vocabulary.canonical(name)) for name in findings))
+
+
+def _taken(found: FindingMaps, rows: Sequence[int]) -> FindingMaps:
+    at = list(rows)
+    names = tuple(found.findings[row] for row in at)
+    return FindingMaps(names, found.maps[at], found.logits[at], found.probabilities[at], found.method)
+
+
+def _row(index: Index, against: str) -> int:
+    ids = index.catalogue.ids
+    if against in ids:
+        return ids.index(against)
+    number = against.removeprefix("#")
+    if against.startswith("#") and number.isdecimal() and int(number) < len(index):
+        return int(number)
+    fix = f"name the id of an indexed image, as {ids[0]}, or its row from #0 to #{len(index) - 1}"
+    raise UsageError(f"no image {against!r} in the index", fix)
+
+
+def _factors(size: tuple[int, int], side: int) -> Floats:
+    """What stored pixels are to be multiplied by for pixels of the original, (left, top, width, height)."""
+    width, height = size
+    return np.array([width, height, width, height]) / side
