@@ -26,6 +26,8 @@ class Retrieved:
         distance: float64 (m,), in the index's metric; lower is nearer.
         findings: m tuples, None where the findings are not known, empty for No Finding.
         view: `PA`, `AP` or None.
+        region: float64 (m, 4), where the image is most like the region that was asked for: left, top, width and height
+            as shares of its sides; None where the whole image was asked for.
     """
 
     row: NDArray[np.int64]
@@ -34,6 +36,7 @@ class Retrieved:
     distance: NDArray[np.float64]
     findings: tuple[tuple[str, ...] | None, ...]
     view: tuple[str | None, ...]
+    region: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.row)
@@ -41,6 +44,7 @@ class Retrieved:
     def records(self) -> list[Json]:
         """One JSON object a neighbour."""
         columns = zip(self.image, self.patient, self.distance, self.findings, self.view, strict=True)
+        regions = [{}] * len(self) if self.region is None else [{"region": box} for box in self.region.tolist()]
         return [
             {
                 "rank": rank,
@@ -50,6 +54,7 @@ class Retrieved:
                 "findings": None if findings is None else list(findings) or [NO_FINDING],
                 "view": view,
             }
+            | regions[rank - 1]
             for rank, (image, patient, distance, findings, view) in enumerate(columns, 1)
         ]
 
@@ -71,6 +76,8 @@ class QueryResult:
         head: the trained head's findings, and its probabilities, float64; None without a trained head.
         typicality: how far the query lies from the index.
         warnings: what a reader must know.
+        box: the region that was asked for, left, top, width and height in pixels of the query's file; None: all of it.
+        size: width and height of the query's file.
     """
 
     query: str
@@ -84,6 +91,8 @@ class QueryResult:
     head: Head | None
     typicality: Typicality
     warnings: tuple[str, ...]
+    box: tuple[float, float, float, float] | None = None
+    size: tuple[int, int] | None = None
 
     def heading(self) -> str:
         """What was found, and who was left out."""
@@ -108,6 +117,7 @@ class QueryResult:
         """The object that `cxrsearch query --json` prints."""
         return {
             "query": self.query,
+            **({} if self.box is None else {"box": list(self.box)}),
             "index": self.index,
             "neighbours": self.neighbours.records(),
             "query_patient": self.query_patient,

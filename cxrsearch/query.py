@@ -13,6 +13,7 @@ import scipy.special
 from numpy.typing import NDArray
 
 from cxrsearch.analysis.mlknn import MLkNN
+from cxrsearch.analysis.region import Box
 from cxrsearch.analysis.typicality import (
     ALARM,
     Reference,
@@ -32,6 +33,7 @@ from cxrsearch.images.preprocess import Pixels
 from cxrsearch.images.radiograph import read_radiograph
 from cxrsearch.localise import FindingMaps, Method, finding_maps, similarity_maps
 from cxrsearch.progress import Progress, silent
+from cxrsearch.region import CANDIDATES, box_shares, match_regions
 from cxrsearch.store.reader import open_stored, require_encoder
 from cxrsearch.store.search import Filters, open_vectors
 from cxrsearch_indexes import Neighbours, Restriction, VectorIndex
@@ -99,6 +101,8 @@ class Index:
         same_patient: bool = False,
         filters: Filters = _NO_FILTERS,
         alarm: float = ALARM,
+        box: Box | None = None,
+        candidates: int = CANDIDATES,
         progress: Progress = silent,
     ) -> QueryResult:
         """The nearest indexed images of other patients, and what follows from them.
@@ -111,14 +115,16 @@ class Index:
             same_patient: let images of the query's own patient, and the image itself, answer too.
             filters: which images may answer.
             alarm: the share of ordinary images that may be called unlike the index, in (0, 1); see `Typicality`.
-            progress: called while ML-kNN is fitted.
+            box: ask by this region, left, top, width and height in pixels of the image's file: neighbours are those
+            with the most similar region of that size, and distances 1 - cosine of regions, see `match_regions`.
+        candidates: with a box, how many images are judged by their regions: as many as k at least.
+        progress: called while ML-kNN is fitted, and while regions are matched.
 
         Raises:
-            UsageError: k < 1, an alarm outside (0, 1), an unknown vote or filter, or an index of imported embeddings.
+            UsageError: what cannot be meant, a box that is not in the image, or an index that cannot answer it.
             ImageError: the image cannot be used.
         """
-        _require_meant(k, vote, alarm)
-        self.manifest.own_encoder()
+        self._require_meant(k, vote, alarm, None if box is None else candidates)
         allowed = filters.rows(self.catalogue)
         radiograph = read_radiograph(Path(image))
         stored = self.embedder.spec.preprocess.stored_pixels(radiograph.pixels)
@@ -127,23 +133,28 @@ class Index:
         left_out = np.zeros(len(self), dtype=np.bool_) if same_patient else identity.own
         others = ~left_out
         bank = others if allowed is None else others & allowed
-        neighbours = self._vectors.search(embedding, k, Restriction(allowed=bank))
+        region = None if box is None else box_shares(box, radiograph.pixels.shape[::-1], self.embedder.spec.preprocess)
+        neighbours, regions = self._nearest(embedding, stored, region, bank, (k, candidates), progress)
         votes, vote_warnings = self._votes(neighbours, bank, k, vote, progress)
         typical = self._typicality(embedding, others, alarm)
-        notes = () if same_patient else identity.warnings
         return QueryResult(
             query=str(image),
             pixels=stored,
-            index={"path": str(self.stored.folder), "generation": self.manifest.generation}
-            | {"encoder": self.manifest.encoder_label},
-            neighbours=self._retrieved(neighbours),
+            index=self._described(),
+            neighbours=self._retrieved(neighbours, regions),
             query_patient=identity.patient,
             left_out=None if same_patient else int(left_out.sum()),
             findings=self.manifest.findings,
             votes=votes,
             head=head,
             typicality=typical,
-            warnings=(*notes, *vote_warnings, *self._warnings(len(neighbours.rows), k, typical)),
+            warnings=(
+                *(() if same_patient else identity.warnings),
+                *vote_warnings,
+                *self._warnings(len(neighbours.rows), k, typical),
+            ),
+            box=box,
+            size=radiograph.pixels.shape[::-1],
         )
 
     def stored_pixels(self, row: int) -> Pixels | None:
@@ -200,7 +211,54 @@ class Index:
             return embedding, None
         return embedding, (self.embedder.spec.findings, scipy.special.expit(logits[0].astype(np.float64)))
 
-    def _retrieved(self, neighbours: Neighbours) -> Retrieved:
+    def _described(self) -> dict[str, str]:
+        """What an answer says of the index."""
+        described = {"path": str(self.stored.folder), "generation": self.manifest.generation}
+        return described | {"encoder": self.manifest.encoder_label}
+
+    @cached_property
+    def _centre(self) -> NDArray[np.float64]:
+        """The mean embedding, float64 (dim,)."""
+        sums = [block.sum(axis=0, dtype=np.float64) for block in self.stored.blocks]
+        centre: NDArray[np.float64] = np.sum(sums, axis=0) / len(self)
+        return centre
+
+    def _require_meant(self, k: int, vote: Vote, alarm: float, candidates: int | None) -> None:
+        _require_meant(k, vote, alarm)
+        self.manifest.own_encoder()
+        if candidates is None:
+            return
+        self._require_pixels(0)
+        if vote == "mlknn":
+            raise UsageError("ML-kNN of regions, whose neighbours are those of whole images", "use another vote")
+        if not hasattr(candidates, "__index__") or candidates < k:
+            raise UsageError(
+                f"{candidates!r} candidates for {k} neighbours", "ask for as many candidates as neighbours"
+            )
+
+    def _nearest(
+        self,
+        embedding: NDArray[np.float32],
+        stored: Pixels,
+        region: Box | None,
+        bank: NDArray[np.bool_],
+        numbers: tuple[int, int],
+        progress: Progress,
+    ) -> tuple[Neighbours, NDArray[np.float64] | None]:
+        """The k nearest images; of a region the k of the candidates with the most similar ones, and these (m, 4)."""
+        k, candidates = numbers
+        if region is None:
+            return self._vectors.search(embedding, k, Restriction(allowed=bank)), None
+
+        def nearest(vector: NDArray[np.float64]) -> NDArray[np.int64]:
+            return self._vectors.search(vector[None].astype(np.float32), candidates, Restriction(allowed=bank)).rows
+
+        rows, distances, regions = match_regions(
+            self.embedder, stored, region, self._centre, nearest, self._require_pixels, progress
+        )
+        return Neighbours(rows[:k], distances[:k], np.array([0, len(rows[:k])])), regions[:k]
+
+    def _retrieved(self, neighbours: Neighbours, region: NDArray[np.float64] | None = None) -> Retrieved:
         rows = neighbours.rows
         found = self.catalogue.frame.iloc[rows]
         known = self.catalogue.labels is not None
@@ -211,6 +269,7 @@ class Index:
             distance=neighbours.distances,
             findings=tuple(self.catalogue.findings(row) if known else None for row in rows),
             view=tuple(None if pd.isna(view) else str(view) for view in found["view"]),
+            region=region,
         )
 
     def _votes(

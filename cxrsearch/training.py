@@ -36,7 +36,7 @@ from cxrsearch.encoder.training.tensorboard import tensorboard_report
 from cxrsearch.encoder.weights import load_encoder
 from cxrsearch.errors import CxrsearchError, UsageError
 from cxrsearch.files import Json
-from cxrsearch.images.boxes import Boxes, read_boxes
+from cxrsearch.images.boxes import read_boxes
 from cxrsearch.images.findings import Vocabulary
 from cxrsearch.images.holdout import Holdout, hold_out
 from cxrsearch.progress import Progress, silent
@@ -119,7 +119,7 @@ def train(
         freeze: train the head alone, on embeddings.
         out, cache: folders of the run, None: `runs/ARCH-CONFIG-SEED`; and of a pixel cache, None: one in the run's.
         findings: another vocabulary than NIH's; holdout, strict: leave out a finding and its images (patients).
-        boxes: NIH's table of boxes; every image of a patient in it is left out of training, which the run records.
+        boxes: NIH's table of boxes, whose patients are left out of the training part.
         device, devices: as `resolve_device`; and how many processes, each on a device of its own.
         precision: `fp32`, `bf16` (autocast) or `auto`: bf16 where the hardware computes in it.
         workers: processes a device that prepare images; None: one on a CPU, else the cores, shared out.
@@ -134,18 +134,17 @@ def train(
     words = _vocabulary(findings, holdout, strict)
     fabric = launched(device, devices, precision)
     given = {"seed": seed, "max_minutes": max_minutes, "freeze": freeze}
-    spared = None if boxes is None else read_boxes(Path(boxes))
-    plan = _Plan(Path(images), Path(labels), *words, spared, split, recipe, (changes or {}).get("arch"), given)
+    plan = _Plan(Path(images), Path(labels), *words, boxes, split, recipe, (changes or {}).get("arch"), given)
     place = _Place(None if out is None else Path(out), None if cache is None else Path(cache))
     with ExitStack() as claims:
         prepare = partial(_prepared, plan, place, fabric, _workers(workers, fabric), save_every, progress, claims)
         encoder, parts, task = _agreed(fabric, prepare)
-        position = (
+        end = (
             train_head(fabric, encoder, task, progress)
             if freeze
             else _train(fabric, encoder, task, report, tensorboard)
         )
-    return _result(task.folder, parts, position, fabric.global_rank)
+    return _result(task.folder, parts, end, fabric.global_rank)
 
 
 def _vocabulary(findings: Sequence[str] | None, holdout: str | None, strict: bool) -> tuple[Vocabulary, Holdout | None]:
@@ -161,7 +160,7 @@ class _Plan:
     labels: Path
     vocabulary: Vocabulary
     holdout: Holdout | None
-    boxes: Boxes | None
+    boxes: Path | str | None
     split: str
     recipe: Recipe
     arch: str | None
@@ -196,7 +195,7 @@ def _prepared(
         place.cache or folder / "pixels",
         recipe.preprocess(start.spec.preprocess),
         holdout=plan.holdout,
-        boxes=plan.boxes,
+        boxes=None if plan.boxes is None else read_boxes(Path(plan.boxes)),
         workers=workers,
         progress=progress if fabric.is_global_zero else silent,
     )

@@ -38,6 +38,15 @@ _Alarm = Annotated[
     float,
     typer.Option(help="Flag an image as unlike the index; at most this share of ordinary images is flagged, too."),
 ]
+_Box = Annotated[
+    str | None,
+    typer.Option(
+        help="Ask by a region, as x,y,w,h in pixels of the image's file: upper left corner, width, height; needs the "
+        "index's pixels.",
+        show_default=False,
+    ),
+]
+_Candidates = Annotated[int, typer.Option(help="With --box: images that are judged by their best region.")]
 _Weights = Annotated[
     str | None, typer.Option(help="Use these weights; refused unless they are the index's. Default: its own copy.")
 ]
@@ -56,6 +65,8 @@ def command(
     present: _Present = None,
     absent: _Absent = None,
     alarm: _Alarm = 0.01,
+    box: _Box = None,
+    candidates: _Candidates = 200,
     sheet: _Sheet = None,
     weights: _Weights = None,
     device: Device = "auto",
@@ -70,6 +81,7 @@ def command(
 
     filters = Filters(_upper(view), _upper(sex), _years(age), names(present), names(absent))
     paths, several = _paths(images)
+    region = _region(box, len(paths))
     if sheet is not None:
         _require_sheet(sheet, len(paths))
     opened = open_index(index_folder(None, index), device=device, weights=weights)
@@ -85,6 +97,8 @@ def command(
                     same_patient=same_patient,
                     filters=filters,
                     alarm=alarm,
+                    box=region,
+                    candidates=candidates,
                     progress=progress,
                 )
         except CxrsearchError as problem:
@@ -98,6 +112,19 @@ def command(
             _write_sheet(opened, result, sheet)
     if failed:
         raise typer.Exit(3)
+
+
+def _region(text: str | None, queries: int) -> tuple[float, float, float, float] | None:
+    """The box in `x,y,w,h`."""
+    if text is None:
+        return None
+    if queries > 1:
+        raise UsageError(f"one box for {queries} images", "query one image with --box")
+    try:
+        left, top, width, height = (float(side) for side in text.split(","))
+    except ValueError:
+        raise UsageError(f"a box that cannot be meant: {text!r}", "give it as x,y,w,h in pixels") from None
+    return left, top, width, height
 
 
 def _upper(value: str | None) -> str | None:
@@ -161,6 +188,8 @@ def _show(result: "QueryResult", as_json: bool) -> None:
         for record in result.neighbours.records()
     )
     title = f"{result.query}: {result.heading()}"
+    if result.box is not None:
+        title += f", by region {','.join(f'{side:g}' for side in result.box)}"
     console.table(title, columns, rows)
     _show_votes(result)
     console.text(result.typicality.description)
