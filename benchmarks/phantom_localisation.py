@@ -28,7 +28,7 @@ from cxrsearch.build import build_index
 from cxrsearch.images.boxes import Boxes, read_boxes
 from cxrsearch.images.phantom import make_phantom
 from cxrsearch.images.preprocess import Pixels
-from cxrsearch.localisation import LocalisationQuestion, evaluate_localisation
+from cxrsearch.localisation import LocalisationQuestion, evaluate_localisation_of_images
 from cxrsearch.localise import METHODS
 from cxrsearch.query import Index, open_index
 from cxrsearch.training import train
@@ -87,10 +87,12 @@ def show_regions(index: Index, data: Path, most: int) -> None:
         )
 
 
-def show_maps(index: Index, boxes: Path) -> None:
+def show_maps(data: Path, weights: str) -> None:
     """Print T(IoBB) and T(IoU)."""
+    table, boxes = data / "Data_Entry_2017.csv", data / "BBox_List_2017.csv"
     for method in METHODS:
-        result = evaluate_localisation(index, boxes, LocalisationQuestion(split=SPLIT, method=method))
+        question = LocalisationQuestion(split=SPLIT, method=method)
+        result = evaluate_localisation_of_images(data / "images", table, weights, boxes, question)
         print(f"{result.heading()}; thresholds {result.thresholds}")
         for finding in dict.fromkeys(row.finding for row in result.rows):
             for model in (*result.thresholds, "map - random"):
@@ -122,8 +124,7 @@ def run(folder: Path, asked: argparse.Namespace) -> None:
     minutes = (time.perf_counter() - start) / 60
     print(f"{trained.n_train} images to train; mean validation AUROC {trained.best.mean_auroc}; {minutes:.1f} minutes")
     where: dict[str, Any] = {"weights": str(folder / "fine"), "cache": folder / "pixels", "split": SPLIT}
-    build_index(images, table, index=folder / "index", **where)
-    show_maps(open_index(folder / "index"), data / "BBox_List_2017.csv")
+    show_maps(data, where["weights"])
     build_index(images, table, index=folder / "test", part="test", **where)
     show_regions(open_index(folder / "test"), data, asked.queries)
 

@@ -35,7 +35,7 @@ class Localised:
         shown: float64 (F, side, side), the maps over the stored pixels.
         threshold: of the boxes, a share of each map's range.
         boxes: for each finding float64 (m, 4), left, top, width and height in pixels of the original image, that of
-            the highest peak first; None where none were asked for.
+            the highest peak first; none where a map is nowhere positive; None where none were asked for.
         size: width and height of the original image.
     """
 
@@ -142,7 +142,7 @@ def localise_image(
     found = _taken(every, rows if rows else np.argsort(-every.probabilities, kind="stable").tolist())
     shown = np.stack([on_stored(spec.preprocess, values) for values in found.maps])
     size = radiograph.pixels.shape[1], radiograph.pixels.shape[0]
-    placed = [map_boxes(values, threshold)[0] * _factors(size, len(stored)) for values in shown] if boxes else None
+    placed = [_boxes(values, threshold) * _factors(size, len(stored)) for values in shown] if boxes else None
     whole = None if placed is None else tuple(placed)
     return Localised(str(image), stored, spec.label, found, shown, threshold, whole, size)
 
@@ -166,6 +166,11 @@ def compare_image(index: Index, image: Path | str, against: str) -> Alike:
     shown = on_stored(preprocess, own), on_stored(preprocess, other)
     cosine = product / max(float(lengths.prod()), np.finfo(np.float64).tiny)
     return Alike(str(image), index.catalogue.ids[row], stored, theirs, (own, other), shown, product, cosine)
+
+
+def _boxes(values: Floats, threshold: float) -> Floats:
+    """Boxes of a map over the stored pixels; none of one that speaks against its finding everywhere."""
+    return map_boxes(values, threshold)[0] if values.max() > 0 else np.zeros((0, 4))
 
 
 def _asked(known: Sequence[str], findings: Sequence[str]) -> list[int]:

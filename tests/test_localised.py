@@ -58,6 +58,15 @@ def test_boxes_are_in_pixels_of_the_file(index: Index, wide: Path) -> None:
     assert "threshold" not in plain
 
 
+def test_a_map_that_speaks_against_its_finding_everywhere_has_no_box(index: Index, wide: Path) -> None:
+    result = localise_image(index.embedder, wide, boxes=True)
+    assert result.boxes is not None
+    against = [row for row, values in enumerate(result.found.maps) if values.max() <= 0]
+    assert against
+    for row, boxes in enumerate(result.boxes):
+        assert (len(boxes) == 0) == (row in against)
+
+
 def test_the_peak_is_where_the_map_is_highest(index: Index, wide: Path) -> None:
     result = localise_image(index.embedder, wide, findings=("Mass",))
     row, column = np.unravel_index(result.found.maps[0].argmax(), (2, 2))

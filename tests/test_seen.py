@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cxrsearch.images.boxes import Boxes
 from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.images.findings import Vocabulary
 from cxrsearch.images.holdout import Holdout
@@ -137,3 +138,36 @@ def test_strictness_asks_for_a_training_that_was_strict(trained: bool, clean: bo
     found = knowledge_of(spec(split="column", held_out="Hernia", strict=trained), Holdout("Hernia", strict=True))
     assert (found.mode, found.clean) == ("retrain", clean)
     assert ("other images of patients" in found.sentence) is not clean
+
+
+def boxed(*images: str) -> Boxes:
+    return Boxes(images, ("Mass",) * len(images), np.tile([0.1, 0.1, 0.2, 0.2], (len(images), 1)))
+
+
+def test_boxed_patients_that_a_training_spared_were_not_seen(catalogue: Catalogue) -> None:
+    parts = parse_split(SPLIT).assign(catalogue)
+    train = np.flatnonzero(parts == "train")
+    boxes = boxed(*(f"{row}.png" for row in train[:3]), f"{np.flatnonzero(parts == 'test')[0]}.png")
+    encoder = trained(SPLIT, ids_digest(f"{row}.png" for row in train[3:]))
+    encoder["provenance"]["boxes_sha256"] = boxes.sha256
+    seen = seen_by(encoder, catalogue, boxes)
+    assert np.flatnonzero(seen.learned).tolist() == train[3:].tolist()
+    assert set(np.flatnonzero(seen.spared)) >= set(train[:3])
+    assert seen.warning is None
+    for other in (None, boxed("1.png")):  # without that very table nothing is proven
+        unsure = seen_by(encoder, catalogue, other)
+        assert np.flatnonzero(unsure.learned).tolist() == train.tolist()
+        assert not unsure.spared.any()
+        assert unsure.warning is not None
+
+
+def test_what_one_training_spared_another_may_have_seen(catalogue: Catalogue) -> None:
+    parts = parse_split(SPLIT).assign(catalogue)
+    train = np.flatnonzero(parts == "train")
+    boxes = boxed(f"{train[0]}.png")
+    first = trained(SPLIT, ids_digest(f"{row}.png" for row in train))
+    encoder = trained(SPLIT, ids_digest(f"{row}.png" for row in train[1:]))
+    encoder["provenance"] |= {"boxes_sha256": boxes.sha256, "before": first["provenance"]}
+    seen = seen_by(encoder, catalogue, boxes)
+    assert seen.learned[train[0]]
+    assert not seen.spared.any()

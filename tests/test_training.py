@@ -301,3 +301,21 @@ def test_two_processes_answer_with_one_voice(data_set: DataSet, split_table: Pat
     assert refused.returncode == 2
     assert refused.stderr.count("error: ") == 1
     assert "Traceback" not in refused.stderr
+
+
+def test_boxed_patients_are_left_out_of_training_alone(data_set: DataSet, split_table: Path, tmp_path: Path) -> None:
+    """Image 3 is of patient 1, who trains, image 6 of patient 3, who validates."""
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("Image Index,Finding Label,Bbox [x,y,w,h],,,\n03.png,Effusion,1,1,9,9\n06.png,Mass,1,1,9,9\n")
+    changes = CHANGES | {"epochs": 1, "batch_size": 2}
+    result = train(data_set.images, split_table, out=tmp_path / "run", boxes=boxes, **OPTIONS | {"changes": changes})
+    assert (result.n_train, result.n_val) == (4, 2)
+    assert any("2 images of boxed patients were left out" in warning for warning in result.warnings)
+    provenance = read_header(tmp_path / "run" / "best.safetensors").spec.provenance
+    assert provenance.train_ids_sha256 == ids_digest(["00.png", "01.png", "04.png", "05.png"])
+    assert provenance.boxes_sha256 == ids_digest(["03.png", "06.png"])
+    with pytest.raises(UsageError, match="other settings"):
+        train(data_set.images, split_table, out=tmp_path / "run", **OPTIONS | {"changes": changes})
+    boxes.write_text(boxes.read_text() + "".join(f"0{i}.png,Mass,1,1,9,9\n" for i in (0, 5)))
+    with pytest.raises(SplitError, match="every image of part train is of a boxed patient"):
+        train(data_set.images, split_table, out=tmp_path / "none", boxes=boxes, **OPTIONS | {"changes": changes})
