@@ -81,13 +81,26 @@ def best_windows(activations: Real, region: Floats, size: tuple[float, float], c
     height, width = activations.shape[2:]
     extents = min(size[0], 1.0), min(size[1], 1.0)
     lefts, tops = windows(extents[0], width), windows(extents[1], height)
-    columns, rows = cover(lefts, extents[0], width), cover(tops, extents[1], height)
-    wanted = (region - centre) / max(float(np.linalg.norm(region - centre)), np.finfo(np.float64).tiny)
-    means = np.einsum("bchw,yh,xw->byxc", activations.astype(np.float64), rows, columns, optimize=True) - centre
-    lengths = np.maximum(np.linalg.norm(means, axis=3), np.finfo(np.float64).tiny)
-    cosines = ((means @ wanted) / lengths).reshape(len(activations), -1)
+    weights: Floats = np.kron(cover(tops, extents[1], height), cover(lefts, extents[0], width))
+    cosines = _cosines(activations, region, weights, centre)
     best = cosines.argmax(axis=1)
     y, x = np.divmod(best, len(lefts))
     found = np.stack([lefts[x], tops[y], np.full(len(best), extents[0]), np.full(len(best), extents[1])], axis=1)
     distances: Floats = 1 - cosines[np.arange(len(best)), best]
     return np.clip(distances, 0, 2), found
+
+
+def _cosines(activations: Real, region: Floats, weights: Floats, centre: Floats) -> Floats:
+    """Of each of b maps' n windows, float64 (b, n), given each window's weights of the cells, float64 (n, h w).
+
+    A window's mean is a weighted sum of cells, so its inner products follow from those of the cells: there are fewer
+    cells than windows, and far fewer than channels.
+    """
+    tiny = np.finfo(np.float64).tiny
+    cells = np.moveaxis(activations.astype(np.float64).reshape(*activations.shape[:2], -1), 1, 2) - centre
+    wanted = (region - centre) / max(float(np.linalg.norm(region - centre)), tiny)
+    products = (cells @ wanted) @ weights.T
+    gram = cells @ np.moveaxis(cells, 1, 2)
+    lengths = np.sqrt(np.maximum(((weights @ gram) * weights).sum(axis=2), tiny))
+    cosines: Floats = products / lengths
+    return cosines
