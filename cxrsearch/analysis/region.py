@@ -81,7 +81,8 @@ def best_windows(activations: Real, region: Floats, size: tuple[float, float], c
     height, width = activations.shape[2:]
     extents = min(size[0], 1.0), min(size[1], 1.0)
     lefts, tops = windows(extents[0], width), windows(extents[1], height)
-    weights: Floats = np.kron(cover(tops, extents[1], height), cover(lefts, extents[0], width))
+    columns, rows = cover(lefts, extents[0], width), cover(tops, extents[1], height)
+    weights: Floats = np.einsum("yh,xw->yxhw", rows, columns).reshape(len(tops) * len(lefts), height * width)
     cosines = _cosines(activations, region, weights, centre)
     best = cosines.argmax(axis=1)
     y, x = np.divmod(best, len(lefts))
