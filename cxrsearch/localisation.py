@@ -278,13 +278,19 @@ class _Maps:
         return lambda i: self.whole(self.by_image[cases[i].image][cases[i].finding])
 
     def others(self, cases: list[Case], seed: int) -> MapOf:
-        """For each case the map of its finding in another patient's image, drawn by the seed: where it mostly is."""
-        patients = {case.image: case.patient for case in cases}
+        """For each case the map of another patient's case of its finding, drawn by the seed: where it mostly is.
+
+        Noise where nobody else has one.
+        """
+        noise = self.random(seed)
 
         def drawn(i: int) -> Floats:
-            others = [image for image, patient in patients.items() if patient != cases[i].patient]
+            own = cases[i]
+            others = [case.image for case in cases if case.finding == own.finding and case.patient != own.patient]
+            if not others:
+                return noise(i)
             image = others[np.random.default_rng((seed, 1, i)).integers(len(others))]
-            return self.whole(self.by_image[image][cases[i].finding])
+            return self.whole(self.by_image[image][own.finding])
 
         return drawn
 

@@ -19,8 +19,8 @@ class LocalisationRow:
 
     Attributes:
         finding: or `all`.
-        model: `map`, `random` (noise as coarse as the map), `other image` (the finding's map of another patient's
-            image), or a paired difference such as `map - random`.
+        model: `map`, `random` (noise as coarse as the map), `other image` (the finding's map of another patient
+            who has it), or a paired difference such as `map - random`.
         measure: `iobb` or `iou`.
         level: T, which the overlap must exceed.
         accuracy: the share of a case's boxes that are found, averaged over images; or a difference of two.

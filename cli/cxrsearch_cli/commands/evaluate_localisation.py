@@ -61,7 +61,7 @@ def command(
     as_json: AsJson = False,
     as_csv: _Csv = False,
 ) -> None:
-    """Judge maps by readers' boxes: T(IoBB) and T(IoU), beside random maps and another image's map.
+    """Judge maps by readers' boxes: T(IoBB) and T(IoU), beside random maps and another patient's map.
 
     Intervals are 95%, from resampling patients; none under 10 patients. --json and --csv hold every T: IoBB .1 to .9,
     IoU .1 to .7.
