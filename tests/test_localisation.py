@@ -1,5 +1,6 @@
 """Evaluating maps: the right images are scored, by the threshold validation chose, and never seen ones in silence."""
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -215,3 +216,25 @@ def test_real_boxes_meet_real_images(real_data: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.images + result.validation_images == len(boxed) == 29
     assert result.row("Pneumonia", "map", "iobb", 0.1).images >= 15
+
+
+def test_another_patients_map_is_of_one_who_has_the_finding(index: Index, boxes: Path) -> None:
+    """Mass is boxed in images 1, 6 and 9, of three patients: each is judged by the map of one of the other two."""
+    result = evaluate_localisation(index, boxes, LocalisationQuestion(split="patient-hash:0/0/1", replicates=20))
+    table = read_boxes(boxes)
+    column, wholes, real = index.manifest.findings.index("Mass"), {}, {}
+    for row in (1, 6, 9):
+        pixels = index.stored_pixels(row)
+        assert pixels is not None
+        found = index.finding_maps(pixels)
+        assert found is not None
+        wholes[row] = on_stored(index.embedder.spec.preprocess, found.maps[column])
+        own = [i for i, image in enumerate(table.images) if image == f"{row:02d}.png"]
+        real[row] = table.pixels(256)[own]
+    possible = [
+        [case_scores(wholes[other], real[row], 0.5)[0][0] for other in wholes if other != row] for row in wholes
+    ]
+    means = [np.mean(choice) for choice in itertools.product(*possible)]
+    accuracy = result.row("Mass", "other image", "iobb", 0.1).accuracy
+    assert min(abs(accuracy - mean) for mean in means) < 1e-9
+    assert result.row("Mass", "map", "iobb", 0.1).images == 3
