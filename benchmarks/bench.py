@@ -48,6 +48,7 @@ RUNS = (
     Run("training_speed", ("--epochs", "2"), ("--size", "64", "--steps", "5")),
     Run("recipes", ("--epochs", "20"), ("--folds", "2", "--size", "32", "--epochs", "1")),
     Run("phantom_training", quick=("--n", "200", "--size", "32", "--epochs", "1")),
+    Run("phantom_localisation", quick=("--n", "200", "--epochs", "1", "--fine-epochs", "1", "--queries", "2")),
     Run("phantom_novelty", quick=("--n", "300", "--size", "32", "--epochs", "1")),
     Run(
         "full_scale", (TABLE, str(DATA / "splits")), (TABLE, "--every", "100", "--only", "import-embeddings"), real=True

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _headline import headline
 from numpy.typing import NDArray
 
 from cxrsearch.analysis.bootstrap import PatientBootstrap
@@ -79,6 +80,9 @@ def show_regions(index: Index, data: Path, most: int) -> None:
     remember(index)
     for finding in FINDINGS:
         patients, scores = regions(index, data / "images", boxes, finding, most)
+        if not patients:
+            print(f"{finding}: no test image shows it")
+            continue
         found = PatientBootstrap(patients).averages(scores, np.ones((len(scores), 1), dtype=np.bool_))
         whole, region, difference, chance = (
             f"{found.point[0, i]:.3f} [{found.low[0, i]:.3f}, {found.high[0, i]:.3f}]" for i in range(4)
@@ -86,6 +90,12 @@ def show_regions(index: Index, data: Path, most: int) -> None:
         print(
             f"{finding}: {len(scores)} queries of {found.patients[0]} patients, P@{K} whole {whole}, region {region}, "
             f"difference {difference}, chance {chance.split()[0]}"
+        )
+        headline(
+            f"P@{K} of a region minus the whole image, {finding}",
+            float(found.point[0, 2]),
+            "",
+            difference.partition(" ")[2],
         )
 
 
@@ -96,6 +106,8 @@ def show_maps(data: Path, weights: str) -> None:
         question = LocalisationQuestion(split=SPLIT, method=method)
         result = evaluate_localisation_of_images(data / "images", table, weights, boxes, question)
         print(f"{result.heading()}; thresholds {result.thresholds}")
+        gain = result.row("all", "map - random", "iobb", 0.25)
+        headline(f"T(IoBB) .25 of {method} minus that of random maps", gain.accuracy, ">= 0.1", "")
         for finding in dict.fromkeys(row.finding for row in result.rows):
             for model in (*result.thresholds, "map - random"):
                 own = [result.row(finding, model, *level) for level in LEVELS]
