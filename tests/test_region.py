@@ -1,11 +1,13 @@
 """Asking an index by a region: boxes of the original file, candidates, and what cannot be asked."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner, Result
 
 from cxrsearch.analysis.region import best_windows, pooled
 from cxrsearch.build import build_index
@@ -15,6 +17,7 @@ from cxrsearch.localise import network_pixels
 from cxrsearch.query import Index, open_index
 from cxrsearch.region import box_shares, image_shares
 from cxrsearch.sheet import query_sheet
+from cxrsearch_cli.app import app
 from tests.conftest import SMALL, DataSet
 
 BOX = (20.0, 30.0, 40.0, 20.0)
@@ -136,3 +139,28 @@ def test_an_image_that_is_not_square_is_mapped_by_its_own_sides(index: Index, tm
     answer = index.query(tmp_path / "wide.png", k=1, box=(0, 0, 512, 128), same_patient=True)
     assert answer.neighbours.row[0] == 6
     assert answer.size == (512, 128)
+
+
+def asked(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, ["query", *map(str, words), "--device", "cpu"])
+
+
+def test_the_command_takes_a_box(trained_index: Path, data_set: DataSet) -> None:
+    image = data_set.images / "03.png"
+    value = json.loads(asked(image, "--index", trained_index, "--box", "20,30,40,20", "-k", "2", "--json").stdout)
+    assert value["box"] == list(BOX)
+    assert len(value["neighbours"][0]["region"]) == 4
+    assert ", by region 20,30,40,20" in asked(image, "--index", trained_index, "--box", "20, 30, 40, 20").stdout
+
+
+@pytest.mark.parametrize("box", ["", "1,2,3", "1,2,3,4,5", "a,b,c,d", "1;2;3;4"])
+def test_a_box_that_is_none_is_refused_by_the_command(trained_index: Path, data_set: DataSet, box: str) -> None:
+    result = asked(data_set.images / "03.png", "--index", trained_index, "--box", box)
+    assert result.exit_code == 2
+    assert "a box that cannot be meant" in result.stderr
+
+
+def test_one_box_is_of_one_image(trained_index: Path, data_set: DataSet) -> None:
+    result = asked(data_set.images, "--index", trained_index, "--box", "1,2,3,4")
+    assert result.exit_code == 2
+    assert "one box for 10 images" in result.stderr
