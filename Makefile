@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format bench clean
+.PHONY: help demo test test-browser test-all check format bench clean
 
 help:  ## what there is
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -21,6 +21,9 @@ demo: $(INSTALLED)  ## synthetic X-rays, an index over them, a query: from nothi
 
 test: $(INSTALLED)  ## all tests but slow, gpu and browser
 	$(BIN)/python -m pytest -n 2 -m 'not slow and not gpu and not browser'
+
+test-browser: $(INSTALLED)  ## the tests in a real browser: Chromium, as Debian packages it
+	$(BIN)/python -m pytest -m browser
 
 test-all: $(INSTALLED)  ## every test
 	$(BIN)/python -m pytest

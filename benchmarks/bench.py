@@ -49,6 +49,7 @@ RUNS = (
     Run("recipes", ("--epochs", "20"), ("--folds", "2", "--size", "32", "--epochs", "1")),
     Run("phantom_training", quick=("--n", "200", "--size", "32", "--epochs", "1")),
     Run("phantom_localisation", quick=("--n", "200", "--epochs", "1", "--fine-epochs", "1", "--queries", "2")),
+    Run("serve", quick=("--seconds", "3", "--clients", "2")),
     Run("phantom_novelty", quick=("--n", "300", "--size", "32", "--epochs", "1")),
     Run(
         "full_scale", (TABLE, str(DATA / "splits")), (TABLE, "--every", "100", "--only", "import-embeddings"), real=True

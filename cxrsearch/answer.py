@@ -17,6 +17,15 @@ Head = tuple[tuple[str, ...], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
+class Embedded:
+    """An image as an index sees it: its stored pixels, uint8 (side, side), embedding, float32 (1, dim), and head."""
+
+    pixels: Pixels
+    embedding: NDArray[np.float32]
+    head: Head | None
+
+
+@dataclass(frozen=True)
 class Retrieved:
     """The neighbours of a query, nearest first; m of them.
 

@@ -13,6 +13,7 @@
     │   ├── LockedError            another builder is at work
     │   └── EncoderMismatchError   an index and a query with different encoders
     ├── WriteError                 a file that cannot be written: a read-only folder, a full disk
+    ├── RequestError               a request that the page's server refuses, with the HTTP status
     └── MissingDependencyError     an optional package that is not installed
 
 A message is one line: what is wrong, what was found, and the fix. The command line turns `UsageError` into exit code 2
@@ -81,6 +82,14 @@ class EncoderMismatchError(StoreError):
 
 class WriteError(CxrsearchError):
     """A file that cannot be written."""
+
+
+class RequestError(CxrsearchError):
+    """A request that the page's server refuses; `status` is the HTTP status."""
+
+    def __init__(self, status: int, problem: str, fix: str = "") -> None:
+        super().__init__(problem, fix)
+        self.status = status
 
 
 class MissingDependencyError(CxrsearchError):

@@ -5,17 +5,42 @@ way there is, and where none helps, a warning says so.
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrsearch.errors import UsageError
 from cxrsearch.images.patients import hash_patient, patient_of_nih_name
-from cxrsearch.images.radiograph import Radiograph
+from cxrsearch.images.radiograph import DicomTags
 from cxrsearch.store.reader import StoredIndex
 
 _Rows = NDArray[np.bool_]
+
+
+class Source(Protocol):
+    """What is known of the file that a query was decoded from, as `Radiograph` has it."""
+
+    @property
+    def source_sha256(self) -> str:
+        """Of the file's bytes."""
+        ...
+
+    @property
+    def pixel_sha256(self) -> str:
+        """Of its decoded pixels."""
+        ...
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Its width and height."""
+        ...
+
+    @property
+    def tags(self) -> DicomTags | None:
+        """What a DICOM header says."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,12 +58,12 @@ class Identity:
     warnings: tuple[str, ...] = ()
 
 
-def identify(stored: StoredIndex, path: Path, radiograph: Radiograph, given: str | None = None) -> Identity:
+def identify(stored: StoredIndex, path: PurePath, radiograph: Source, given: str | None = None) -> Identity:
     """Find a query's patient by the first of: the caller, the same file or pixels, the same id, DICOM, NIH's file name.
 
     Args:
         stored: the index.
-        path: the query's file.
+        path: the query's file. A `PurePath` is a name only: no file is looked for.
         radiograph: what was read from it.
         given: its patient, where the caller knows; for an index of hashed DICOM patients the PatientID or its hash.
 
@@ -47,15 +72,30 @@ def identify(stored: StoredIndex, path: Path, radiograph: Radiograph, given: str
     """
     copies = _copies(stored, radiograph)
     identity = _identify(stored, path, radiograph, copies, given)
-    warnings = list(identity.warnings)
-    if stored.manifest.patient_source == "file":
-        warnings.append(
-            "patients of this index are not known: images of the query's own patient may be among the answers"
-        )
-    return Identity(identity.patient, identity.own | copies, tuple(warnings))
+    return _cautioned(stored, replace(identity, own=identity.own | copies))
 
 
-def _identify(stored: StoredIndex, path: Path, radiograph: Radiograph, copies: _Rows, given: str | None) -> Identity:
+def identity_of_row(stored: StoredIndex, row: int) -> Identity:
+    """Whose image an indexed one is: its catalogue's patient, whose images and copies of it are `own`."""
+    copies = np.zeros(stored.manifest.n, dtype=np.bool_)
+    copies[row] = True
+    for column in ("source_sha256", "pixel_sha256"):
+        digest = stored.files[column].iloc[row]
+        if isinstance(digest, str) and digest:  # imported images have none
+            copies |= stored.files[column].eq(digest).to_numpy(dtype=np.bool_)
+    owners = _owners(stored, copies)
+    return _cautioned(stored, replace(owners, patient=stored.catalogue.patients[row], own=owners.own | copies))
+
+
+def _cautioned(stored: StoredIndex, identity: Identity) -> Identity:
+    """With a warning where the index's patients are the files themselves."""
+    if stored.manifest.patient_source != "file":
+        return identity
+    note = "patients of this index are not known: images of the query's own patient may be among the answers"
+    return replace(identity, warnings=(*identity.warnings, note))
+
+
+def _identify(stored: StoredIndex, path: PurePath, radiograph: Source, copies: _Rows, given: str | None) -> Identity:
     if given is not None:
         return _as_given(stored, given)
     for rows in (copies, stored.catalogue.frame["id"].isin(_ids(stored, path)).to_numpy(dtype=np.bool_)):
@@ -71,7 +111,7 @@ def _identify(stored: StoredIndex, path: Path, radiograph: Radiograph, copies: _
     return Identity(None, nobody, (note,))
 
 
-def _copies(stored: StoredIndex, radiograph: Radiograph) -> _Rows:
+def _copies(stored: StoredIndex, radiograph: Source) -> _Rows:
     """The rows that are this image: the same file, or the same pixels in another file."""
     same_file = stored.files["source_sha256"].eq(radiograph.source_sha256)
     return (same_file | stored.files["pixel_sha256"].eq(radiograph.pixel_sha256)).to_numpy(dtype=np.bool_)
@@ -117,8 +157,10 @@ def _numbered(stored: StoredIndex, number: str) -> Identity:
     return replace(_owners(stored, rows), warnings=()) if rows.any() else Identity(number, rows)
 
 
-def _ids(stored: StoredIndex, path: Path) -> set[str]:
+def _ids(stored: StoredIndex, path: PurePath) -> set[str]:
     """What the catalogue may call a file: its name, or its path in the folder that was indexed."""
+    if not isinstance(path, Path):  # somebody's upload: its name must not lead to this machine's files
+        return {path.name}
     root, resolved = Path(stored.manifest.images_root), path.resolve()
     inside = {resolved.relative_to(root).as_posix()} if resolved.is_relative_to(root) else set()
     return {path.name} | inside

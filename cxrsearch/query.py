@@ -3,9 +3,9 @@
 image -> radiograph -> network pixels (images) -> embedding (encoder) -> neighbours (store) -> votes (analysis)
 """
 
+from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Literal
+from pathlib import Path, PurePath
 
 import numpy as np
 import pandas as pd
@@ -19,32 +19,33 @@ from cxrsearch.analysis.typicality import (
     Reference,
     Typicality,
     reference_rows,
-    require_alarm,
     typicality,
 )
-from cxrsearch.analysis.vote import VOTES, Votes, Weighting, vote
-from cxrsearch.answer import Head, QueryResult, Retrieved
+from cxrsearch.analysis.vote import Votes, vote
+from cxrsearch.answer import Embedded, Head, QueryResult, Retrieved
 from cxrsearch.encoder.densenet import Encoder
 from cxrsearch.encoder.embed import Embedder
 from cxrsearch.encoder.weights import load_encoder
 from cxrsearch.errors import UsageError
-from cxrsearch.identify import identify
-from cxrsearch.images.preprocess import Pixels
+from cxrsearch.identify import Identity, Source, identify, identity_of_row
+from cxrsearch.images.preprocess import Pixels, Preprocess
 from cxrsearch.images.radiograph import read_radiograph
 from cxrsearch.localise import FindingMaps, Method, finding_maps, similarity_maps
 from cxrsearch.progress import Progress, silent
+from cxrsearch.query_options import QueryOptions, Vote
 from cxrsearch.region import CANDIDATES, box_shares, match_regions
 from cxrsearch.store.reader import open_stored, require_encoder
 from cxrsearch.store.search import Filters, open_vectors
 from cxrsearch_indexes import Neighbours, Restriction, VectorIndex
-
-Vote = Weighting | Literal["mlknn"]
 
 MLKNN_ROWS = 20_000
 """ML-kNN is fitted on at most so many rows of the bank (seeded), which a warning then says."""
 
 _CHUNK = 512
 _NO_FILTERS = Filters()
+
+
+_PLAIN = QueryOptions()
 
 
 class Index:
@@ -116,45 +117,126 @@ class Index:
             filters: which images may answer.
             alarm: the share of ordinary images that may be called unlike the index, in (0, 1); see `Typicality`.
             box: ask by this region, left, top, width and height in pixels of the image's file: neighbours are those
-            with the most similar region of that size, and distances 1 - cosine of regions, see `match_regions`.
-        candidates: with a box, how many images are judged by their regions: as many as k at least.
-        progress: called while ML-kNN is fitted, and while regions are matched.
+                with the most similar region of that size, and distances 1 - cosine of regions, see `match_regions`.
+            candidates: with a box, how many images are judged by their regions: as many as k at least.
+            progress: called while ML-kNN is fitted, and while regions are matched.
 
         Raises:
             UsageError: what cannot be meant, a box that is not in the image, or an index that cannot answer it.
             ImageError: the image cannot be used.
         """
-        self._require_meant(k, vote, alarm, None if box is None else candidates)
-        allowed = filters.rows(self.catalogue)
+        options = QueryOptions(k, vote, patient, same_patient, filters, alarm, box, candidates)
+        self.manifest.own_encoder()
+        if box is not None:
+            self._require_pixels(0)
+        filters.rows(self.catalogue)  # so that an unknown filter is refused before the image is decoded
         radiograph = read_radiograph(Path(image))
-        stored = self.embedder.spec.preprocess.stored_pixels(radiograph.pixels)
-        embedding, head = self._embed(stored)
-        identity = identify(self.stored, Path(image), radiograph, patient)
-        left_out = np.zeros(len(self), dtype=np.bool_) if same_patient else identity.own
+        embedded = self.embed([self.preprocess.stored_pixels(radiograph.pixels)])[0]
+        return self.answer(str(image), Path(image), radiograph, embedded, options, progress)
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How a radiograph becomes the encoder's input. Raises UsageError in an index of imported embeddings."""
+        return self.embedder.spec.preprocess
+
+    def embed(self, stored: Sequence[Pixels]) -> list[Embedded]:
+        """Embed images that are decoded already, as one batch.
+
+        Args:
+            stored: the stored pixels of each, uint8 (side, side).
+
+        Raises:
+            UsageError: an index of imported embeddings.
+        """
+        embedder = self.embedder
+        network = np.stack([embedder.spec.preprocess.network_pixels(pixels) for pixels in stored])
+        embeddings, logits = embedder(network)
+        findings = embedder.spec.findings
+        heads: list[Head | None] = [None] * len(stored)
+        if logits is not None and findings is not None:
+            heads = [(findings, scipy.special.expit(row.astype(np.float64))) for row in logits]
+        return [Embedded(*parts) for parts in zip(stored, embeddings[:, np.newaxis], heads, strict=True)]
+
+    def answer(
+        self,
+        query: str,
+        path: PurePath,
+        source: Source,
+        embedded: Embedded,
+        options: QueryOptions,
+        progress: Progress = silent,
+    ) -> QueryResult:
+        """The answer for an image that is decoded and embedded already.
+
+        Args:
+            query: what the answer calls it.
+            path: its file, or only a name, which tells a patient where nothing better does.
+            source: the digests of what was decoded, and its DICOM tags.
+            embedded: by `embed`.
+            options: what is asked.
+            progress: called while ML-kNN is fitted.
+
+        Raises:
+            UsageError: an unknown filter, or an empty patient.
+        """
+        identity = identify(self.stored, path, source, options.patient)
+        return self._answer(query, identity, embedded, source.size, options, progress)
+
+    def answer_row(self, row: int, options: QueryOptions = _PLAIN) -> QueryResult:
+        """The answer for an indexed image, without its file; also in an index of imported embeddings.
+
+        Its pixels are embedded anew where there are any, which yields the head's predictions; else its stored
+        embedding is taken, and `pixels` of the answer is empty.
+
+        Raises:
+            UsageError: an unknown filter.
+            IndexError: no such row.
+        """
+        identity = identity_of_row(self.stored, row)
+        return self._answer(self.catalogue.ids[row], identity, self._embedded_row(row), None, options, silent)
+
+    def _embedded_row(self, row: int) -> Embedded:
+        pixels = self.stored_pixels(row)
+        if pixels is not None and self.manifest.encoder is not None:
+            return self.embed([pixels])[0]
+        nothing = np.zeros((0, 0), dtype=np.uint8)
+        embedding = self.stored.vectors.take(np.array([row], dtype=np.int64))
+        return Embedded(nothing if pixels is None else pixels, embedding, None)
+
+    def _answer(
+        self,
+        query: str,
+        identity: Identity,
+        embedded: Embedded,
+        size: tuple[int, int] | None,
+        options: QueryOptions,
+        progress: Progress,
+    ) -> QueryResult:
+        allowed = options.filters.rows(self.catalogue)
+        left_out = np.zeros(len(self), dtype=np.bool_) if options.same_patient else identity.own
         others = ~left_out
         bank = others if allowed is None else others & allowed
-        region = None if box is None else box_shares(box, radiograph.pixels.shape[::-1], self.embedder.spec.preprocess)
-        neighbours, regions = self._nearest(embedding, stored, region, bank, (k, candidates), progress)
-        votes, vote_warnings = self._votes(neighbours, bank, k, vote, progress)
-        typical = self._typicality(embedding, others, alarm)
+        neighbours, regions = self._nearest(embedded, size, bank, options, progress)
+        votes, vote_warnings = self._votes(neighbours, bank, options.k, options.vote, progress)
+        typical = self._typicality(embedded.embedding, others, options.alarm)
         return QueryResult(
-            query=str(image),
-            pixels=stored,
+            query=query,
+            pixels=embedded.pixels,
             index=self._described(),
             neighbours=self._retrieved(neighbours, regions),
             query_patient=identity.patient,
-            left_out=None if same_patient else int(left_out.sum()),
+            left_out=None if options.same_patient else int(left_out.sum()),
             findings=self.manifest.findings,
             votes=votes,
-            head=head,
+            head=embedded.head,
             typicality=typical,
             warnings=(
-                *(() if same_patient else identity.warnings),
+                *(() if options.same_patient else identity.warnings),
                 *vote_warnings,
-                *self._warnings(len(neighbours.rows), k, typical),
+                *self._warnings(len(neighbours.rows), options.k, typical),
             ),
-            box=box,
-            size=radiograph.pixels.shape[::-1],
+            box=options.box,
+            size=size,
         )
 
     def stored_pixels(self, row: int) -> Pixels | None:
@@ -203,14 +285,6 @@ class Index:
             )
         return pixels
 
-    def _embed(self, stored: Pixels) -> tuple[NDArray[np.float32], Head | None]:
-        """The embedding, float32 (1, dim), and what the trained head makes of it."""
-        network = self.embedder.spec.preprocess.network_pixels(stored)
-        embedding, logits = self.embedder(network[np.newaxis])
-        if logits is None or self.embedder.spec.findings is None:
-            return embedding, None
-        return embedding, (self.embedder.spec.findings, scipy.special.expit(logits[0].astype(np.float64)))
-
     def _described(self) -> dict[str, str]:
         """What an answer says of the index."""
         described = {"path": str(self.stored.folder), "generation": self.manifest.generation}
@@ -223,38 +297,27 @@ class Index:
         centre: NDArray[np.float64] = np.sum(sums, axis=0) / len(self)
         return centre
 
-    def _require_meant(self, k: int, vote: Vote, alarm: float, candidates: int | None) -> None:
-        _require_meant(k, vote, alarm)
-        self.manifest.own_encoder()
-        if candidates is None:
-            return
-        self._require_pixels(0)
-        if vote == "mlknn":
-            raise UsageError("ML-kNN of regions, whose neighbours are those of whole images", "use another vote")
-        if not hasattr(candidates, "__index__") or candidates < k:
-            raise UsageError(
-                f"{candidates!r} candidates for {k} neighbours", "ask for as many candidates as neighbours"
-            )
-
     def _nearest(
         self,
-        embedding: NDArray[np.float32],
-        stored: Pixels,
-        region: Box | None,
+        embedded: Embedded,
+        size: tuple[int, int] | None,
         bank: NDArray[np.bool_],
-        numbers: tuple[int, int],
+        options: QueryOptions,
         progress: Progress,
     ) -> tuple[Neighbours, NDArray[np.float64] | None]:
         """The k nearest images; of a region the k of the candidates with the most similar ones, and these (m, 4)."""
-        k, candidates = numbers
-        if region is None:
-            return self._vectors.search(embedding, k, Restriction(allowed=bank)), None
+        k, allowed = options.k, Restriction(allowed=bank)
+        if options.box is None:
+            return self._vectors.search(embedded.embedding, k, allowed), None
+        if size is None:
+            raise UsageError("a region of an image whose file is not at hand", "ask by the file")
+        region = box_shares(options.box, size, self.preprocess)
 
         def nearest(vector: NDArray[np.float64]) -> NDArray[np.int64]:
-            return self._vectors.search(vector[None].astype(np.float32), candidates, Restriction(allowed=bank)).rows
+            return self._vectors.search(vector[None].astype(np.float32), options.candidates, allowed).rows
 
         rows, distances, regions = match_regions(
-            self.embedder, stored, region, self._centre, nearest, self._require_pixels, progress
+            self.embedder, embedded.pixels, region, self._centre, nearest, self._require_pixels, progress
         )
         return Neighbours(rows[:k], distances[:k], np.array([0, len(rows[:k])])), regions[:k]
 
@@ -318,11 +381,3 @@ class Index:
 def open_index(folder: Path | str, *, device: str = "auto", weights: str | None = None) -> Index:
     """Open an index for questions; see `Index`."""
     return Index(folder, device=device, weights=weights)
-
-
-def _require_meant(k: int, vote: str, alarm: float) -> None:
-    if not hasattr(k, "__index__") or k < 1:
-        raise UsageError(f"k = {k!r}", "ask for a whole number of neighbours, at least one")
-    require_alarm(alarm)
-    if vote not in VOTES:
-        raise UsageError(f"unknown vote {vote!r}", f"use one of {', '.join(VOTES)}")

@@ -21,6 +21,7 @@ from cxrsearch_cli.commands import (
     novelty,
     phantom,
     query,
+    serve,
     statistics,
     train,
     tune,
@@ -72,6 +73,7 @@ app.command("build-index")(build_index.command)
 app.command("import-embeddings")(import_embeddings.command)
 app.command("query")(query.command)
 app.command("localise")(localise.command)
+app.command("serve")(serve.command)
 app.command("evaluate")(evaluate.command)
 app.command("evaluate-localisation")(evaluate_localisation.command)
 app.command("statistics")(statistics.command)

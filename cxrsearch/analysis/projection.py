@@ -118,16 +118,30 @@ def principal_components(
 ) -> tuple[NDArray[np.float32], float]:
     """The scores of vectors on their first principal components, and the share of the variance that these hold.
 
-    Moments are float64 sums over blocks of centred rows. A component's largest weight is positive, so its sign is no
-    matter of chance.
-
     Returns:
         Scores, float32 (n, at most `most`), and a share in [0, 1].
 
     Raises:
         UsageError: all vectors are equal.
     """
-    mean = sum(block.sum(axis=0) for block in _blocks(vectors, unit)) / vectors.n
+    mean, axes, explained = principal_axes(vectors, most, unit=unit, progress=progress)
+    scores = [((block - mean) @ axes).astype(np.float32) for block in _blocks(vectors, unit)]
+    progress("principal components", vectors.n, vectors.n)
+    return np.concatenate(scores), explained
+
+
+def principal_axes(
+    vectors: Vectors, most: int, *, unit: bool = False, progress: Progress = silent
+) -> tuple[Floats, Floats, float]:
+    """The mean of vectors, float64 (dim,), their first principal axes, (dim, at most `most`), and the variance's share.
+
+    Moments are float64 sums over blocks of centred rows. A component's largest weight is positive, so its sign is no
+    matter of chance.
+
+    Raises:
+        UsageError: all vectors are equal.
+    """
+    mean: Floats = sum((block.sum(axis=0) for block in _blocks(vectors, unit)), np.zeros(vectors.dim)) / vectors.n
     covariance = np.zeros((vectors.dim, vectors.dim))
     for done, block in enumerate(_blocks(vectors, unit)):
         progress("principal components", min(done * _ROWS, vectors.n), vectors.n)
@@ -139,9 +153,7 @@ def principal_components(
         raise UsageError("all embeddings are equal", "there is nothing to map")
     axes = axes[:, ::-1][:, :kept]
     axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(kept)])
-    scores = [((block - mean) @ axes).astype(np.float32) for block in _blocks(vectors, unit)]
-    progress("principal components", vectors.n, vectors.n)
-    return np.concatenate(scores), min(1.0, float(values[::-1][:kept].sum()) / total)
+    return mean, axes, min(1.0, float(values[::-1][:kept].sum()) / total)
 
 
 def _blocks(vectors: Vectors, unit: bool) -> Iterator[Floats]:

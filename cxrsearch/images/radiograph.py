@@ -72,6 +72,12 @@ class Radiograph:
     description: str
     tags: DicomTags | None
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        height, width = self.pixels.shape
+        return width, height
+
 
 def read_radiograph(path: Path) -> Radiograph:
     """Read a file. Raises ImageError, as `decode_radiograph` does, or where it cannot be read at all."""

@@ -29,8 +29,19 @@ PAPER_CATEGORIES = ("#0072b2", "#d55e00", "#007a5a", "#a8457f", "#7d6b00", "#3b3
 SCALE = ("#2c728e", "#21918c", "#37b878", "#95d840", "#fde725")
 """Five steps from low to high: the upper two thirds of matplotlib's viridis, safe for colour-blind readers."""
 
+ROLES = {"vote": CATEGORIES[0], "calm": CATEGORIES[1], "warn": CATEGORIES[3], "network": CATEGORIES[4]}
+PAPER_ROLES = {
+    "vote": PAPER_CATEGORIES[0],
+    "calm": PAPER_CATEGORIES[2],
+    "warn": PAPER_CATEGORIES[1],
+    "network": PAPER_CATEGORIES[3],
+}
+"""What a colour stands for wherever an answer is shown: votes, an ordinary image, a warning, the network."""
+
 TITLE, HEADING, BODY = 24, 16, 14
 """Type sizes."""
+SMALL = 12
+"""Type size of what stands beside a picture on a page."""
 LEADING = 1.4
 """Height of a line of text, in type sizes."""
 

@@ -1,5 +1,6 @@
 """Searching an index: which rows may answer, and the vector index that finds them."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +53,16 @@ class Filters:
         masks += [_with_finding(catalogue, name) for name in self.present]
         masks += [~_with_finding(catalogue, name) for name in self.absent]
         return np.logical_and.reduce(masks) if masks else None
+
+
+def years(text: str | None) -> tuple[int, int] | None:
+    """Youngest and oldest age from a text such as `40-60`. Raises UsageError for any other text."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9]{1,3})-([0-9]{1,3})", text)
+    if not match:
+        raise UsageError(f"an age that cannot be meant: {text!r}", "give the years as 40-60")
+    return int(match[1]), int(match[2])
 
 
 def _require(condition: bool, got: str, fix: str) -> None:

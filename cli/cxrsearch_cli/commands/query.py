@@ -1,6 +1,5 @@
 """`cxrsearch query`: the nearest images of other patients, and what they say."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -77,9 +76,9 @@ def command(
     Several images, or a folder, print one answer each, in name order; one that fails makes the exit code 3.
     """
     from cxrsearch.query import open_index
-    from cxrsearch.store.search import Filters
+    from cxrsearch.store.search import Filters, years
 
-    filters = Filters(_upper(view), _upper(sex), _years(age), names(present), names(absent))
+    filters = Filters(_upper(view), _upper(sex), years(age), names(present), names(absent))
     paths, several = _paths(images)
     region = _region(box, len(paths))
     if sheet is not None:
@@ -129,15 +128,6 @@ def _region(text: str | None, queries: int) -> tuple[float, float, float, float]
 
 def _upper(value: str | None) -> str | None:
     return None if value is None else value.upper()
-
-
-def _years(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d{1,3})-(\d{1,3})", text)
-    if not match:
-        raise UsageError(f"an age that cannot be meant: {text!r}", "give the years as 40-60")
-    return int(match[1]), int(match[2])
 
 
 def _paths(images: list[Path]) -> tuple[list[Path], bool]:
