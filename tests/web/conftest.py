@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import pydicom
 import pytest
 
 from cxrsearch.query import Index, open_index
@@ -62,3 +64,19 @@ def client_of(index: Index, **settings: Any) -> Iterator[httpx.Client]:
 def client(index: Index) -> Iterator[httpx.Client]:
     with client_of(index) as made:
         yield made
+
+
+def write_dicom(path: Path) -> None:
+    """A small DICOM radiograph with a patient's name and id."""
+    made = pydicom.Dataset()
+    made.file_meta = pydicom.dataset.FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID = pydicom.uid.UID("1.2.840.10008.5.1.4.1.1.1.1")
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID = pydicom.uid.UID("1.2.3")
+    made.PatientName, made.PatientID, made.Modality, made.ViewPosition = "SECRETNAME^A", "SECRETID", "DX", "PA"
+    made.Rows = made.Columns = 64
+    made.BitsAllocated = made.BitsStored = 8
+    made.HighBit, made.PixelRepresentation, made.SamplesPerPixel = 7, 0, 1
+    made.PhotometricInterpretation = "MONOCHROME2"
+    made.PixelData = np.random.default_rng(2).integers(0, 256, (64, 64), dtype=np.uint8).tobytes()
+    made.save_as(path, enforce_file_format=True)

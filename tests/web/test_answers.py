@@ -13,13 +13,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cxrsearch.build import build_index
+from cxrsearch.importing import import_embeddings
 from cxrsearch.query import Index, open_index
 from cxrsearch.query_options import QueryOptions
 from cxrsearch.sheet import query_sheet
 from cxrsearch.store.search import Filters
 from cxrsearch_cli.app import app as command_line
 from tests.conftest import SMALL, DataSet
-from tests.web.conftest import client_of
+from tests.web.conftest import client_of, write_dicom
 
 
 def asked(client: httpx.Client, path: Path, name: str | None = None, to: str = "query", **fields: str) -> Any:
@@ -195,6 +196,31 @@ def test_an_index_without_pixels_or_encoder_can_be_asked_by_row(
         assert (look["stored"], look["maps"]) == (None, None)
         assert client.get("/api/images/4/pixels").status_code == 404
         assert client.get("/api/images/4/similarity/5").status_code == 404
+
+
+def test_an_index_of_imported_embeddings_is_browsed_but_takes_no_uploads(data_set: DataSet, tmp_path: Path) -> None:
+    vectors = np.random.default_rng(3).standard_normal((10, 6)).astype(np.float32)
+    np.save(tmp_path / "x.npy", vectors)
+    import_embeddings(tmp_path / "x.npy", data_set.labels, index=tmp_path / "index")
+    with client_of(open_index(tmp_path / "index")) as client:
+        assert client.get("/api/index").json()["uploads"] is False
+        sent = {"file": ("00.png", (data_set.images / "00.png").read_bytes())}
+        assert client.post("/api/query", files=sent).status_code == 400
+        look = client.get("/api/images/2/look", params={"k": "3"}).json()
+        distances = np.linalg.norm(vectors.astype(np.float64) - vectors[2], axis=1)
+        distances[[2, 3]] = np.inf  # its own patient's
+        assert [image["row"] for image in look["neighbours"]] == np.argsort(distances)[:3].tolist()
+        assert (look["maps"], look["answer"]["predictions"]) == (None, None)
+        assert client.get("/api/images/2/similarity/5").status_code == 404
+
+
+def test_a_dicom_file_is_read_as_the_library_reads_it(client: httpx.Client, index: Index, tmp_path: Path) -> None:
+    write_dicom(tmp_path / "x.dcm")
+    expected = index.query(tmp_path / "x.dcm", k=4).to_json()
+    assert expected["query_patient"] == "SECRETID"
+    assert without_query(asked(client, tmp_path / "x.dcm", k="4")) == without_query(expected)
+    look = asked(client, tmp_path / "x.dcm", to="look")
+    assert look["picture"]["description"].startswith("DICOM")
 
 
 def test_openapi_documents_the_query(client: httpx.Client) -> None:

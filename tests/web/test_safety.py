@@ -7,7 +7,6 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-import pydicom
 import pytest
 from PIL import Image
 
@@ -16,7 +15,7 @@ from cxrsearch.query import Index
 from cxrsearch.web.settings import Settings
 from cxrsearch.web.upload import base_name
 from tests.conftest import DataSet
-from tests.web.conftest import client_of
+from tests.web.conftest import client_of, write_dicom
 
 TOKEN = "a-token-of-some-length"
 
@@ -122,21 +121,6 @@ def test_the_log_has_no_names_ids_or_tags(
     for secret in ("Secret", "SECRET", "00000013", "03.png"):
         leaks = [r for r in caplog.records if secret in r.getMessage() and not r.name.startswith("httpx")]
         assert not leaks, f"{secret} in {everything}"
-
-
-def write_dicom(path: Path) -> None:
-    made = pydicom.Dataset()
-    made.file_meta = pydicom.dataset.FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID = pydicom.uid.UID("1.2.840.10008.5.1.4.1.1.1.1")
-    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID = pydicom.uid.UID("1.2.3")
-    made.PatientName, made.PatientID, made.Modality, made.ViewPosition = "SECRETNAME^A", "SECRETID", "DX", "PA"
-    made.Rows = made.Columns = 64
-    made.BitsAllocated = made.BitsStored = 8
-    made.HighBit, made.PixelRepresentation, made.SamplesPerPixel = 7, 0, 1
-    made.PhotometricInterpretation = "MONOCHROME2"
-    made.PixelData = np.random.default_rng(2).integers(0, 256, (64, 64), dtype=np.uint8).tobytes()
-    made.save_as(path, enforce_file_format=True)
 
 
 def test_a_fault_of_the_program_is_one_line_without_its_text(
