@@ -1,6 +1,7 @@
 """`cxrsearch serve`: an index as a page in the browser."""
 
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,6 +45,9 @@ def command(
 
     Needs the extra `web`. Uploads are not kept. Ctrl-C ends it. The API is described at /api/openapi.json.
     """
+    # Before torch is loaded: its threads else spin while they wait, which costs whoever shares the cores, and the next
+    # answer, more than they gain (docs/RESULTS.md).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         from cxrsearch.web.server import address_of, listening, server
         from cxrsearch.web.settings import Settings, is_loopback, new_token
