@@ -1,5 +1,7 @@
 """The page in a real browser: a real X-ray, its neighbours, heat map, filters, keys, and the warning for a hand."""
 
+import base64
+import io
 import itertools
 import os
 import shutil
@@ -87,11 +89,8 @@ class Page:
 
     def canvas(self, selector: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """The pixels of a canvas, uint8 (h, w, 4)."""
-        script = """(canvas) => { const { width, height } = canvas;
-            const data = canvas.getContext("2d").getImageData(0, 0, width, height).data;
-            return [width, height, Array.from(data)]; }"""
-        width, height, data = self.page.eval_on_selector(selector, script)
-        return np.array(data, dtype=np.uint8).reshape(height, width, 4)
+        text = self.page.eval_on_selector(selector, "(canvas) => canvas.toDataURL()").partition(",")[2]
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGBA"))
 
 
 @pytest.fixture
