@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 from cxrsearch.analysis.bootstrap import PatientBootstrap
 from cxrsearch.analysis.localisation import LEVELS
 from cxrsearch.build import build_index
+from cxrsearch.finding_maps import METHODS
 from cxrsearch.images.boxes import Boxes, read_boxes
 from cxrsearch.images.phantom import make_phantom
 from cxrsearch.images.preprocess import Pixels
 from cxrsearch.localisation import LocalisationQuestion, evaluate_localisation_of_images
-from cxrsearch.localise import METHODS
 from cxrsearch.query import Index, open_index
 from cxrsearch.training import train
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cxrsearch.evaluation_result import EvaluationResult
     from cxrsearch.images.phantom import make_phantom
     from cxrsearch.importing import import_embeddings
+    from cxrsearch.localisation import LocalisationQuestion, evaluate_localisation
+    from cxrsearch.localise import localise_image
     from cxrsearch.query import Index, open_index
     from cxrsearch.statistics import embedding_statistics, index_statistics
     from cxrsearch.store.search import Filters
@@ -32,6 +34,7 @@ _HOME = {
     "EvaluationResult": "cxrsearch.evaluation_result",
     "Filters": "cxrsearch.store.search",
     "Index": "cxrsearch.query",
+    "LocalisationQuestion": "cxrsearch.localisation",
     "QueryResult": "cxrsearch.answer",
     "Question": "cxrsearch.evaluate",
     "TrainResult": "cxrsearch.training",
@@ -41,8 +44,10 @@ _HOME = {
     "embedding_statistics": "cxrsearch.statistics",
     "evaluate_images": "cxrsearch.evaluate",
     "evaluate_index": "cxrsearch.evaluate",
+    "evaluate_localisation": "cxrsearch.localisation",
     "import_embeddings": "cxrsearch.importing",
     "index_statistics": "cxrsearch.statistics",
+    "localise_image": "cxrsearch.localise",
     "make_phantom": "cxrsearch.images.phantom",
     "open_index": "cxrsearch.query",
     "train": "cxrsearch.training",
@@ -55,6 +60,7 @@ __all__ = [
     "EvaluationResult",
     "Filters",
     "Index",
+    "LocalisationQuestion",
     "QueryResult",
     "Question",
     "TrainResult",
@@ -64,8 +70,10 @@ __all__ = [
     "embedding_statistics",
     "evaluate_images",
     "evaluate_index",
+    "evaluate_localisation",
     "import_embeddings",
     "index_statistics",
+    "localise_image",
     "make_phantom",
     "open_index",
     "train",

@@ -17,6 +17,7 @@ from cxrsearch.encoder.spec import Provenance
 from cxrsearch.encoder.weights import load_encoder
 from cxrsearch.errors import CatalogueError, CxrsearchError, UsageError
 from cxrsearch.files import Json
+from cxrsearch.finding_maps import METHODS, Method, finding_maps, on_stored
 from cxrsearch.images.boxes import Boxes, read_boxes
 from cxrsearch.images.catalogue import Catalogue, match_images, read_table
 from cxrsearch.images.findings import Vocabulary
@@ -24,7 +25,6 @@ from cxrsearch.images.loading import RefusedImage
 from cxrsearch.images.preprocess import Pixels
 from cxrsearch.images.splits import PARTS, parse_split
 from cxrsearch.localisation_result import LocalisationResult, rows_of
-from cxrsearch.localise import METHODS, Method, finding_maps, on_stored
 from cxrsearch.progress import Progress, silent
 from cxrsearch.query import Index
 from cxrsearch.seen import Seen, seen_by

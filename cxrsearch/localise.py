@@ -1,102 +1,201 @@
-"""Where a finding is believed to be, and which regions make two images alike: maps of an encoder's answers.
-
-stored pixels -> network pixels (images) -> feature maps (encoder) -> maps (analysis)
-"""
+"""One image, and where its findings are believed to be: maps, boxes, and what made it like another image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from pathlib import Path
 
 import numpy as np
-import scipy.special
 from numpy.typing import NDArray
 
-from cxrsearch.analysis.activation import class_activation, grad_cam, similarity
-from cxrsearch.analysis.boxes import enlarged
+from cxrsearch.analysis.boxes import map_boxes
 from cxrsearch.encoder.embed import Embedder
 from cxrsearch.errors import UsageError
-from cxrsearch.images.preprocess import Pixels, Preprocess
+from cxrsearch.files import Json
+from cxrsearch.finding_maps import FindingMaps, Method, finding_maps, on_stored
+from cxrsearch.images.findings import Vocabulary
+from cxrsearch.images.preprocess import Pixels
+from cxrsearch.images.radiograph import read_radiograph
+from cxrsearch.query import Index
 
-Method = Literal["cam", "grad-cam"]
-METHODS: tuple[Method, ...] = get_args(Method)
+THRESHOLD = 0.5
+"""Of a map's range; the one that validation chooses is printed by `evaluate-localisation`."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class FindingMaps:
-    """Where a trained head sees its F findings.
+class Localised:
+    """Where findings of one image are believed to be.
 
     Attributes:
-        findings: their names, in the head's order.
-        maps: float64 (F, h, w), higher is more. Of `cam`: the mean over a map, plus the head's bias, is the logit.
-        logits, probabilities: float64 (F,), of the whole image.
-        method: `cam` (exact, h = w = size // 32) or `grad-cam` (not negative, h = w = size // 16).
+        image: its path as it was given.
+        pixels: uint8 (side, side), its stored pixels.
+        encoder: what the encoder is called.
+        found: the maps of the F findings asked for, the most probable first, unless they were named.
+        shown: float64 (F, side, side), the maps over the stored pixels.
+        threshold: of the boxes, a share of each map's range.
+        boxes: for each finding float64 (m, 4), left, top, width and height in pixels of the original image, that of
+            the highest peak first; none where a map is nowhere positive; None where none were asked for.
+        size: width and height of the original image.
     """
 
-    findings: tuple[str, ...]
-    maps: Floats
-    logits: Floats
-    probabilities: Floats
-    method: str
+    image: str
+    pixels: Pixels
+    encoder: str
+    found: FindingMaps
+    shown: Floats
+    threshold: float
+    boxes: tuple[Floats, ...] | None
+    size: tuple[int, int]
+
+    def stored_boxes(self, finding: int) -> Floats:
+        """A finding's boxes in stored pixels, float64 (m, 4); none where none were asked for."""
+        if self.boxes is None:
+            return np.zeros((0, 4))
+        return self.boxes[finding] / _factors(self.size, len(self.pixels))
+
+    def peak(self, finding: int) -> str:
+        """Where a finding's map is highest, as `x, y` in pixels of the original image."""
+        y, x = np.unravel_index(int(self.shown[finding].argmax()), self.shown[finding].shape)
+        factor = _factors(self.size, len(self.pixels))
+        return f"{(x + 0.5) * factor[0]:.0f}, {(y + 0.5) * factor[1]:.0f}"
+
+    def to_json(self) -> Json:
+        """The object that `cxrsearch localise --json` prints."""
+        columns = zip(self.found.findings, self.found.probabilities, self.found.logits, self.found.maps, strict=True)
+        findings = [
+            {"finding": finding, "probability": float(p), "logit": float(logit), "map": values.tolist()}
+            | ({} if self.boxes is None else {"boxes": self.boxes[number].tolist()})
+            for number, (finding, p, logit, values) in enumerate(columns)
+        ]
+        heading = {"image": self.image, "encoder": self.encoder, "method": self.found.method}
+        threshold = {} if self.boxes is None else {"threshold": self.threshold}
+        return heading | {"width": self.size[0], "height": self.size[1]} | threshold | {"findings": findings}
 
 
-def finding_maps(embedder: Embedder, stored: Pixels, method: Method = "cam") -> FindingMaps | None:
-    """The maps of one image, uint8 (side, side) stored pixels; None without a trained head.
+@dataclass(frozen=True, eq=False)
+class Alike:
+    """Which regions make an image and an indexed one alike.
 
-    Raises:
-        UsageError: an unknown method, or pixels of another shape.
-        CheckpointError: the network answers with values that are not finite.
+    Attributes:
+        image: the image's path as it was given.
+        other: the id of the indexed one.
+        pixels, other_pixels: uint8 (side, side), the stored pixels of both.
+        maps: float64 (h, w) of both; the mean of either is `product`.
+        shown: float64 (side, side) of both, over the stored pixels.
+        product: the inner product of the embeddings.
+        cosine: of the angle between them.
     """
-    if method not in METHODS:
-        raise UsageError(f"unknown method {method!r}", f"use one of {', '.join(METHODS)}")
-    head, findings = embedder.encoder.classifier, embedder.spec.findings
-    network = network_pixels(embedder, [stored])
-    if head is None or findings is None:
-        return None
-    weight, bias = (tensor.detach().cpu().numpy().astype(np.float64) for tensor in (head.weight, head.bias))
-    maps = class_activation(embedder.activations(network)[0], weight)
-    logits = maps.mean(axis=(1, 2)) + bias
-    if method == "grad-cam":
-        between, gradients = embedder.gradients(network)
-        maps = grad_cam(between[0], gradients[:, 0])
-    return FindingMaps(findings, maps, logits, scipy.special.expit(logits), method)
+
+    image: str
+    other: str
+    pixels: Pixels
+    other_pixels: Pixels
+    maps: tuple[Floats, Floats]
+    shown: tuple[Floats, Floats]
+    product: float
+    cosine: float
+
+    def to_json(self) -> Json:
+        """The object that `cxrsearch localise --against --json` prints."""
+        own, other = self.maps
+        return {"image": self.image, "against": self.other, "product": self.product, "cosine": self.cosine} | {
+            "map": own.tolist(),
+            "against_map": other.tolist(),
+        }
 
 
-def similarity_maps(embedder: Embedder, stored: Pixels, other: Pixels) -> tuple[Floats, Floats]:
-    """What each place of two images adds to the inner product of their embeddings.
+def localise_image(
+    embedder: Embedder,
+    image: Path | str,
+    *,
+    findings: Sequence[str] = (),
+    method: Method = "cam",
+    boxes: bool = False,
+    threshold: float = THRESHOLD,
+) -> Localised:
+    """Find where the findings of an image are believed to be.
 
     Args:
-        embedder: the encoder.
-        stored, other: uint8 (side, side), the stored pixels of the two.
-
-    Returns:
-        float64 (h, w) of the first image and of the other; the mean of either is the inner product.
+        embedder: `Index.embedder`, or one of any weights.
+        image: a PNG, JPEG or DICOM file.
+        findings: which, in any spelling that the vocabulary takes; none: all, the most probable first.
+        method: `cam` or `grad-cam`.
+        boxes: also put boxes around what reaches the threshold.
+        threshold: a share of each map's range, between 0 and 1.
 
     Raises:
-        UsageError: pixels of another shape.
-        CheckpointError: the network answers with values that are not finite.
+        UsageError: no trained head, an unknown method, a threshold outside (0, 1).
+        VocabularyError: an unknown finding.
+        ImageError: the image cannot be used.
     """
-    own, others = embedder.activations(network_pixels(embedder, [stored, other])).astype(np.float64)
-    return similarity(own, others.mean(axis=(1, 2))), similarity(others, own.mean(axis=(1, 2)))
+    if not 0 < threshold < 1:
+        raise UsageError(f"threshold {threshold}", "use a share of the map's range, between 0 and 1")
+    spec = embedder.spec
+    if spec.findings is None:
+        raise UsageError(f"{spec.label} has no trained head, so no finding can be located", "name trained weights")
+    rows = _asked(spec.findings, findings)
+    radiograph = read_radiograph(Path(image))
+    stored = spec.preprocess.stored_pixels(radiograph.pixels)
+    every = finding_maps(embedder, stored, method)
+    assert every is not None
+    found = _taken(every, rows if rows else np.argsort(-every.probabilities, kind="stable").tolist())
+    shown = np.stack([on_stored(spec.preprocess, values) for values in found.maps])
+    size = radiograph.pixels.shape[1], radiograph.pixels.shape[0]
+    placed = [_boxes(values, threshold) * _factors(size, len(stored)) for values in shown] if boxes else None
+    whole = None if placed is None else tuple(placed)
+    return Localised(str(image), stored, spec.label, found, shown, threshold, whole, size)
 
 
-def on_stored(preprocess: Preprocess, values: Floats) -> Floats:
-    """A map (h, w) over the whole of the stored pixels, float64 (side, side); its least value where nothing was seen.
+def compare_image(index: Index, image: Path | str, against: str) -> Alike:
+    """Find which regions make an image like an indexed one, which is named by its id, or by its row as `#12`.
 
-    The network sees the middle of the stored pixels only, where the encoder was made for a centre crop.
+    Raises:
+        UsageError: no such indexed image, or an index without pixels or of imported embeddings.
+        ImageError: the image cannot be used.
     """
-    start, seen = preprocess.window()
-    whole = np.full((preprocess.pixel_side,) * 2, float(values.min()))
-    whole[start : start + seen, start : start + seen] = enlarged(values, seen)
-    return whole
+    row = _row(index, against)
+    preprocess = index.embedder.spec.preprocess
+    stored = preprocess.stored_pixels(read_radiograph(Path(image)).pixels)
+    own, other = index.similarity_maps(stored, row)
+    theirs = index.stored_pixels(row)
+    assert theirs is not None
+    embeddings = index.embedder(np.stack([preprocess.network_pixels(pixels) for pixels in (stored, theirs)]))[0]
+    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+    product = float(own.mean())
+    shown = on_stored(preprocess, own), on_stored(preprocess, other)
+    cosine = product / max(float(lengths.prod()), np.finfo(np.float64).tiny)
+    return Alike(str(image), index.catalogue.ids[row], stored, theirs, (own, other), shown, product, cosine)
 
 
-def network_pixels(embedder: Embedder, stored: Sequence[Pixels]) -> Pixels:
-    """The network's input, uint8 (b, size, size), of stored pixels. Raises UsageError for another shape or type."""
-    preprocess = embedder.spec.preprocess
-    side = preprocess.pixel_side
-    for pixels in stored:
-        if pixels.shape != (side, side) or pixels.dtype != np.uint8:
-            raise UsageError(f"stored pixels {pixels.dtype} {pixels.shape}, not uint8 {(side, side)}", "resize them")
-    return np.stack([preprocess.network_pixels(pixels) for pixels in stored])
+def _boxes(values: Floats, threshold: float) -> Floats:
+    """Boxes of a map over the stored pixels; none of one that speaks against its finding everywhere."""
+    return map_boxes(values, threshold)[0] if values.max() > 0 else np.zeros((0, 4))
+
+
+def _asked(known: Sequence[str], findings: Sequence[str]) -> list[int]:
+    vocabulary = Vocabulary(tuple(known))
+    return list(dict.fromkeys(known.index(vocabulary.canonical(name)) for name in findings))
+
+
+def _taken(found: FindingMaps, rows: Sequence[int]) -> FindingMaps:
+    at = list(rows)
+    names = tuple(found.findings[row] for row in at)
+    return FindingMaps(names, found.maps[at], found.logits[at], found.probabilities[at], found.method)
+
+
+def _row(index: Index, against: str) -> int:
+    ids = index.catalogue.ids
+    if against in ids:
+        return ids.index(against)
+    number = against.removeprefix("#")
+    if against.startswith("#") and number.isdecimal() and int(number) < len(index):
+        return int(number)
+    fix = f"name the id of an indexed image, as {ids[0]}, or its row from #0 to #{len(index) - 1}"
+    raise UsageError(f"no image {against!r} in the index", fix)
+
+
+def _factors(size: tuple[int, int], side: int) -> Floats:
+    """What stored pixels are to be multiplied by for pixels of the original, (left, top, width, height)."""
+    width, height = size
+    return np.array([width, height, width, height]) / side

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from cxrsearch.localised import Alike, Localised
+from cxrsearch.localise import Alike, Localised
 from cxrsearch.report import style
 from cxrsearch.report.contact_sheet import Tile
 from cxrsearch.report.overlay import Layer, overlay_sheet

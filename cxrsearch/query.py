@@ -27,10 +27,10 @@ from cxrsearch.encoder.densenet import Encoder
 from cxrsearch.encoder.embed import Embedder
 from cxrsearch.encoder.weights import load_encoder
 from cxrsearch.errors import UsageError
+from cxrsearch.finding_maps import FindingMaps, Method, finding_maps, similarity_maps
 from cxrsearch.identify import Identity, Source, identify, identity_of_row
 from cxrsearch.images.preprocess import Pixels, Preprocess
 from cxrsearch.images.radiograph import read_radiograph
-from cxrsearch.localise import FindingMaps, Method, finding_maps, similarity_maps
 from cxrsearch.progress import Progress, silent
 from cxrsearch.query_options import QueryOptions, Vote
 from cxrsearch.region import CANDIDATES, box_shares, match_regions
@@ -244,7 +244,7 @@ class Index:
         return self.stored.stored_pixels(row)
 
     def finding_maps(self, stored_pixels: Pixels, *, method: Method = "cam") -> FindingMaps | None:
-        """Where the trained head sees its findings; see `localise.finding_maps`.
+        """Where the trained head sees its findings; see `finding_maps`.
 
         Args:
             stored_pixels: uint8 (side, side), as `QueryResult.pixels` or `stored_pixels` of a row.
@@ -259,7 +259,7 @@ class Index:
         return finding_maps(self.embedder, stored_pixels, method)
 
     def similarity_maps(self, stored_pixels: Pixels, row: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Which regions make an image and an indexed one alike; see `localise.similarity_maps`.
+        """Which regions make an image and an indexed one alike; see `finding_maps.similarity_maps`.
 
         Args:
             stored_pixels: uint8 (side, side), of the query.

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from cxrsearch.analysis.region import Box, best_windows, pooled
 from cxrsearch.encoder.embed import Embedder
 from cxrsearch.errors import UsageError
+from cxrsearch.finding_maps import network_pixels
 from cxrsearch.images.preprocess import Pixels, Preprocess
-from cxrsearch.localise import network_pixels
 from cxrsearch.progress import Progress
 
 CANDIDATES = 200

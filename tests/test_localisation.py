@@ -14,11 +14,11 @@ from cxrsearch.analysis.localisation import case_scores
 from cxrsearch.build import build_index
 from cxrsearch.encoder.spec import UNKNOWN, Provenance
 from cxrsearch.errors import CatalogueError, CxrsearchError, UsageError
+from cxrsearch.finding_maps import on_stored
 from cxrsearch.images.boxes import read_boxes
 from cxrsearch.images.splits import ids_digest
 from cxrsearch.importing import import_embeddings
 from cxrsearch.localisation import LocalisationQuestion, evaluate_localisation, evaluate_localisation_of_images
-from cxrsearch.localise import on_stored
 from cxrsearch.query import Index, open_index
 from cxrsearch_cli.app import app
 from tests.conftest import SMALL, DataSet

@@ -1,20 +1,23 @@
-"""Maps of an index's answers: exact sums, and what cannot be asked."""
+"""`localise`: maps, boxes and overlays of one image, and what cannot be asked."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.special
+from PIL import Image
+from typer.testing import CliRunner, Result
 
-from cxrsearch.build import build_index
-from cxrsearch.encoder.embed import Embedder
-from cxrsearch.errors import UsageError
-from cxrsearch.images.findings import NIH_FINDINGS
-from cxrsearch.importing import import_embeddings
-from cxrsearch.localise import finding_maps
+from cxrsearch.analysis.boxes import map_boxes
+from cxrsearch.errors import UsageError, VocabularyError
+from cxrsearch.finding_maps import on_stored
+from cxrsearch.images.preprocess import Preprocess
+from cxrsearch.localise import compare_image, localise_image
+from cxrsearch.overlays import alike_sheet, localised_sheet
 from cxrsearch.query import Index, open_index
-from tests.conftest import SMALL, DataSet
-from tests.trained import trained_encoder
+from cxrsearch_cli.app import app
+from tests.conftest import DataSet
+from tests.trained import trained_file
 
 
 @pytest.fixture(scope="module")
@@ -22,101 +25,132 @@ def index(trained_index: Path) -> Index:
     return open_index(trained_index, device="cpu")
 
 
-def test_the_mean_of_each_map_and_the_bias_is_the_logit(index: Index, data_set: DataSet) -> None:
-    pixels = index.stored_pixels(3)
-    assert pixels is not None
-    found = index.finding_maps(pixels)
-    assert found is not None
-    assert found.findings == NIH_FINDINGS
-    assert found.maps.shape == (14, 2, 2)
-    encoder = trained_encoder()
-    assert encoder.classifier is not None
-    bias = encoder.classifier.bias.detach().numpy()
-    np.testing.assert_allclose(found.maps.mean(axis=(1, 2)) + bias, found.logits, rtol=1e-9)
-    _, logits = Embedder(encoder, "cpu", "fp32")(encoder.spec.preprocess.network_pixels(pixels)[None])
-    assert logits is not None
-    np.testing.assert_allclose(found.logits, logits[0], rtol=1e-4, atol=1e-4)
-    predictions = index.query(data_set.images / "03.png", k=1).head
-    assert predictions is not None
-    np.testing.assert_allclose(found.probabilities, predictions[1], rtol=1e-4)
-    np.testing.assert_allclose(scipy.special.logit(found.probabilities), found.logits, rtol=1e-6)
+@pytest.fixture
+def wide(data_set: DataSet, tmp_path: Path) -> Path:
+    """An image twice as wide as high."""
+    Image.open(data_set.images / "02.png").resize((400, 200)).save(tmp_path / "wide.png")
+    return tmp_path / "wide.png"
 
 
-def test_grad_cam_is_finer_not_negative_and_of_the_same_logits(index: Index) -> None:
-    pixels = index.stored_pixels(0)
-    assert pixels is not None
-    cam, grad = index.finding_maps(pixels), index.finding_maps(pixels, method="grad-cam")
-    assert cam is not None
-    assert grad is not None
-    assert grad.maps.shape == (14, 4, 4)
-    assert grad.maps.min() >= 0
-    assert grad.maps.max() > 0
-    np.testing.assert_array_equal(cam.logits, grad.logits)
-    assert (cam.method, grad.method) == ("cam", "grad-cam")
+def test_findings_come_by_probability_or_as_they_were_named(index: Index, wide: Path) -> None:
+    every = localise_image(index.embedder, wide)
+    assert len(every.found.findings) == 14
+    assert np.all(np.diff(every.found.probabilities) <= 0)
+    two = localise_image(index.embedder, wide, findings=("mass", "pleural thickening", "Mass"))
+    assert two.found.findings == ("Mass", "Pleural_Thickening")
+    at = every.found.findings.index("Mass")
+    np.testing.assert_array_equal(two.found.maps[0], every.found.maps[at])
+    assert two.found.logits[0] == every.found.logits[at]
 
 
-def test_both_similarity_maps_have_the_inner_product_as_their_mean(index: Index) -> None:
-    pixels = index.stored_pixels(1)
-    assert pixels is not None
-    own, other = index.similarity_maps(pixels, 6)
-    vectors = np.concatenate(index.stored.blocks).astype(np.float64)
-    product = float(vectors[1] @ vectors[6])
-    assert own.mean() == pytest.approx(product, rel=1e-4)
-    assert other.mean() == pytest.approx(own.mean(), rel=1e-9)
-    assert not np.allclose(own, other)
+def test_boxes_are_in_pixels_of_the_file(index: Index, wide: Path) -> None:
+    result = localise_image(index.embedder, wide, findings=("Mass",), boxes=True, threshold=0.7)
+    assert result.boxes is not None
+    found, _ = map_boxes(result.shown[0], 0.7)
+    np.testing.assert_allclose(result.boxes[0], found * np.array([400, 200, 400, 200]) / 256)
+    np.testing.assert_allclose(result.stored_boxes(0), found)
+    value = result.to_json()
+    assert (value["width"], value["height"], value["threshold"]) == (400, 200, 0.7)
+    assert value["findings"][0]["boxes"] == result.boxes[0].tolist()
+    assert np.mean(value["findings"][0]["map"]) == pytest.approx(result.found.maps[0].mean())
+    plain = localise_image(index.embedder, wide, findings=("Mass",)).to_json()
+    assert "boxes" not in plain["findings"][0]
+    assert "threshold" not in plain
 
 
-def test_a_map_is_where_the_image_differs(index: Index) -> None:
-    """Of two images that differ in one corner only, the maps differ most there."""
-    pixels = index.stored_pixels(0)
-    assert pixels is not None
-    changed = pixels.copy()
-    changed[:40, :40] = 255
-    a, b = index.finding_maps(pixels), index.finding_maps(changed)
-    assert a is not None
-    assert b is not None
-    change = np.abs(a.maps - b.maps).mean(axis=0)
-    assert change.argmax() == 0
+def test_a_map_that_speaks_against_its_finding_everywhere_has_no_box(index: Index, wide: Path) -> None:
+    result = localise_image(index.embedder, wide, boxes=True)
+    assert result.boxes is not None
+    against = [row for row, values in enumerate(result.found.maps) if values.max() <= 0]
+    assert against
+    for row, boxes in enumerate(result.boxes):
+        assert (len(boxes) == 0) == (row in against)
 
 
-def test_without_a_head_there_are_no_maps(small_index: Path) -> None:
-    index = open_index(small_index, device="cpu")
-    pixels = index.stored_pixels(0)
-    assert pixels is not None
-    assert index.finding_maps(pixels) is None
-    assert index.finding_maps(pixels, method="grad-cam") is None
-    assert index.similarity_maps(pixels, 1)[0].shape == (1, 1)
+def test_the_peak_is_where_the_map_is_highest(index: Index, wide: Path) -> None:
+    result = localise_image(index.embedder, wide, findings=("Mass",))
+    row, column = np.unravel_index(result.found.maps[0].argmax(), (2, 2))
+    x, y = (float(part) for part in result.peak(0).split(", "))
+    assert (x > 200, y > 100) == (column == 1, row == 1)
 
 
-def test_what_cannot_be_meant_is_refused(index: Index) -> None:
-    pixels = index.stored_pixels(0)
-    assert pixels is not None
-    with pytest.raises(UsageError, match=r"row 10 of an index of 10 images — name a row from 0 to 9"):
-        index.similarity_maps(pixels, 10)
-    with pytest.raises(UsageError, match="row -1"):
-        index.similarity_maps(pixels, -1)
-    with pytest.raises(UsageError, match=r"uint8 \(256, 256\)"):
-        index.finding_maps(pixels[:100, :100])
-    with pytest.raises(UsageError, match=r"float64 \(256, 256\)"):
-        index.finding_maps(pixels.astype(np.float64))
-    with pytest.raises(UsageError, match="unknown method"):
-        finding_maps(Embedder(trained_encoder(), "cpu"), pixels, "saliency")  # type: ignore[arg-type]
+def test_a_centre_crop_is_shown_in_the_middle() -> None:
+    whole = on_stored(Preprocess(size=128, crop="centre"), np.array([[1.0, 2.0], [3.0, 4.0]]))
+    assert whole.shape == (256, 256)
+    assert np.all(whole[:64] == 1.0)
+    assert whole[64, 64] == 1.0
+    assert whole[191, 191] == 4.0
+    assert whole[192:, :].max() == 1.0
 
 
-def test_an_index_without_pixels_has_no_maps_of_its_images(index: Index, data_set: DataSet, tmp_path: Path) -> None:
-    pixels = index.stored_pixels(0)
-    assert pixels is not None
-    build_index(data_set.images, index=tmp_path / "index", pixels=False, **SMALL)
-    with pytest.raises(UsageError, match="keeps no pixels"):
-        open_index(tmp_path / "index", device="cpu").similarity_maps(pixels, 0)
+def test_alike_images_have_a_cosine_and_maps_of_it(index: Index, data_set: DataSet) -> None:
+    same = compare_image(index, data_set.images / "04.png", "04.png")
+    assert same.cosine == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(same.maps[0], same.maps[1], rtol=1e-5)
+    other = compare_image(index, data_set.images / "04.png", "#7")
+    assert other.other == "07.png"
+    assert other.cosine < 1
+    assert np.mean(other.to_json()["map"]) == pytest.approx(other.product)
+    for wrong in ("nobody.png", "#10", "#-1", "#x"):
+        with pytest.raises(UsageError, match="no image"):
+            compare_image(index, data_set.images / "04.png", wrong)
 
 
-def test_imported_embeddings_have_no_maps(index: Index, data_set: DataSet, tmp_path: Path) -> None:
-    pixels = index.stored_pixels(0)
-    assert pixels is not None
-    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((10, 4), dtype=np.float32))
-    import_embeddings(tmp_path / "x.npy", data_set.labels, index=tmp_path / "index")
-    imported = open_index(tmp_path / "index")
-    for ask in (lambda: imported.finding_maps(pixels), lambda: imported.similarity_maps(pixels, 0)):
-        with pytest.raises(UsageError, match="import"):
-            ask()
+def test_the_overlay_tints_where_the_map_is_high_and_nowhere_else(index: Index, data_set: DataSet) -> None:
+    result = localise_image(index.embedder, data_set.images / "02.png", findings=("Mass",), boxes=True)
+    picture = np.asarray(localised_sheet(result))
+    left = 32 + 256 + 32
+    tops = [y for y in range(40, 200) if np.array_equal(picture[y, 32 : 32 + 256, 0], result.pixels[0])]
+    tile = picture[tops[0] : tops[0] + 256, left : left + 256].astype(int)
+    colour = np.ptp(tile, axis=2)
+    assert colour[np.unravel_index(result.shown[0].argmax(), (256, 256))] > 20
+    assert colour[(result.shown[0] <= 0) & (colour < 50)].max(initial=0) == 0
+    np.testing.assert_array_equal(picture, np.asarray(localised_sheet(result)))
+    assert alike_sheet(compare_image(index, data_set.images / "02.png", "#5")).size[0] > 800
+
+
+def test_what_cannot_be_located_is_refused(index: Index, small_index: Path, data_set: DataSet) -> None:
+    image = data_set.images / "00.png"
+    with pytest.raises(UsageError, match="no trained head"):
+        localise_image(open_index(small_index, device="cpu").embedder, image)
+    with pytest.raises(VocabularyError, match="unknown finding 'Flu'"):
+        localise_image(index.embedder, image, findings=("Flu",))
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        localise_image(index.embedder, image, boxes=True, threshold=1.0)
+
+
+def asked(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, ["localise", *map(str, words), "--device", "cpu"])
+
+
+def test_the_command_prints_a_table_or_json_and_draws(trained_index: Path, data_set: DataSet, tmp_path: Path) -> None:
+    image, drawn = data_set.images / "00.png", tmp_path / "o.png"
+    table = asked(image, "--index", trained_index, "--boxes", "--overlay", drawn)
+    assert table.exit_code == 0
+    assert "(80 x 80 pixels): cam of made" in table.stdout
+    with Image.open(drawn) as picture:
+        assert picture.mode == "RGB"
+    weights = trained_file(tmp_path / "made.safetensors")
+    found = json.loads(asked(image, "--weights", weights, "--finding", "Mass", "--json").stdout)
+    assert [finding["finding"] for finding in found["findings"]] == ["Mass"]
+    fine = json.loads(asked(image, "--weights", weights, "--method", "grad-cam", "--json").stdout)
+    assert np.shape(fine["findings"][0]["map"]) == (4, 4)
+    alike = asked(image, "--index", trained_index, "--against", "05.png", "--overlay", drawn, "--json")
+    assert json.loads(alike.stdout)["against"] == "05.png"
+    assert "cosine" in asked(image, "--index", trained_index, "--against", "#5").stdout
+
+
+def test_calls_that_do_not_fit_are_refused(trained_index: Path, data_set: DataSet, tmp_path: Path) -> None:
+    image = data_set.images / "00.png"
+    for words, problem in (
+        (("--overlay", tmp_path / "o.jpg"), ".png"),
+        (("--weights", "x", "--index", trained_index), "an index and weights"),
+        (("--against", "#1", "--boxes"), "--against beside options"),
+        (("--index", trained_index, "--boxes", "--threshold", "2"), "between 0 and 1"),
+    ):
+        result = asked(image, *words)
+        assert result.exit_code == 2, result.stderr
+        assert problem in result.stderr
+    missing = asked(image, "--index", trained_index, "--overlay", tmp_path / "none" / "o.png")
+    assert missing.exit_code == 1
+    assert "no folder" in missing.stderr

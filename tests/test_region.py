@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 from cxrsearch.analysis.region import best_windows, pooled
 from cxrsearch.build import build_index
 from cxrsearch.errors import UsageError
+from cxrsearch.finding_maps import network_pixels
 from cxrsearch.images.preprocess import Preprocess
-from cxrsearch.localise import network_pixels
 from cxrsearch.query import Index, open_index
 from cxrsearch.region import box_shares, image_shares
 from cxrsearch.sheet import query_sheet

@@ -13,8 +13,8 @@ from cxrsearch.analysis.typicality import reference_rows
 from cxrsearch.answer import Embedded, QueryResult
 from cxrsearch.errors import ImageError, RequestError, UsageError
 from cxrsearch.files import Json
+from cxrsearch.finding_maps import FindingMaps
 from cxrsearch.images.preprocess import Pixels
-from cxrsearch.localise import FindingMaps
 from cxrsearch.query import Index
 from cxrsearch.query_options import QueryOptions
 from cxrsearch.sheet import query_sheet

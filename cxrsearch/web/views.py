@@ -12,9 +12,9 @@ from PIL import Image
 from cxrsearch.analysis.plane import Plane
 from cxrsearch.answer import QueryResult
 from cxrsearch.files import Json
+from cxrsearch.finding_maps import FindingMaps
 from cxrsearch.images.findings import NO_FINDING
 from cxrsearch.images.preprocess import Pixels
-from cxrsearch.localise import FindingMaps
 from cxrsearch.query import Index
 from cxrsearch.report import style
 from cxrsearch.web.decoding import Picture, png

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from cxrsearch.encoder.embed import Embedder
-    from cxrsearch.localised import Localised
+    from cxrsearch.localise import Localised
 
 _Image = Annotated[Path, typer.Argument(help="A PNG, JPEG or DICOM file.")]
 _Weights = Annotated[
@@ -69,7 +69,7 @@ def command(
             raise UsageError("--against beside options of findings", "give it with --index and --overlay alone")
         _compare(image, index, against, overlay, device, as_json)
         return
-    from cxrsearch.localised import localise_image
+    from cxrsearch.localise import localise_image
 
     embedder = _embedder(index, weights, device)
     asked = tuple(finding or ())
@@ -115,7 +115,7 @@ def _box(box: list[float]) -> str:
 
 
 def _compare(image: Path, index: Path | None, against: str, overlay: Path | None, device: str, as_json: bool) -> None:
-    from cxrsearch.localised import compare_image
+    from cxrsearch.localise import compare_image
     from cxrsearch.query import open_index
 
     result = compare_image(open_index(index_folder(None, index), device=device), image, against)
