@@ -136,14 +136,11 @@ def train(
     given = {"seed": seed, "max_minutes": max_minutes, "freeze": freeze}
     plan = _Plan(Path(images), Path(labels), *words, boxes, split, recipe, (changes or {}).get("arch"), given)
     place = _Place(None if out is None else Path(out), None if cache is None else Path(cache))
+    work = partial(train_head, progress=progress) if freeze else partial(_train, report=report, tensorboard=tensorboard)
     with ExitStack() as claims:
         prepare = partial(_prepared, plan, place, fabric, _workers(workers, fabric), save_every, progress, claims)
         encoder, parts, task = _agreed(fabric, prepare)
-        end = (
-            train_head(fabric, encoder, task, progress)
-            if freeze
-            else _train(fabric, encoder, task, report, tensorboard)
-        )
+        end = work(fabric, encoder, task)
     return _result(task.folder, parts, end, fabric.global_rank)
 
 

@@ -32,3 +32,14 @@ def test_the_picture_names_modules_that_exist() -> None:
     assert modules <= there
     on_top = {path.name for path in (ROOT / "cxrsearch").glob("*.py")} - {"__init__.py"}
     assert on_top <= modules, f"not in the picture: {on_top - modules}"
+
+
+@pytest.mark.parametrize("top", ["cxrsearch", "cli", "indexes", "benchmarks"])
+def test_no_function_has_more_than_60_lines_and_no_file_more_than_400(top: str) -> None:
+    for path in (ROOT / top).rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        assert source.count("\n") <= 400, path
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert node.end_lineno is not None
+                assert node.end_lineno - node.lineno < 60, f"{path.relative_to(ROOT)} {node.name}"

@@ -58,6 +58,11 @@ _Boxes = Annotated[
 ]
 _Devices = Annotated[int, typer.Option(help="How many, a process each; the batch size is that of one.", min=1)]
 
+_AS_GIVEN = (
+    *("split", "config", "seed", "max_minutes", "freeze", "out", "holdout", "strict", "cache"),
+    *("device", "devices", "precision", "workers", "tensorboard"),
+)
+
 
 def command(
     images: ImagesArgument = None,
@@ -90,6 +95,7 @@ def command(
     The run's folder holds the encoder of the best epoch, and is what --weights of the other commands takes. Images that
     cannot be read are left out, listed, and make the exit code 3.
     """
+    given = dict(locals())
     from cxrsearch.training import train
 
     folder, table = training_inputs(images, labels)
@@ -97,25 +103,12 @@ def command(
         result = train(
             folder,
             table,
-            split=split,
-            config=config,
             changes=changes(set_, arch=arch, weights=weights, size=size, epochs=epochs),
-            seed=seed,
-            max_minutes=max_minutes,
-            freeze=freeze,
-            out=out,
             findings=names(findings) or None,
-            holdout=holdout,
-            strict=strict,
             boxes=exclude_boxes,
-            cache=cache,
-            device=device,
-            devices=devices,
-            precision=precision,
-            workers=workers,
-            tensorboard=tensorboard,
             progress=display,
             report=reporting(display, _findings(findings, holdout)),
+            **{name: given[name] for name in _AS_GIVEN},
         )
     if result.rank == 0:
         _show(result, as_json)
