@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
-from PIL import Image, ImageDraw
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from cxrsearch.report import style
-from cxrsearch.report.typesetting import shorten
+from cxrsearch.report.drawing import Drawing, Sheet
 
 _PLOT = (440, 260)
-_AXIS = 56
-_Point = tuple[float, float]
+_AXIS, _ABOVE, _BELOW = 56, 28, 80
+"""Room at the left of a plot, for its heading above it, and for epochs and names below."""
 
 
 def learning_curves(panels: Mapping[str, Mapping[str, Sequence[float | None]]], *, title: str) -> Image.Image:
@@ -19,48 +21,42 @@ def learning_curves(panels: Mapping[str, Mapping[str, Sequence[float | None]]], 
         panels: by their heading, the series by their name: a value an epoch, counted from 1, None where there is none.
         title: what the figure shows.
     """
-    width = len(panels) * (_PLOT[0] + _AXIS + style.WIDE) + style.WIDE
-    top = style.GAP + style.line_height(style.TITLE) + style.GAP
-    height = top + style.line_height(style.HEADING) + _PLOT[1] + 3 * style.line_height(style.BODY) + style.WIDE
-    image = Image.new("RGB", (width, height), style.BACKGROUND)
-    draw = ImageDraw.Draw(image)
-    fitting = shorten(title, style.TITLE, width - 2 * style.WIDE)
-    draw.text((style.WIDE, style.GAP), fitting, style.INK, style.font(style.TITLE))
-    for i, (heading, series) in enumerate(panels.items()):
-        left = style.WIDE + _AXIS + i * (_PLOT[0] + _AXIS + style.WIDE)
-        draw.text((left, top), heading, style.INK, style.font(style.HEADING))
-        _draw_panel(draw, left, top + style.line_height(style.HEADING), series)
-    bottom = height - style.GAP - style.line_height(style.BODY)
-    draw.text((style.WIDE, bottom), style.DISCLAIMER, style.INK_QUIET, style.font(style.BODY))
-    return image
+    pitch = _PLOT[0] + _AXIS + style.WIDE
+    size = len(panels) * pitch + style.WIDE, _ABOVE + _PLOT[1] + _BELOW
+
+    def draw(sheet: Sheet, top: int) -> None:
+        for i, (heading, series) in enumerate(panels.items()):
+            axes = sheet.axes(style.WIDE + _AXIS + i * pitch, top + _ABOVE, *_PLOT)
+            axes.set_title(heading)
+            _draw_series(axes, series)
+
+    return Drawing(size, title, (), (), draw).image()
 
 
-def _draw_panel(draw: ImageDraw.ImageDraw, left: int, top: int, series: Mapping[str, Sequence[float | None]]) -> None:
-    width, height = _PLOT
-    draw.rectangle((left, top, left + width, top + height), style.PANEL, style.LINE)
-    values = [value for line in series.values() for value in line if value is not None]
-    epochs = max(map(len, series.values()), default=0)
-    low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    span = high - low or 1.0
-    font = style.font(style.BODY)
-    for value, y in ((high, top), (low, top + height)):
-        draw.text((left - style.TIGHT, y), f"{value:.3f}", style.INK_QUIET, font, anchor="rm")
-    under = top + height + style.TIGHT
-    draw.text((left, under), "epoch 1", style.INK_QUIET, font)
-    draw.text((left + width, under), str(epochs), style.INK_QUIET, font, anchor="ra")
-    x = float(left)
+def _draw_series(axes: Axes, series: Mapping[str, Sequence[float | None]]) -> None:
     for (name, line), colour in zip(series.items(), style.CATEGORIES, strict=False):
-        points = [
-            (left + width * i / max(1, epochs - 1), top + height * (high - value) / span)
-            for i, value in enumerate(line)
-            if value is not None
-        ]
-        _draw_line(draw, points, colour)
-        draw.text((x, under + style.line_height(style.BODY)), name, colour, font)
-        x += font.getlength(name) + style.GAP
-
-
-def _draw_line(draw: ImageDraw.ImageDraw, points: Sequence[_Point], colour: str) -> None:
-    draw.line([xy for point in points for xy in point], colour, 2)
-    for x, y in points:
-        draw.ellipse((x - 3, y - 3, x + 3, y + 3), colour)
+        known = [(epoch, value) for epoch, value in enumerate(line, 1) if value is not None]
+        axes.plot(
+            [epoch for epoch, _ in known],
+            [value for _, value in known],
+            "o-",
+            color=colour,
+            ms=5,
+            label=name,
+            clip_on=False,
+        )
+    epochs = max(map(len, series.values()), default=0)
+    axes.spines[:].set_zorder(1)
+    axes.set_xlim(1, max(2, epochs))
+    axes.margins(y=0.02)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(0, -50 / _PLOT[1]),
+        ncols=len(series),
+        labelcolor="linecolor",
+        frameon=False,
+        borderpad=0,
+        borderaxespad=0,
+    )

@@ -1,25 +1,23 @@
 """A search as a figure: the AUROC of its trials in their order, and against every value that was varied."""
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
-import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from PIL import Image
 
 from cxrsearch.encoder.tuning.space import Range, SearchSpace
 from cxrsearch.encoder.tuning.trial import State, Trial, best_of, shown
 from cxrsearch.report import style
-from cxrsearch.report.typesetting import shorten
+from cxrsearch.report.drawing import Drawing, Sheet, fitting
 
 _COLUMNS = 4
 _PANEL = (340, 300)
 """Width and height of what a value was varied over, axis included; the trials in their order go over the full width."""
-_HEAD, _FOOT = 84, 40
+_AXIS, _ABOVE, _BELOW = 40, 28, 44
+"""Room at the left of a panel for its scale, for its heading above it, and for its values below."""
 _OPTIMISTIC = "Chosen by these validation images, so the best is optimistic: judge it on the test part"
 
 _MARKERS: dict[State, tuple[str, str]] = {
@@ -40,41 +38,21 @@ def study_plot(trials: Sequence[Trial], space: SearchSpace, *, title: str) -> Im
     """
     columns = min(_COLUMNS, len(space.entries))
     rows = 1 + -(-len(space.entries) // columns)
-    width = max(3, columns) * _PANEL[0] + style.WIDE
-    height = _HEAD + rows * _PANEL[1] + _FOOT
-    with matplotlib.style.context(["default", style.FIGURE]):
-        figure = Figure(figsize=(width / style.DPI, height / style.DPI), dpi=style.DPI)
-        canvas: Any = FigureCanvasAgg(figure)  # its drawing has no types
-        grid = figure.add_gridspec(
-            rows,
-            columns,
-            left=72 / width,
-            right=1 - style.WIDE / width,
-            top=1 - _HEAD / height,
-            bottom=(_FOOT + 56) / height,
-            hspace=0.4,
-            wspace=0.12,
-        )
-        order = figure.add_subplot(grid[0, :])
-        _draw_order(order, trials)
-        for i, name in enumerate(space.entries):
-            panel = figure.add_subplot(grid[1 + i // columns, i % columns], sharey=order)
-            _draw_values(panel, trials, space, name, first=i % columns == 0)
-        _write_texts(figure, title, width, height)
-        canvas.draw()
-        return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    size = max(3, columns) * _PANEL[0] + style.WIDE, rows * _PANEL[1]
+    return Drawing(size, title, (), (_OPTIMISTIC,), partial(_draw, trials, space, columns)).image()
 
 
-def _write_texts(figure: Figure, title: str, width: int, height: int) -> None:
-    left = style.WIDE / width
-    fitting = _fitting(title, style.TITLE, width - 2 * style.WIDE)
-    figure.text(left, 1 - style.GAP / height, fitting, fontsize=style.TITLE * style.POINT, va="top", parse_math=False)
-    figure.text(left, style.GAP / height, f"{_OPTIMISTIC}. {style.DISCLAIMER}", color=style.INK_QUIET, va="bottom")
-
-
-def _fitting(text: str, size: int, width: int) -> str:
-    """The text in `width` pixels, its middle left out where it is longer; matplotlib's letters are wider than ours."""
-    return shorten(text, size, int(0.75 * width))
+def _draw(trials: Sequence[Trial], space: SearchSpace, columns: int, sheet: Sheet, top: int) -> None:
+    """The trials in their order over the full width, and under them a panel for everything that was varied."""
+    left, height = style.WIDE + _AXIS, _PANEL[1] - _ABOVE - _BELOW
+    room = sheet.width - left - style.WIDE
+    _draw_order(sheet.axes(left, top + _ABOVE, room, height), trials)
+    for i, name in enumerate(space.entries):
+        row, column = divmod(i, columns)
+        place = left + column * (room + style.WIDE) / columns, top + (row + 1) * _PANEL[1] + _ABOVE
+        panel = sheet.axes(*place, (room + style.WIDE) / columns - style.WIDE, height)
+        panel.sharey(sheet.figure.axes[0])
+        _draw_values(panel, trials, space, name, first=column == 0)
 
 
 def _draw_order(axes: Axes, trials: Sequence[Trial]) -> None:
@@ -97,12 +75,13 @@ def _draw_values(axes: Axes, trials: Sequence[Trial], space: SearchSpace, name: 
     axes.tick_params(labelleft=first)
     if isinstance(entry, Range):
         axes.set_xscale("log" if entry.log else "linear")
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.set_xlim(entry.low, entry.high)
         axes.margins(x=0.05)
         _draw_trials(axes, trials, [float(trial.values[name]) for trial in trials])
     else:
         room = _PANEL[0] // len(entry.values) - style.GAP
-        labels = [_fitting(shown(value), style.BODY, room) for value in entry.values]
+        labels = [fitting(shown(value), style.BODY, room) for value in entry.values]
         axes.set_xticks(range(len(entry.values)), labels, parse_math=False)
         axes.set_xlim(-0.5, len(entry.values) - 0.5)
         _draw_trials(axes, trials, [float(entry.values.index(trial.values[name])) for trial in trials])

@@ -13,7 +13,7 @@ from cxrsearch.report.study import study_plot
 
 SPACE = SearchSpace({"lr": Range(1e-5, 1e-1, log=True), "dropout": Choices((0.1, 0.2, 0.3))})
 COMPLETE, PRUNED, FAILED, BEST = style.CATEGORIES[0], style.INK_QUIET, style.CATEGORIES[3], style.CATEGORIES[2]
-TOP, MIDDLE = 84, 384
+TOP, MIDDLE = 98, 374
 """Where the first row of panels begins, and the second."""
 
 
@@ -68,9 +68,9 @@ def test_trials_stand_where_their_values_put_them() -> None:
 
 def test_failed_trials_stand_at_the_bottom_and_pruned_ones_at_their_best() -> None:
     pixels = drawn(TRIALS)
-    (failed,) = marks(pixels, FAILED, slice(TOP + 20, MIDDLE))
-    (pruned,) = marks(pixels, PRUNED, slice(TOP + 20, 290))
-    complete = marks(pixels, COMPLETE, slice(TOP + 20, MIDDLE))
+    (failed,) = marks(pixels, FAILED, slice(TOP, MIDDLE))
+    (pruned,) = marks(pixels, PRUNED, slice(TOP, 290))
+    complete = marks(pixels, COMPLETE, slice(TOP, MIDDLE))
     assert failed[0] > complete[:, 0].max() > pruned[0] > complete[2, 0]
     assert complete[2, 1] < pruned[1] < failed[1]
 
@@ -90,9 +90,9 @@ def test_panels_are_in_rows_of_four_and_long_names_are_cut() -> None:
     choices = Choices(("imagenet", "/a/very/long/path/to/some/run/of/a/network/best.safetensors"))
     names = ["lr", "dropout", "ema", "margin", "flip"]
     few, many = ({name: Range(0.0, 0.5) for name in names[:n]} for n in (1, 5))
-    assert study_plot([], SearchSpace(few), title="").size == (3 * 340 + 32, 724)
+    assert study_plot([], SearchSpace(few), title="").size == (3 * 340 + 32, 746)
     wide = study_plot([], SearchSpace(many), title="")
-    assert wide.size == (4 * 340 + 32, 1024)
+    assert wide.size == (4 * 340 + 32, 1026)
     cut = np.asarray(study_plot([], SearchSpace({"weights": choices}), title="m$a$" * 100))
     edge = cut[:, -24:]
     assert (edge == ImageColor.getrgb(style.BACKGROUND)).all()
