@@ -21,7 +21,7 @@ from tests.web.conftest import Served, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.real_data]
 
-SIZES = {"desk": (1440, 900), "laptop": (1280, 800), "tablet": (768, 1024), "phone": (390, 844)}
+SIZES = {"desk": (1440, 900), "laptop": (1100, 800), "tablet": (768, 1024), "phone": (390, 844)}
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 ARGUMENTS += ["--disable-component-update", "--disable-sync"]
 IMAGES = 160
