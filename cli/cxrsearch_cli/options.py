@@ -23,7 +23,8 @@ AsLatex = Annotated[bool, typer.Option("--latex", help="Print a LaTeX table on s
 Replicates = Annotated[int, typer.Option(help="Of the patient bootstrap.", min=1)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; also for FAISS kinds that run on a GPU.")]
 KindOption = Annotated[
-    Literal["exact", "faiss-flat", "faiss-hnsw"], typer.Option(help="How the index is searched; see README.")
+    Literal["exact", "faiss-flat", "faiss-hnsw"],
+    typer.Option(help="How the index is searched: exactly, or faster with some neighbours missing (faiss-hnsw)."),
 ]
 MetricOption = Annotated[
     Literal["l2", "ip", "cosine"],

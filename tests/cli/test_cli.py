@@ -235,12 +235,12 @@ def commands() -> list[str]:
 
 
 @pytest.mark.parametrize("name", commands())
-def test_every_command_and_option_has_help_and_is_in_the_readme(name: str) -> None:
+def test_every_command_and_option_has_help_and_is_in_the_guide(name: str) -> None:
     command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
     assert command.help
     for parameter in command.params:
         assert parameter.help, f"{name} {parameter.name}"
-    assert f"cxrsearch {name}" in (Path(__file__).parents[2] / "README.md").read_text()
+    assert f"cxrsearch {name}" in (Path(__file__).parents[2] / "docs" / "GUIDE.md").read_text()
 
 
 def test_help_needs_neither_torch_nor_pandas_nor_faiss() -> None:

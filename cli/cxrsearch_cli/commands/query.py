@@ -22,7 +22,9 @@ _Vote = Annotated[
 ]
 _Patient = Annotated[
     str | None,
-    typer.Option(help="The query's patient, whose images are left out. Default: found as README says."),
+    typer.Option(
+        help="The query's patient, whose images are left out. Default: found by file, pixels, name or DICOM tags."
+    ),
 ]
 _SamePatient = Annotated[
     bool, typer.Option("--same-patient", help="Let images of the query's own patient, and itself, answer too.")
