@@ -14,12 +14,12 @@ thread is often faster than two: OMP_NUM_THREADS=1.
 """
 
 import argparse
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _folder import working_folder
 from _headline import headline
 from numpy.typing import NDArray
 
@@ -146,11 +146,8 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=40)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    if asked.out is not None:
-        run(asked.out, asked)
-        return
-    with tempfile.TemporaryDirectory() as temporary:
-        run(Path(temporary), asked)
+    with working_folder(asked.out) as folder:
+        run(folder, asked)
 
 
 if __name__ == "__main__":

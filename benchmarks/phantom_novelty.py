@@ -12,12 +12,12 @@ most 4 intervals should exclude .5. With --out, an interrupted run goes on.
 
 import argparse
 import sys
-import tempfile
 import time
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from _folder import working_folder
 from _headline import headline
 from numpy.typing import NDArray
 
@@ -112,11 +112,8 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="hernias as the phantom mostly draws them")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    if asked.out is not None:
-        run(asked.out, asked)
-        return
-    with tempfile.TemporaryDirectory() as temporary:
-        run(Path(temporary), asked)
+    with working_folder(asked.out) as folder:
+        run(folder, asked)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ With --out, an interrupted run goes on where it was.
 """
 
 import argparse
-import tempfile
 import time
 from pathlib import Path
 
+from _folder import working_folder
 from _headline import headline
 
 from cxrsearch.build import build_index
@@ -68,11 +68,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    if asked.out is not None:
-        run(asked.out, asked)
-        return
-    with tempfile.TemporaryDirectory() as temporary:
-        run(Path(temporary), asked)
+    with working_folder(asked.out) as folder:
+        run(folder, asked)
 
 
 if __name__ == "__main__":
