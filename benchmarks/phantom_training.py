@@ -49,12 +49,14 @@ def run(folder: Path, asked: argparse.Namespace) -> None:
     build_index(images, table, index=folder / "index", weights=str(trained.path), cache=trained.path / "pixels")
     result = evaluate_index(open_index(folder / "index"), Question(models=("knn",), baselines=("view", "histogram")))
     print(f"{result.heading()}; {asked.size} px, {len(trained.epochs)} epochs, {took:.1f} minutes")
-    for finding in result.to_frame().query("model == 'densenet'").itertuples():
-        print(f"{finding.finding:20} {finding.auroc:.3f} [{finding.auroc_low:.3f}, {finding.auroc_high:.3f}]", end=" ")
-        print(f"{finding.positives} images of {finding.patients} patients")
+    for finding in result.to_frame().query("model == 'densenet'").fillna(float("nan")).to_dict("records"):  # nan where there is no interval
+        interval = "[{auroc_low:.3f}, {auroc_high:.3f}]".format_map(finding)
+        counts = "{positives} images of {patients} patients".format_map(finding)
+        print(f"{finding['finding']:20} {finding['auroc']:.3f} {interval} {counts}")
     for name, metrics in result.metrics.items():
         mean = metrics.auroc.mean
-        print(f"mean of {mean.findings}, {name:20} {mean.point:.3f} [{mean.low:.3f}, {mean.high:.3f}]")
+        if mean.findings:
+            print(f"mean of {mean.findings}, {name:20} {mean.point:.3f} [{mean.low:.3f}, {mean.high:.3f}]")
     headline("mean test AUROC on the phantom", result.metrics["densenet"].auroc.mean.point, ">= 0.85", "")
 
 
