@@ -49,7 +49,8 @@ def run(folder: Path, asked: argparse.Namespace) -> None:
     build_index(images, table, index=folder / "index", weights=str(trained.path), cache=trained.path / "pixels")
     result = evaluate_index(open_index(folder / "index"), Question(models=("knn",), baselines=("view", "histogram")))
     print(f"{result.heading()}; {asked.size} px, {len(trained.epochs)} epochs, {took:.1f} minutes")
-    for finding in result.to_frame().query("model == 'densenet'").fillna(float("nan")).to_dict("records"):  # nan where there is no interval
+    rows = result.to_frame().query("model == 'densenet'").fillna(float("nan"))  # where there is no interval
+    for finding in rows.to_dict("records"):
         interval = "[{auroc_low:.3f}, {auroc_high:.3f}]".format_map(finding)
         counts = "{positives} images of {patients} patients".format_map(finding)
         print(f"{finding['finding']:20} {finding['auroc']:.3f} {interval} {counts}")
