@@ -10,6 +10,7 @@ Names are imported when they are first used, so that `import cxrsearch` loads ne
 """
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from cxrsearch.importing import import_embeddings
     from cxrsearch.localisation import LocalisationQuestion, evaluate_localisation
     from cxrsearch.localise import localise_image
+    from cxrsearch.novelty import NoveltyQuestion, evaluate_novelty
     from cxrsearch.query import Index, open_index
     from cxrsearch.statistics import embedding_statistics, index_statistics
     from cxrsearch.store.search import Filters
@@ -35,6 +37,7 @@ _HOME = {
     "Filters": "cxrsearch.store.search",
     "Index": "cxrsearch.query",
     "LocalisationQuestion": "cxrsearch.localisation",
+    "NoveltyQuestion": "cxrsearch.novelty",
     "QueryResult": "cxrsearch.answer",
     "Question": "cxrsearch.evaluate",
     "TrainResult": "cxrsearch.training",
@@ -45,6 +48,7 @@ _HOME = {
     "evaluate_images": "cxrsearch.evaluate",
     "evaluate_index": "cxrsearch.evaluate",
     "evaluate_localisation": "cxrsearch.localisation",
+    "evaluate_novelty": "cxrsearch.novelty",
     "import_embeddings": "cxrsearch.importing",
     "index_statistics": "cxrsearch.statistics",
     "localise_image": "cxrsearch.localise",
@@ -61,6 +65,7 @@ __all__ = [
     "Filters",
     "Index",
     "LocalisationQuestion",
+    "NoveltyQuestion",
     "QueryResult",
     "Question",
     "TrainResult",
@@ -71,6 +76,7 @@ __all__ = [
     "evaluate_images",
     "evaluate_index",
     "evaluate_localisation",
+    "evaluate_novelty",
     "import_embeddings",
     "index_statistics",
     "localise_image",
@@ -82,6 +88,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("cxrsearch")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

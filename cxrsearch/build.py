@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cxrsearch.analysis.typicality import Reference, reference_rows
 from cxrsearch.encoder.embed import Embedder
 from cxrsearch.encoder.weights import default_weights, load_encoder
-from cxrsearch.errors import UsageError
+from cxrsearch.errors import StoreError, UsageError
 from cxrsearch.files import Json
 from cxrsearch.images.catalogue import Catalogue, Matched, catalogue_of_folder, match_images, read_table
 from cxrsearch.images.findings import Vocabulary
@@ -28,7 +28,7 @@ from cxrsearch.store.layout import SEARCH
 from cxrsearch.store.manifest import Manifest
 from cxrsearch.store.search import build_vectors, require_kind
 from cxrsearch.store.shards import ShardFiller
-from cxrsearch.store.writer import IndexWriter
+from cxrsearch.store.writer import IndexWriter, present_manifest
 from cxrsearch_indexes import Metric, Restriction, VectorIndex
 from cxrsearch_indexes.vectors import Vectors
 
@@ -89,6 +89,7 @@ def build_index(
     pixels: bool = True,
     cache: Path | str | None = None,
     strict: bool = False,
+    replace_other: bool = False,
     progress: Progress = silent,
 ) -> BuildResult:
     """Embed every image of a folder into an index; interrupted, the same call goes on where it was.
@@ -102,7 +103,8 @@ def build_index(
         patient_pattern: regular expression that finds the patient in a file name, where there is no table.
         precision, device, batch_size, workers: how to embed; by default all cores decode beside a GPU, else a quarter.
         pixels, cache: whether to keep the stored pixels in the index; folder of a pixel cache to read and fill.
-        strict, progress: refuse to build when any image is refused; called as work goes on.
+        strict, replace_other, progress: refuse to build when any image is refused; take the place of an index of
+            another folder of images or another encoder; called as work goes on.
 
     Raises:
         CxrsearchError: any input that cannot be used; see `cxrsearch.errors`.
@@ -114,6 +116,7 @@ def build_index(
     embedder = Embedder(encoder, device, precision)
     kept = None if cache is None else PixelCache(Path(cache), embedder.spec.preprocess)
     workers = _default_workers(embedder.device.type) if workers is None else workers
+    _require_replaceable(Path(index), Path(images), embedder, replace_other)
     filler = ShardFiller(matched, embedder, batch_size=batch_size, workers=workers, keep_pixels=pixels, cache=kept)
     with IndexWriter(Path(index), filler.plan()) as writer:
         content = IndexContent(matched, filler.run(writer, progress))
@@ -129,6 +132,20 @@ def _require_meant(batch_size: int, workers: int | None, split: str | None, part
         raise UsageError(f"batch size {batch_size} with {workers} workers", "use a batch size >= 1 and workers >= 0")
     if part is not None and split is None:
         raise UsageError(f"part {part!r} of no split", "name a --split as well")
+
+
+def _require_replaceable(folder: Path, images: Path, embedder: Embedder, replace_other: bool) -> None:
+    """Refuse to build over an index of other images or of another encoder, which took its time to make."""
+    present = None if replace_other else present_manifest(folder)
+    if present is None:
+        return
+    same_images = present.images_root == str(images.resolve())
+    if not same_images or present.encoder is None or present.encoder["fingerprint"] != embedder.fingerprint:
+        root = present.images_root or "imported embeddings"
+        raise StoreError(
+            f"{folder} is an index already: {present.n} images of {root}, encoder {present.encoder_label}",
+            "name another --index, or put this one in its place with --replace",
+        )
 
 
 def _default_workers(device: str) -> int:
@@ -204,19 +221,19 @@ def build_result(path: Path, content: IndexContent, manifest: Manifest) -> Build
         patients=manifest.summary["patients"],
         refused=tuple(content.refused),
         rows_without_image=content.matched.rows_without_image,
-        warnings=tuple(_warnings(content.matched, manifest)),
+        warnings=tuple(_warnings(content, manifest)),
     )
 
 
-def _warnings(matched: Matched, manifest: Manifest) -> list[str]:
+def _warnings(content: IndexContent, manifest: Manifest) -> list[str]:
     warnings = []
-    if matched.patient_source == "file":
+    if content.matched.patient_source == "file":
         warnings.append(
             "patients are not known: every file counts as its own patient, so a query may find images of its own "
             "patient (give --labels or --patient-pattern)"
         )
-    elif matched.own_patients:
-        warnings.append(f"{matched.own_patients} images without a patient id count as their own patients")
+    elif content.own_patients:
+        warnings.append(f"{content.own_patients} images without a patient id count as their own patients")
     if manifest.untrained:
         warnings.append("the encoder is untrained: neighbours and votes carry no medical meaning")
     return warnings

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 import numpy as np
@@ -81,9 +82,11 @@ def written_atomically(path: Path) -> Iterator[IO[bytes]]:
 
 
 def require_folder(path: Path) -> None:
-    """Raise WriteError unless a file's folder is there, which a caller may want to know before the work."""
+    """Raise WriteError unless a file's folder can be written to, which a caller may want to know before the work."""
     if not path.absolute().parent.is_dir():
         raise WriteError(f"cannot write {path}: no folder {path.parent}", "make the folder first")
+    with translated("write", path), TemporaryFile(dir=path.absolute().parent):
+        pass
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -66,7 +66,7 @@ class NoveltyQuestion:
             raise UsageError(got, "use replicates from 1 on, and a seed and shots from 0 on")
 
 
-def evaluate(
+def evaluate_novelty(
     index: Index | Path | str,
     holdout: str,
     question: NoveltyQuestion | None = None,
@@ -79,7 +79,7 @@ def evaluate(
     Args:
         index: open, or its folder.
         holdout: the finding, in any case.
-        question: what to ask; attributes of it may be given as keywords instead: `evaluate(index, "Hernia", seed=1)`.
+        question: what to ask; attributes of it may be given as keywords instead, as `seed=1`.
         progress: called as work goes on.
 
     Raises:
@@ -144,10 +144,10 @@ def evaluate_every(
     progress: Progress = silent,
     **asked: Any,
 ) -> NoveltyTable:
-    """Hold every finding out in turn; arguments and errors as of `evaluate`. One without images is skipped."""
+    """Hold every finding out in turn; arguments and errors as of `evaluate_novelty`. One without images is skipped."""
     question, index = replace(question or NoveltyQuestion(), **asked), _opened(index)
     shown = with_images(index.catalogue)
-    results = tuple(evaluate(index, finding, question, progress=progress) for finding in shown)
+    results = tuple(evaluate_novelty(index, finding, question, progress=progress) for finding in shown)
     return table_of(results, tuple(name for name in index.manifest.findings if name not in shown))
 
 
@@ -177,7 +177,7 @@ def table_of(results: tuple[NoveltyResult, ...], skipped: tuple[str, ...]) -> No
     return NoveltyTable(results, skipped, tuple(said))
 
 
-def evaluate_images(
+def evaluate_novelty_of_images(
     images: Path | str,
     labels: Path | str,
     holdout: str,
@@ -196,7 +196,7 @@ def evaluate_images(
         options: of `build_index`: `weights`, such as a run that was trained without the finding, and others.
 
     Raises:
-        CxrsearchError: as `build_index` and `evaluate`.
+        CxrsearchError: as `build_index` and `evaluate_novelty`.
     """
     with TemporaryDirectory(prefix="cxrsearch-") as temporary:
         built = build_index(images, labels, index=Path(temporary) / "index", progress=progress, **options)
@@ -204,7 +204,7 @@ def evaluate_images(
         found = (
             evaluate_every(index, question, progress=progress)
             if holdout.lower() == "all"
-            else evaluate(index, holdout, question, progress=progress)
+            else evaluate_novelty(index, holdout, question, progress=progress)
         )
         return replace(found, refused=built.refused)
 

@@ -18,7 +18,7 @@ from cxrsearch.files import write_json
 from cxrsearch.images.catalogue import match_images, read_table
 from cxrsearch.images.findings import Vocabulary
 from cxrsearch.images.holdout import hold_out
-from cxrsearch.novelty import NoveltyQuestion, evaluate, table_of, with_images
+from cxrsearch.novelty import NoveltyQuestion, evaluate_novelty, table_of, with_images
 from cxrsearch.novelty_result import NoveltyResult, NoveltyTable
 from cxrsearch.progress import Progress, silent
 from cxrsearch.query import open_index
@@ -57,7 +57,7 @@ def retrain(
 
     Raises:
         VocabularyError: no such finding.
-        CxrsearchError: as `train`, `build_index` and `evaluate`.
+        CxrsearchError: as `train`, `build_index` and `evaluate_novelty`.
     """
     question = question or NoveltyQuestion()
     vocabulary = Vocabulary(tuple(findings)) if findings else Vocabulary()
@@ -70,7 +70,7 @@ def retrain(
     train(images, labels, out=folder / "run", report=report, **shared, **training)
     built = build_index(images, labels, index=folder / "index", weights=str(folder / "run"), **shared)
     opened = open_index(built.path, device=device)
-    found = evaluate(opened, held.finding, question, split=split, progress=progress)
+    found = evaluate_novelty(opened, held.finding, question, split=split, progress=progress)
     result = replace(found, refused=built.refused)
     write_json(folder / RESULT, result.to_json())
     return result

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pydicom.data
 import pytest
 import torch
 from PIL import Image
@@ -18,10 +19,11 @@ from PIL import Image
 from cxrsearch.build import build_index
 from cxrsearch.encoder.embed import Embedder
 from cxrsearch.encoder.weights import load_encoder
-from cxrsearch.errors import CatalogueError, ImageError, SplitError, UsageError
+from cxrsearch.errors import CatalogueError, ImageError, SplitError, StoreError, UsageError
 from cxrsearch.files import digest_file
 from cxrsearch.images import pixel_cache
 from cxrsearch.images.preprocess import resize
+from cxrsearch.query import open_index
 from cxrsearch.store import shards
 from cxrsearch.store.integrity import check_files
 from cxrsearch.store.manifest import read_manifest
@@ -274,7 +276,7 @@ def test_a_killed_build_leaves_the_old_index_and_goes_on(
         "import sys; from cxrsearch.build import build_index; from cxrsearch.store import shards\n"
         "shards.SHARD_IMAGES = 2\n"
         f"build_index({str(data_set.images)!r}, {str(data_set.labels)!r}, index={str(index)!r}, size=64, "
-        "weights='random:0', batch_size=1, workers=0, device='cpu', "
+        "weights='random:0', batch_size=1, workers=0, device='cpu', replace_other=True, "
         "progress=lambda stage, done, total: print(stage, done, flush=True))"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -290,7 +292,7 @@ def test_a_killed_build_leaves_the_old_index_and_goes_on(
     }
     monkeypatch.setattr(shards, "SHARD_IMAGES", 2)
     embedded = counting_embedder(monkeypatch)
-    options = SMALL | {"size": 64, "batch_size": 1}
+    options = SMALL | {"size": 64, "batch_size": 1, "replace_other": True}
     build_index(data_set.images, data_set.labels, index=index, **options)
     assert sum(embedded) <= 6
     build_index(data_set.images, data_set.labels, index=tmp_path / "fresh", **options)
@@ -353,3 +355,41 @@ def test_real_images_end_to_end(real_data: Path, tmp_path: Path) -> None:
     assert [set(stored.catalogue.findings(row) or ["No Finding"]) for row in range(40)] == [
         set(cell.split("|")) for cell in frame["Finding Labels"]
     ]
+
+
+def test_an_index_of_other_images_or_another_encoder_is_not_replaced_unasked(data_set: DataSet, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    build_index(data_set.images, data_set.labels, index=index, **SMALL)
+    before = digests(index)
+    other = shutil.copytree(data_set.images, tmp_path / "other")
+    said = (
+        r"is an index already: \d+ images of .*, encoder random:0 \(untrained\) — name another --index, or .* --replace"
+    )
+    for images, options in ((other, SMALL), (data_set.images, SMALL | {"weights": "random:1"})):
+        with pytest.raises(StoreError, match=said):
+            build_index(images, data_set.labels, index=index, **options)
+    assert digests(index) == before
+    build_index(data_set.images, data_set.labels, index=index, kind="faiss-flat", **SMALL)
+    build_index(other, data_set.labels, index=index, replace_other=True, **SMALL)
+    assert open_index(index).manifest.images_root == str(other.resolve())
+
+
+def test_images_that_are_their_own_patients_are_counted_without_refused_ones(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    shutil.copy(str(pydicom.data.get_testdata_file("RG1_UNCI.dcm")), folder / "known.dcm")
+    for number in range(2):
+        noise = np.random.default_rng(number).integers(0, 256, (80, 80), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"{number}.png")
+    (folder / "broken.png").write_bytes(b"no image")
+    result = build_index(folder, index=tmp_path / "index", **SMALL)
+    assert result.images == 3
+    assert "2 images without a patient id count as their own patients" in result.warnings
+
+
+def test_where_all_are_refused_nothing_is_said_of_strict(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(b"no image")
+    with pytest.raises(ImageError, match="no image is left to index") as raised:
+        build_index(tmp_path / "images", index=tmp_path / "index", **SMALL)
+    assert "strict" not in str(raised.value)

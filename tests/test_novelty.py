@@ -21,7 +21,7 @@ from cxrsearch.errors import CatalogueError, UsageError, VocabularyError
 from cxrsearch.images.findings import NIH_FINDINGS
 from cxrsearch.images.splits import ids_digest, parse_split
 from cxrsearch.importing import import_embeddings
-from cxrsearch.novelty import NoveltyQuestion, evaluate, evaluate_every, evaluate_images
+from cxrsearch.novelty import NoveltyQuestion, evaluate_every, evaluate_novelty, evaluate_novelty_of_images
 from cxrsearch.novelty_result import NoveltyResult
 from cxrsearch.novelty_retrain import RESULT, retrain, retrain_every
 from cxrsearch.novelty_trial import FITTED_HEAD, OWN_HEAD
@@ -66,7 +66,7 @@ def imported(table: pd.DataFrame, embeddings: np.ndarray, tmp_path_factory: pyte
 
 @pytest.fixture(scope="module")
 def result(imported: Path) -> NoveltyResult:
-    return evaluate(imported, "hernia", QUICK, shots=(0, 1, 5))
+    return evaluate_novelty(imported, "hernia", QUICK, shots=(0, 1, 5))
 
 
 def test_every_score_in_every_comparison(result: NoveltyResult) -> None:
@@ -99,12 +99,12 @@ def test_the_knn_row_by_hand(result: NoveltyResult, table: pd.DataFrame, embeddi
 def test_other_findings_choose_and_the_held_out_one_does_not(imported: Path, result: NoveltyResult) -> None:
     assert set(result.chosen.findings) == {"Mass", "Effusion"}
     assert result.chosen.score in SCORES
-    mass = evaluate(imported, "Mass", QUICK, scores=("knn",))
+    mass = evaluate_novelty(imported, "Mass", QUICK, scores=("knn",))
     assert set(mass.chosen.findings) == {"Effusion", "Hernia"}
 
 
 def test_strict_mode_removes_the_patients_too(imported: Path, table: pd.DataFrame) -> None:
-    found = evaluate(imported, "Hernia", QUICK, strict=True, scores=("centroid",))
+    found = evaluate_novelty(imported, "Hernia", QUICK, strict=True, scores=("centroid",))
     ill = set(table["patient"][table["findings"].str.contains("Hernia")])
     assert found.known == ((table["split"] == "train") & ~table["patient"].isin(ill)).sum()
 
@@ -134,13 +134,13 @@ def test_shots(result: NoveltyResult) -> None:
 
 
 def test_more_shots_than_patients_are_said(imported: Path) -> None:
-    found = evaluate(imported, "Hernia", QUICK, scores=("knn",), shots=(999,))
+    found = evaluate_novelty(imported, "Hernia", QUICK, scores=("knn",), shots=(999,))
     assert [row.auroc for row in found.shots] == [None, None]
     assert any("patients with Hernia to draw few shots from" in warning for warning in found.warnings)
 
 
 def test_the_same_seed_gives_the_same_result(imported: Path, result: NoveltyResult) -> None:
-    again = evaluate(imported, "hernia", QUICK, shots=(0, 1, 5))
+    again = evaluate_novelty(imported, "hernia", QUICK, shots=(0, 1, 5))
     assert json.dumps(again.to_json()) == json.dumps(result.to_json())
 
 
@@ -155,7 +155,7 @@ def test_every_finding_in_turn(imported: Path) -> None:
 
 
 def test_a_finding_without_images_is_null_with_a_warning(imported: Path) -> None:
-    found = evaluate(imported, "Edema", QUICK, scores=("knn", "ceiling"))
+    found = evaluate_novelty(imported, "Edema", QUICK, scores=("knn", "ceiling"))
     assert {row.auroc for row in found.rows} == {None}
     assert any("no scored image shows Edema" in warning for warning in found.warnings)
     assert any("no ceiling" in warning for warning in found.warnings)
@@ -163,22 +163,22 @@ def test_a_finding_without_images_is_null_with_a_warning(imported: Path) -> None
 
 def test_what_cannot_be_asked(imported: Path, embeddings: np.ndarray, table: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(VocabularyError, match=r"unknown finding 'Herna'; the vocabulary is .* did you mean Hernia\?"):
-        evaluate(imported, "Herna")
+        evaluate_novelty(imported, "Herna")
     with pytest.raises(UsageError, match="unknown score 'deep'"):
-        evaluate(imported, "Hernia", scores=("deep",))
+        evaluate_novelty(imported, "Hernia", scores=("deep",))
     with pytest.raises(UsageError, match="shots"):
-        evaluate(imported, "Hernia", shots=(-1,))
+        evaluate_novelty(imported, "Hernia", shots=(-1,))
     np.save(tmp_path / "x.npy", embeddings)
     table.assign(findings="Hernia").to_csv(tmp_path / "all.csv", index=False)
     import_embeddings(tmp_path / "x.npy", tmp_path / "all.csv", index=tmp_path / "all")
     with pytest.raises(CatalogueError, match="nothing else remains"):
-        evaluate(tmp_path / "all", "Hernia")
+        evaluate_novelty(tmp_path / "all", "Hernia")
 
 
 def test_an_index_without_findings(data_set: DataSet, tmp_path: Path) -> None:
     build_index(data_set.images, index=tmp_path / "index", weights="random:0", size=32, **SMALL)
     with pytest.raises(CatalogueError, match=r"findings .* are not known: nothing can be held out"):
-        evaluate(tmp_path / "index", "Hernia")
+        evaluate_novelty(tmp_path / "index", "Hernia")
 
 
 def test_an_index_of_no_finding(embeddings: np.ndarray, table: pd.DataFrame, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_an_index_of_no_finding(embeddings: np.ndarray, table: pd.DataFrame, tmp
 
 
 def test_references_alone_need_no_choice(imported: Path) -> None:
-    found = evaluate(imported, "Hernia", QUICK, scores=("view", "random"))
+    found = evaluate_novelty(imported, "Hernia", QUICK, scores=("view", "random"))
     assert found.chosen.score is None
     assert not any("best score" in warning for warning in found.warnings)
 
@@ -259,7 +259,9 @@ def test_a_run_that_was_trained_without_the_finding_is_used_as_it_is(
     retrained: tuple[NoveltyResult, Path], data_set: DataSet, split_table: Path
 ) -> None:
     result, folder = retrained
-    found = evaluate_images(data_set.images, split_table, "Mass", QUICK, weights=str(folder / "run"), **SMALL)
+    found = evaluate_novelty_of_images(
+        data_set.images, split_table, "Mass", QUICK, weights=str(folder / "run"), **SMALL
+    )
     assert isinstance(found, NoveltyResult)
     assert (found.mode, found.rows) == ("retrain", result.rows)
 
@@ -354,7 +356,7 @@ def test_bad_calls(imported: Path, arguments: tuple[str, ...], code: int, reason
 
 
 def test_the_module_is_part_of_the_package() -> None:
-    assert cxrsearch.novelty.evaluate is evaluate
+    assert cxrsearch.evaluate_novelty is evaluate_novelty
 
 
 @pytest.fixture(scope="module")
@@ -373,7 +375,7 @@ def real_index(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_a_finding_held_out_of_real_images(real_index: Path, real_data: Path) -> None:
     """Counts against the official table, read by pandas alone."""
     split = "patient-hash:0.5/0.2/0.3"
-    found = evaluate(real_index, "Pneumonia", QUICK, split=split)
+    found = evaluate_novelty(real_index, "Pneumonia", QUICK, split=split)
     catalogue = open_index(real_index).catalogue
     parts = parse_split(split).assign(catalogue)
     official = pd.read_csv(real_data / "nih" / "Data_Entry_2017.csv").set_index("Image Index")

@@ -3,7 +3,7 @@
 import errno
 import signal
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -42,7 +42,9 @@ class _Commands(TyperGroup):
             console.error(problem)
             raise typer.Exit(2 if isinstance(problem, UsageError) else 1) from None
         except KeyboardInterrupt:
-            console.note("interrupted — what a build or a training has finished is kept: the same command goes on")
+            console.note(
+                "interrupted — build-index, train, tune, evaluate --cv and novelty --retrain go on if given again"
+            )
             raise typer.Exit(130) from None
         except _WrongCall as problem:
             console.error(UsageError(problem.format_message(), "see --help"))
@@ -69,6 +71,25 @@ app = typer.Typer(
     (default cxr-index), CXRSEARCH_WEIGHTS, CXRSEARCH_CACHE (pixel cache; default none).
     """,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from cxrsearch import __version__
+
+        console.text(f"cxrsearch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
 app.command("build-index")(build_index.command)
 app.command("import-embeddings")(import_embeddings.command)
 app.command("query")(query.command)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from cxrsearch.errors import UsageError
+from cxrsearch.errors import CatalogueError, UsageError
 from cxrsearch_cli import console
 
 IndexOption = Annotated[
@@ -51,7 +51,7 @@ LabelsOption = Annotated[
     Path | None,
     typer.Option(
         "--labels",
-        help="NIH's Data_Entry CSV, or a CSV with the columns image,patient,findings (and view,sex,age,split). "
+        help="NIH's Data_Entry CSV, or a CSV with the columns image, patient, findings (and view, sex, age, split). "
         "Without it, findings are unknown and nothing can vote.",
         show_default=False,
     ),
@@ -83,12 +83,21 @@ def names(given: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (given or "").split(",") if name.strip())
 
 
+def require_one_source(images: Path | None, index: Path | None) -> None:
+    """Raise UsageError where a folder of images and an index are both named."""
+    if images is not None and index is not None:
+        raise UsageError(f"images {images} and --index {index} at once", "name one of the two")
+
+
 def inputs(images: Path | None, labels: Path | None) -> tuple[Path, Path | None]:
     """The folder and the table: as given, else where a data set lies; a folder that is given needs no table.
 
     Raises:
+        CatalogueError: the folder that is given is none.
         UsageError: several tables lie there.
     """
+    if images is not None and not images.is_dir():
+        raise CatalogueError(f"no folder of images at {images}", "check the path")
     folder = images or data_folder() / "images"
     beside = sorted(folder.parent.glob("Data_Entry_2017*.csv"))
     if labels is not None:

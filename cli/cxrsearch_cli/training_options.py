@@ -52,14 +52,14 @@ Workers = Annotated[int | None, typer.Option(help="Processes that prepare images
 
 
 def training_inputs(images: Path | None, labels: Path | None) -> tuple[Path, Path]:
-    """The folder and the table, as `inputs`; a table there must be.
+    """The folder and the table, as `inputs`; a table there must be: to train, and to evaluate.
 
     Raises:
         UsageError: there is none, or there are several.
     """
     folder, table = inputs(images, labels)
     if table is None:
-        raise UsageError("training needs to know the findings", "name the table with --labels")
+        raise UsageError("the findings of these images are not known", "name the table with --labels")
     return folder, table
 
 

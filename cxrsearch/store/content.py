@@ -18,6 +18,10 @@ from cxrsearch.store.manifest import Manifest
 from cxrsearch.store.writer import ShardRecord
 from cxrsearch_indexes import VectorIndex
 
+_FIX = {
+    True: "mend or remove them, or build without --strict",
+    False: "no image is left to index: name a folder of readable ones",
+}
 _NAMED = 10  # refused images named in an error
 UNLISTED = "the table has no row for it"
 _SOFTWARE: tuple[str, ...] = ("cxrsearch", "numpy")
@@ -45,10 +49,16 @@ class IndexContent:
             ]
         )
 
+    @property
+    def own_patients(self) -> int:
+        """Indexed images that are their own patient for want of a better."""
+        frame = self.catalogue.frame
+        return int(frame["patient"].eq(frame["id"]).sum()) if self.matched.own_patients else 0
+
     def require_images(self, strict: bool) -> None:
         """Raise ImageError where no image is left, or, if strict, any was refused."""
         if len(self.catalogue) == 0 or (strict and self.refused):
-            raise refusal(self.refused)
+            raise refusal(self.refused, strict)
 
     def write(self, folder: Path, embedder: Embedder | None, reference: Json) -> None:
         """Write the encoder, if there is one, the report, the reference of typicality and the catalogue.
@@ -77,7 +87,7 @@ class IndexContent:
             "read_as": dict(sorted(Counter(self._files["read_as"]).items())),
             "refused": [{"image": image, "reason": reason} for image, reason in self.refused],
             "rows_without_image": self.matched.rows_without_image,
-            "own_patients": self.matched.own_patients,
+            "own_patients": self.own_patients,
         }
 
     def summary(self) -> Json:
@@ -121,8 +131,8 @@ class IndexContent:
         )
 
 
-def refusal(refused: Sequence[tuple[str, str]]) -> ImageError:
-    """The error for images, by name and reason, that must not be refused."""
+def refusal(refused: Sequence[tuple[str, str]], strict: bool = True) -> ImageError:
+    """The error for images, by name and reason, that must not be refused; not strict: as none is left."""
     listed = "; ".join(f"{name}: {reason}" for name, reason in refused[:_NAMED])
     more = f"; and {len(refused) - _NAMED} more" if len(refused) > _NAMED else ""
-    return ImageError(f"{len(refused)} refused: {listed}{more}", "mend or remove them, or build without --strict")
+    return ImageError(f"{len(refused)} refused: {listed}{more}", _FIX[strict])

@@ -132,7 +132,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         text = path.read_bytes()
     except FileNotFoundError:
-        raise StoreError(f"no index at {folder}", "make one with `cxrsearch build-index --index DIR`") from None
+        raise StoreError(f"no index at {folder}", "make one with `cxrsearch build-index IMAGES --index DIR`") from None
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from error
     body = _parsed(path, text)

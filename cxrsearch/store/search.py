@@ -42,6 +42,10 @@ class Filters:
         Raises:
             UsageError: an unknown value or finding, or a filter on findings where they are not known.
         """
+        for names in (self.present, self.absent):
+            _require(not isinstance(names, str), f"findings {names!r}", 'give several names, as ("Effusion",)')
+        both = set(self.present) & set(self.absent)
+        _require(not both, f"with and without {', '.join(sorted(both))}", "ask for one of the two")
         masks = []
         for column, value, allowed in (("view", self.view, ("PA", "AP")), ("sex", self.sex, ("F", "M"))):
             if value is not None:

@@ -112,13 +112,13 @@ class IndexWriter(AbstractContextManager["IndexWriter"]):
 
     def _finish_interrupted_commit(self) -> None:
         """Do the second rename of a commit that died between the two."""
-        waiting = _present_manifest(self.staging)
+        waiting = present_manifest(self.staging)
         if waiting is not None and not self.content.exists() and (self.folder / waiting.generation).is_dir():
             self._make_current(waiting)
 
     def _adopt_present_index(self) -> None:
         """Link the present index's shards, so that another `--kind` or corrected labels need no second embedding."""
-        present = _present_manifest(self.folder)
+        present = present_manifest(self.folder)
         if present is None or present.plan != self.plan:
             return
         for kind in (EMBEDDINGS, PIXELS, RECORDS):
@@ -190,7 +190,7 @@ class IndexWriter(AbstractContextManager["IndexWriter"]):
     def _publish(self, manifest: Manifest) -> None:
         target = self.folder / manifest.generation
         write_manifest(self.staging, manifest)
-        present = _present_manifest(self.folder)
+        present = present_manifest(self.folder)
         if present is not None and present.generation == manifest.generation:
             _replace_files(self.content, target)
         else:
@@ -216,7 +216,7 @@ def _require_index_or_nothing(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder} is a file, not an index directory", "name another --index")
-    if _present_manifest(folder) is None:
+    if present_manifest(folder) is None:
         damaged = (folder / MANIFEST).is_file() and FORMAT.encode() in (folder / MANIFEST).read_bytes()
         _require_only(folder, {MANIFEST} if damaged else set())
 
@@ -239,7 +239,8 @@ def _is_generation(path: Path) -> bool:
     return re.fullmatch("[0-9a-f]{16}", path.name) is not None and (path / EMBEDDINGS).is_dir()
 
 
-def _present_manifest(folder: Path) -> Manifest | None:
+def present_manifest(folder: Path) -> Manifest | None:
+    """The manifest of the index in a folder; None where there is none, or a damaged one. Raises FormatVersionError."""
     try:
         return read_manifest(folder)
     except FormatVersionError:  # never replaced by an older program

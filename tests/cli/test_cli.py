@@ -3,10 +3,12 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 from typing import get_args
 
@@ -15,6 +17,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+import cxrsearch
 from cxrsearch.analysis.vote import VOTES
 from cxrsearch.encoder.embed import PRECISIONS
 from cxrsearch_cli.app import app
@@ -298,9 +301,48 @@ def test_ctrl_c_says_how_to_go_on(data_set: DataSet, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("cxrsearch.build.build_index", interrupted)
     result = build(data_set, Path("index"))
     assert result.exit_code == 130
-    assert "the same command goes on" in result.stderr
+    assert "build-index, train, tune" in result.stderr
 
 
 def environment() -> dict[str, str]:
     root = Path(__file__).parents[2]
     return os.environ | {"PYTHONPATH": os.pathsep.join(str(root / part) for part in ("", "indexes", "cli"))}
+
+
+def test_the_version_is_the_packages() -> None:
+    assert run("--version").stdout == f"cxrsearch {version('cxrsearch')}\n"
+    assert cxrsearch.__version__ == version("cxrsearch")
+
+
+def test_weights_that_nobody_named_are_named(data_set: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXRSEARCH_WEIGHTS", "random:3")
+    result = run("build-index", data_set.images, "--index", "index", "--size", 32, "--workers", 0)
+    assert result.exit_code == 0
+    assert "weights: random:3 (none were named" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["evaluate", "IMAGES", "--index", "i"], "at once — name one of the two"),
+        (["evaluate", "nowhere"], "no folder of images at nowhere — check the path"),
+        (["build-index", "nowhere", "--weights", "random:0"], "no folder of images at nowhere"),
+    ],
+)
+def test_folders_are_looked_at_before_the_work(data_set: DataSet, arguments: list[str], said: str) -> None:
+    result = run(*[data_set.images if word == "IMAGES" else word for word in arguments])
+    assert result.exit_code in (1, 2)
+    assert said in result.stderr.replace("\n", " ")
+
+
+def test_every_name_of_the_readmes_python_is_there() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    block = readme[readme.index("```python") : readme.index("```\n", readme.index("```python") + 3)]
+    names = set(re.findall(r"cxrsearch\.(\w+)", block))
+    assert {"train", "build_index", "open_index", "evaluate_novelty"} <= names
+    assert all(hasattr(cxrsearch, name) for name in names)
+    methods = set(re.findall(r"(?:index|answer)\.(\w+)", block))
+    assert all(hasattr(cxrsearch.Index, name) or name in _ANSWER for name in methods)
+
+
+_ANSWER = {*vars(cxrsearch.QueryResult), *cxrsearch.QueryResult.__dataclass_fields__}

@@ -1,5 +1,6 @@
 """`cxrsearch build-index`: from a folder of X-rays to an index."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -65,6 +66,15 @@ _Cache = Annotated[
 ]
 _Strict = Annotated[bool, typer.Option("--strict", help="Build nothing when any image is refused.")]
 
+_Replace = Annotated[
+    bool, typer.Option("--replace", help="Take the place of an index of other images or of another encoder.")
+]
+
+_AS_GIVEN = (
+    *("arch", "size", "kind", "metric", "split", "part", "patient_pattern", "precision", "device"),
+    *("batch_size", "workers", "pixels", "cache", "strict"),
+)
+
 
 def command(
     images: ImagesArgument = None,
@@ -86,37 +96,31 @@ def command(
     pixels: _Pixels = True,
     cache: _Cache = None,
     strict: _Strict = False,
+    replace: _Replace = False,
     as_json: AsJson = False,
 ) -> None:
     """Embed a folder of chest X-rays into an index. Interrupted, the same command goes on where it was.
 
     Images that cannot be read, or that the table does not name, are left out, listed, and make the exit code 3.
     """
+    given = dict(locals())
     from cxrsearch.build import build_index
+    from cxrsearch.encoder.weights import default_weights
 
     folder, table = inputs(images, labels)
+    if weights is None:
+        weights = default_weights(os.environ, Path.cwd())
+        console.note(f"weights: {weights} (none were named: $CXRSEARCH_WEIGHTS, the newest run in runs/, or imagenet)")
     with console.progress() as progress:
         result = build_index(
             folder,
             table,
             index=index_folder(None, index),
             weights=weights,
-            arch=arch,
-            size=size,
-            kind=kind,
-            metric=metric,
             findings=names(findings) or None,
-            split=split,
-            part=part,
-            patient_pattern=patient_pattern,
-            precision=precision,
-            device=device,
-            batch_size=batch_size,
-            workers=workers,
-            pixels=pixels,
-            cache=cache,
-            strict=strict,
+            replace_other=replace,
             progress=progress,
+            **{name: given[name] for name in _AS_GIVEN},
         )
     _show(result, as_json)
     if result.refused:

@@ -23,6 +23,7 @@ from cxrsearch_cli.options import (
     Weights,
     index_folder,
     names,
+    require_one_source,
 )
 from cxrsearch_cli.training_options import (
     Arch,
@@ -152,9 +153,9 @@ def command(
     if report is not None:
         require_writable(report)
     result = _evaluated(_question(given), given)
+    console.result(result, as_json, as_csv, as_latex, lambda: show_tables(result))
     if report is not None:
         write_report(result, report, shlex.join(["cxrsearch", *sys.argv[1:]]))
-    console.result(result, as_json, as_csv, as_latex, lambda: show_tables(result))
     console.refused(result.refused)
     if result.refused:
         raise typer.Exit(3)
@@ -177,6 +178,7 @@ def _question(given: Mapping[str, Any]) -> "Question":
 def _evaluated(question: "Question", given: Mapping[str, Any]) -> "EvaluationResult":
     """The evaluation of a recipe, a folder of images, or an index, whichever the options name."""
     images, labels = given["images"], given["labels"]
+    require_one_source(images, given["index"])
     options = {name: given[name] for name in ("cache", "device", "precision", "workers")}
     options["findings"] = names(given["findings"]) or None
     if given["cv"] is not None:

@@ -15,8 +15,8 @@ _Table = Annotated[
     Path,
     typer.Option(
         "--catalogue",
-        help="NIH's Data_Entry CSV, or a CSV with the columns image,patient,findings (and view,sex,age,split): one row "
-        "an embedding, in the same order.",
+        help="NIH's Data_Entry CSV, or a CSV with the columns image, patient, findings (and view, sex, age, split): "
+        "one row an embedding, in the same order.",
     ),
 ]
 

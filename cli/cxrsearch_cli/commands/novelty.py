@@ -186,17 +186,17 @@ def _retrained(
 def _of_images(
     question: "NoveltyQuestion", given: Mapping[str, Any], options: dict[str, Any]
 ) -> "NoveltyResult | NoveltyTable":
-    from cxrsearch.novelty import evaluate_images
+    from cxrsearch.novelty import evaluate_novelty_of_images
 
     if given["index"] is not None:
         raise UsageError("a folder of images beside an index", "leave one of the two out, or add --retrain")
     folder, table = training_inputs(given["images"], given["labels"])
     with console.progress() as progress:
-        return evaluate_images(folder, table, given["holdout"], question, progress=progress, **options)
+        return evaluate_novelty_of_images(folder, table, given["holdout"], question, progress=progress, **options)
 
 
 def _of_index(question: "NoveltyQuestion", given: Mapping[str, Any]) -> "NoveltyResult | NoveltyTable":
-    from cxrsearch.novelty import evaluate, evaluate_every
+    from cxrsearch.novelty import evaluate_every, evaluate_novelty
     from cxrsearch.query import open_index
 
     if given["labels"] is not None:
@@ -205,7 +205,7 @@ def _of_index(question: "NoveltyQuestion", given: Mapping[str, Any]) -> "Novelty
     with console.progress() as progress:
         if given["holdout"].lower() == "all":
             return evaluate_every(opened, question, progress=progress)
-        return evaluate(opened, given["holdout"], question, progress=progress)
+        return evaluate_novelty(opened, given["holdout"], question, progress=progress)
 
 
 def _require_drawable(holdout: str, plot: Path | None, sheet: Path | None) -> None:
