@@ -21,6 +21,7 @@ from cxrsearch.analysis.pair_distances import (
 from cxrsearch.analysis.spaces import to_space
 from cxrsearch.errors import UsageError
 from tests.analysis.clouds import cloud
+from tests.refusals import message
 
 METRICS = {"l2": "euclidean", "squared_l2": "sqeuclidean", "l1": "cityblock"}
 
@@ -132,22 +133,26 @@ def test_any_points_and_groups(seed: int, n: int, dim: int, count: int, tied: bo
     np.testing.assert_array_equal(pair_counts(groups), groups.T.astype(int) @ everything @ groups)
 
 
-def test_progress_reaches_the_end() -> None:
+def test_progress_counts_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair_distances, "TILE", 10)
     calls: list[tuple[str, int, int]] = []
-    drawn = cloud(1, patients=10)
-    l2_to_groups(drawn.points, drawn.groups, lambda *call: calls.append(call))
-    assert calls[0][1:] == (0, 1)
-    assert calls[-1][1:] == (1, 1)
+    drawn = cloud(1, patients=100)
+    points, groups = drawn.points[:35], drawn.groups[:35]  # 4 tiles on a side, the half of 16 and the diagonal
+    group_distances(points, groups, same_patient(points, np.arange(35)), lambda *call: calls.append(call))
+    assert calls == [("distances of all pairs", done, 10) for done in (0, 4, 7, 9, 10)]
 
 
 def test_arrays_that_do_not_fit_are_refused() -> None:
     drawn = cloud(1, patients=10)
     groups: Any
     for groups in (drawn.groups[1:], drawn.groups.astype(np.int64), drawn.groups[:, 0]):
-        with pytest.raises(UsageError, match="groups must be bool"):
-            group_distances(drawn.points, groups, drawn.same)
-    with pytest.raises(UsageError, match=r"images, patients of 3 — give each image its patient"):
-        same_patient(drawn.points, np.arange(3))
+        assert message(UsageError, group_distances, drawn.points, groups, drawn.same) == (
+            "groups must be bool (images, groups), one row a point: "
+            f"got points {drawn.points.shape}, groups {groups.dtype} {groups.shape} — give one row an image"
+        )
+    assert "points (0, 6)" in message(UsageError, group_distances, drawn.points[:0], drawn.groups[:0], drawn.same)
+    said = f"{len(drawn.points)} images, patients of 3 — give each image its patient"
+    assert message(UsageError, same_patient, drawn.points, np.arange(3)) == said
 
 
 @pytest.mark.parametrize("tile", [16, 4096])

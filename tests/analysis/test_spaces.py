@@ -7,6 +7,7 @@ from sklearn.preprocessing import StandardScaler, normalize
 
 from cxrsearch.analysis.spaces import BLOCK, SPACES, to_space
 from cxrsearch.errors import UsageError
+from tests.refusals import message
 
 
 def embeddings(n: int = 200, dim: int = 7, offset: float = 0.0) -> NDArray[np.float32]:
@@ -81,12 +82,15 @@ def test_one_image_varies_in_no_dimension(name: str) -> None:
 
 def test_what_is_no_embedding_is_refused() -> None:
     given = embeddings(n=BLOCK + 5)
-    with pytest.raises(UsageError, match=r"unknown space 'cosine' — use one of standardised, raw, l2, whitened"):
-        to_space(given, "cosine")  # type: ignore[arg-type]
+    said = "unknown space 'cosine' — use one of standardised, raw, l2, whitened"
+    assert message(UsageError, to_space, given, "cosine") == said
     wrong: Any
     for wrong in (np.zeros((0, 3)), np.zeros(3), np.zeros((3, 0)), np.zeros((3, 3), dtype=np.int64)):
-        with pytest.raises(UsageError, match=r"embeddings must be floating \(images, dimensions\)"):
-            to_space(wrong)
+        assert message(UsageError, to_space, wrong) == (
+            f"embeddings must be floating (images, dimensions): got {wrong.dtype} {wrong.shape} — give one row an image"
+        )
     given[BLOCK + 1, 2], given[BLOCK + 3, 0] = np.nan, np.inf
-    with pytest.raises(UsageError, match=rf"of 2 of {BLOCK + 5} images are not finite, the first in row {BLOCK + 1}"):
-        to_space(given)
+    assert message(UsageError, to_space, given) == (
+        f"the embeddings of 2 of {BLOCK + 5} images are not finite, the first in row {BLOCK + 1}"
+        " — leave these images out, or embed them again"
+    )
