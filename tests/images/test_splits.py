@@ -268,7 +268,7 @@ def test_a_patient_in_two_parts_is_refused_without_naming_the_patient() -> None:
 
 def test_three_images_are_examples_enough() -> None:
     patients = [str(number) for number in range(5)] * 2
-    images = catalogue(patients, split=["train"] * 5 + ["test"] * 5)
+    images = catalogue(patients, split=[*["train"] * 5, *["test"] * 5])
     assert message(SplitError, parse_split("column").assign, images) == (
         "split column: 5 patients are in both train and test, for example those of 0.png, 1.png, 2.png ..."
         " — keep all images of a patient in one part"
