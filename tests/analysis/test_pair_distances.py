@@ -36,6 +36,7 @@ def over_pairs(points: NDArray[Any], groups: NDArray[Any], chosen: NDArray[Any],
 
 def assert_equal_sums(found: PairSums, expected: PairSums, metric: str, rtol: float = 1e-6) -> None:
     np.testing.assert_array_equal(found.pairs, expected.pairs)
+    assert found.pairs.dtype == np.int64
     np.testing.assert_allclose(getattr(found, metric), getattr(expected, metric), rtol=rtol, atol=1e-9)
 
 
@@ -44,8 +45,9 @@ def assert_equal_sums(found: PairSums, expected: PairSums, metric: str, rtol: fl
 def test_sums_over_all_pairs_and_over_different_patients(
     metric: str, tile: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pair_distances, "TILE", tile)
-    monkeypatch.setattr(pair_distances, "BLOCK", tile)
+    for name in ("TILE", "BLOCK", "_PIECE", "_PAIRS"):
+        monkeypatch.setattr(pair_distances, name, tile)
+    monkeypatch.setattr(pair_distances, "_DIMENSIONS", 4)
     drawn = cloud(1, patients=30, shares=(0.5, 0.2, 0.0))
     found = group_distances(drawn.points, drawn.groups, drawn.same)
     different = drawn.patients[:, None] != drawn.patients
@@ -55,6 +57,7 @@ def test_sums_over_all_pairs_and_over_different_patients(
     values = cdist(drawn.points.astype(np.float64), drawn.points.astype(np.float64)) * different
     np.testing.assert_allclose(found.image_l2, values @ drawn.groups, rtol=1e-5)
     np.testing.assert_array_equal(found.image_pairs, different.astype(np.int64) @ drawn.groups)
+    assert found.image_pairs.dtype == np.int64
 
 
 @pytest.mark.parametrize("offset", [0.0, 100.0])
@@ -140,6 +143,7 @@ def test_progress_counts_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     points, groups = drawn.points[:35], drawn.groups[:35]  # 4 tiles on a side, the half of 16 and the diagonal
     group_distances(points, groups, same_patient(points, np.arange(35)), lambda *call: calls.append(call))
     assert calls == [("distances of all pairs", done, 10) for done in (0, 4, 7, 9, 10)]
+    assert {type(total) for _, _, total in calls} == {int}
 
 
 def test_arrays_that_do_not_fit_are_refused() -> None:
@@ -166,6 +170,19 @@ def test_the_path_of_other_devices_sums_the_same(tile: int, offset: float, monke
     found = pair_distances_gpu.l2_to_groups_on(torch.device("cpu"), points, groups)
     expected = cdist(points.astype(np.float64), points.astype(np.float64)) @ groups
     np.testing.assert_allclose(found, expected, rtol=1e-7)
+
+
+def test_another_device_than_cpu_is_handed_over_and_sums_in_float64() -> None:
+    drawn = cloud(3, patients=30)
+    expected = cdist(drawn.points.astype(np.float64), drawn.points.astype(np.float64)) @ drawn.groups
+    calls: list[tuple[str, int, int]] = []
+    args = drawn.points, drawn.groups
+    found = l2_to_groups(*args, lambda *call: calls.append(call), "cpu:0")  # a device of torch's, by its full name
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert calls[-1][0] == "distances of all pairs"
+    alone = same_patient(drawn.points, np.arange(len(drawn.points)))
+    np.testing.assert_array_equal(group_distances(*args, alone, device="cpu:0").image_l2, found)
+    assert (np.abs(l2_to_groups(*args) - expected) > 1e-9).any()  # float32 would have shown
 
 
 @pytest.mark.gpu

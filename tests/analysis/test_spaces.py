@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler, normalize
 
+from cxrsearch.analysis import spaces
 from cxrsearch.analysis.spaces import BLOCK, SPACES, to_space
 from cxrsearch.errors import UsageError
 from tests.refusals import message
@@ -44,13 +45,17 @@ def test_raw_and_unit_length_keep_all_differences(offset: float) -> None:
 
 
 def test_an_embedding_of_length_0_stays() -> None:
-    given = np.array([[0, 0], [3, 4], [0, 2]], dtype=np.float32)
+    given = np.array([[0, 0], [3, 4], [0, 2], [0.03, -0.04]], dtype=np.float32)
     points = to_space(given, "l2").points
-    np.testing.assert_allclose(differences(points), np.array([[0, 0], [0.6, 0.8], [0, 1]]), atol=1e-6)
+    np.testing.assert_allclose(differences(points), np.array([[0, 0], [0.6, 0.8], [0, 1], [0.6, -0.8]]), atol=1e-6)
 
 
-def test_whitened_has_the_identity_as_covariance_and_the_rank_as_dimension() -> None:
-    given = embeddings(n=500).astype(np.float64)
+@pytest.mark.parametrize("scale", [1.0, 1e-9])
+def test_whitened_has_the_identity_as_covariance_and_the_rank_as_dimension(
+    scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spaces, "BLOCK", 128)
+    given = embeddings(n=500).astype(np.float64) * scale
     given = np.column_stack([given, given[:, 0] - given[:, 1]])  # 8 dimensions of rank 7
     space = to_space(given, "whitened")
     assert space.live_dims == 7
