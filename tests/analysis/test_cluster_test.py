@@ -95,7 +95,8 @@ def test_p_is_that_of_all_labellings() -> None:
     assert found.p_value[0] == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 4000))
 
 
-def test_the_interval_is_that_of_explicitly_copied_patients() -> None:
+def test_the_interval_is_that_of_explicitly_copied_patients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REPLICATES", 8)
     drawn, replicates = cloud(5, patients=20), 30
     found = run(drawn, replicates=replicates, seed=7)
     names = np.unique(drawn.patients)
@@ -111,6 +112,11 @@ def test_the_interval_is_that_of_explicitly_copied_patients() -> None:
     different = drawn.patients[:, None] != drawn.patients
     assert found.global_mean == pytest.approx(mean_over_pairs(squared(drawn.points), different), rel=1e-9)
     assert found.effect[0] == pytest.approx(found.statistic[0] / found.global_mean)
+    nearer = Cloud(drawn.points / np.float32(1024), drawn.groups, drawn.patients)
+    tiny = run(nearer, replicates=replicates, seed=7)
+    assert tiny.global_mean == pytest.approx(found.global_mean / 1024**2)
+    for name in ("effect", "effect_low", "effect_high", "p_value"):  # these have no unit
+        np.testing.assert_allclose(getattr(tiny, name), getattr(found, name), rtol=1e-9)
 
 
 def shuffled(seed: int) -> tuple[Points, Flags, NDArray[np.int64]]:

@@ -11,6 +11,7 @@ import pytest
 
 from cxrsearch_indexes import BackendUnavailable, Restriction, build, load
 from cxrsearch_indexes.backend import to_gpu
+from cxrsearch_indexes.exact import ExactIndex
 from tests.refusals import message
 
 FAISS_KINDS = ["faiss-flat", "faiss-hnsw"]
@@ -38,7 +39,10 @@ def test_without_a_gpu_the_fix_is_named(device: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("device", "there"), [("cuda:0", True), ("cuda:1", True), ("cuda:2", False)])
-def test_gpus_are_counted_from_0(device: str, there: bool, metric: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_counted_from_0(
+    device: str, there: bool, metric: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build("faiss-flat", [ROWS], metric).save(tmp_path)
     copied: list[int] = []
 
     def to_gpu(index: Any, ordinal: int) -> tuple[Any, None]:
@@ -49,7 +53,8 @@ def test_gpus_are_counted_from_0(device: str, there: bool, metric: Any, monkeypa
     monkeypatch.setattr("cxrsearch_indexes.backend.to_gpu", to_gpu)
     if there:
         build("faiss-flat", [ROWS], metric, device=device)
-        assert copied == [int(device[-1])]
+        load("faiss-flat", tmp_path, [ROWS], metric, device=device)
+        assert copied == [int(device[-1])] * 2
     else:
         said = message(BackendUnavailable, build, "faiss-flat", [ROWS], metric, device=device)
         assert said.startswith("device cuda:2: FAISS sees 2 GPUs; ")
@@ -152,6 +157,20 @@ def test_a_file_that_is_no_index_is_refused(kind: str, tmp_path: Path) -> None:
     faiss.write_index(faiss.IndexFlatL2(16), str(path))
     with pytest.raises(ValueError, match=rf"{kind}.faiss: "):
         load(kind, tmp_path, [ROWS], "l2")
+
+
+@pytest.mark.parametrize("kind", FAISS_KINDS)
+def test_a_loaded_index_has_the_centre_of_its_file(
+    kind: str, metric: Any, tmp_path: Path, check: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows in the file were centred on it; the mean may come out otherwise on another machine."""
+    centre = ROWS.mean(axis=0) + np.float32(0.25)
+    monkeypatch.setattr(ExactIndex, "_mean", lambda _: centre)
+    build(kind, [ROWS], metric).save(tmp_path)
+    monkeypatch.setattr(ExactIndex, "_mean", None)
+    index: Any = load(kind, tmp_path, [ROWS], metric)
+    np.testing.assert_array_equal(index._frame.centre, centre)
+    check(index.search(ROWS[:9] * np.float32(1.1), 12), ROWS, ROWS[:9] * np.float32(1.1), 12, metric)
 
 
 def test_file_opens_in_plain_faiss(tmp_path: Path) -> None:
