@@ -278,9 +278,30 @@ def planted_pair() -> ClusterTest:
 def test_progress_tells_intervals_and_permutations() -> None:
     calls: list[tuple[str, int, int]] = []
     drawn = cloud(6, patients=40)
-    run(drawn, permutations=2 * BATCH, progress=lambda *call: calls.append(call))
-    batches = [0, BATCH, 2 * BATCH, 2 * BATCH + 1]
-    assert calls == [
-        *(("intervals", done, 2) for done in range(3)),
-        *(("permutations", done, 2 * BATCH + 1) for done in batches),
-    ]
+    for permutations, batches in ((2 * BATCH, [0, BATCH, 2 * BATCH]), (2 * BATCH - 1, [0, BATCH])):
+        calls.clear()
+        run(drawn, permutations=permutations, progress=lambda *call: calls.append(call))
+        assert calls == [
+            *(("intervals", done, 2) for done in range(3)),
+            *(("permutations", done, permutations + 1) for done in [*batches, permutations + 1]),
+        ]
+
+
+def test_a_group_of_all_but_one_is_tested_though_a_replicate_may_lack_the_one() -> None:
+    names = np.arange(30)
+    points = to_space(np.random.default_rng(0).normal(size=(30, 4))).points
+    drawn = Cloud(points, np.column_stack([names >= 0, names > 0]), names)
+    seed = next(s for s in range(99) if PatientBootstrap(names, 1, s).multiplicities(range(1))[0, 0] == 0)
+    found = run(drawn, permutations=40, replicates=1, seed=seed)
+    observed = contrast(points, names > 0, names)
+    strata = np.zeros(30, dtype=np.int64)
+    null = [contrast(points, exchanged(drawn, strata, r, seed)[:, 1], names) for r in range(1, 41)]
+    assert found.p_value[0] == (1 + np.sum(np.array(null) >= observed - 1e-9)) / 41
+    assert np.isnan([found.effect_low[0], found.effect_high[0]]).all()
+
+
+def test_one_image_alone_is_no_pair() -> None:
+    point, patient = np.zeros((1, 2), np.float32), np.arange(1)
+    found = cluster_test(point, np.ones((1, 1), np.bool_), patient, same_patient(point, patient))
+    assert np.isnan([found.global_mean, found.statistic[0], found.p_value[0]]).all()
+    assert (found.fixed_patients, found.fixed_images) == (1, 1)
