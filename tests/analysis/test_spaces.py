@@ -58,7 +58,7 @@ def test_whitened_has_the_identity_as_covariance_and_the_rank_as_dimension(
     given = embeddings(n=500).astype(np.float64) * scale
     given = np.column_stack([given, given[:, 0] - given[:, 1]])  # 8 dimensions of rank 7
     space = to_space(given, "whitened")
-    assert space.live_dims == 7
+    assert (space.name, space.live_dims) == ("whitened", 7)
     assert space.dim == 8
     np.testing.assert_allclose(np.cov(space.points.T.astype(np.float64), ddof=0), np.eye(7), atol=1e-5)
     inverse = np.linalg.pinv(np.cov(given.T, ddof=0))
