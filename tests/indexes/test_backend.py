@@ -111,8 +111,10 @@ def test_what_a_gpu_cannot_do_is_done_without(metric: Any, check: Any, monkeypat
     assert index._index.asked == 1
     restriction = Restriction(allowed=np.arange(2400) % 5 == 0)
     check(index.search(rows[:5], 7, restriction), rows, rows[:5], 7, metric, restriction)
-    check(index.search(rows[:5], 2300), rows, rows[:5], 2300, metric)
+    check(index.search(rows[:5], 1017), rows, rows[:5], 1017, metric)  # a shortlist of 2,050
     assert index._index.asked == 1
+    check(index.search(rows[:5], 1016), rows, rows[:5], 1016, metric)  # of 2,048
+    assert index._index.asked == 2
 
 
 @pytest.mark.parametrize("kind", FAISS_KINDS)
