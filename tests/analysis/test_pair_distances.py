@@ -172,7 +172,7 @@ def test_the_path_of_other_devices_sums_the_same(tile: int, offset: float, monke
     np.testing.assert_allclose(found, expected, rtol=1e-7)
 
 
-def test_another_device_than_cpu_is_handed_over_and_sums_in_float64() -> None:
+def test_another_device_than_cpu_is_handed_over_and_sums_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = cloud(3, patients=30)
     expected = cdist(drawn.points.astype(np.float64), drawn.points.astype(np.float64)) @ drawn.groups
     calls: list[tuple[str, int, int]] = []
@@ -183,6 +183,9 @@ def test_another_device_than_cpu_is_handed_over_and_sums_in_float64() -> None:
     alone = same_patient(drawn.points, np.arange(len(drawn.points)))
     np.testing.assert_array_equal(group_distances(*args, alone, device="cpu:0").image_l2, found)
     assert (np.abs(l2_to_groups(*args) - expected) > 1e-9).any()  # float32 would have shown
+    monkeypatch.setattr(pair_distances_gpu, "l2_to_groups_on", lambda device, *_: device)
+    handed: Any = l2_to_groups(*args, device="cuda:1")
+    assert handed == torch.device("cuda:1")
 
 
 @pytest.mark.gpu
