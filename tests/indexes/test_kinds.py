@@ -117,6 +117,8 @@ def test_refuses_other_shapes(make: Any) -> None:
     for block, dim in ((normal((2, 7)), 8), (normal((2, 8)).astype(np.float64), 8), (normal((8, 1))[:, 0], 8)):
         said = f"a block of vectors is {block.dtype} {block.shape}, not float32 (m, {dim})"
         assert message(ValueError, make, normal((9, 8)), block) == said
+    said = "a block of vectors is float32 (8,), not float32 (m, 8)"
+    assert message(ValueError, make, normal((1, 8))[0]) == said
     said = "a block of vectors is float32 (3, 0), not float32 (m, 0)"
     assert message(ValueError, make, np.empty((3, 0), np.float32)) == said
 
