@@ -40,7 +40,7 @@ format: $(INSTALLED)  ## let ruff mend what it can
 bench: $(INSTALLED)  ## the benchmarks, and one table: ratios against named peers, aims, machine, versions
 	$(BIN)/python benchmarks/bench.py
 
-mutants: $(INSTALLED)  ## mutation testing of the computing modules, about 25 minutes: a table and the survivors
+mutants: $(INSTALLED)  ## mutation testing of the computing modules, over half an hour: a table and the survivors
 	$(BIN)/python -m pip install --quiet --editable '.[mutants]'
 	$(BIN)/python benchmarks/mutants.py
 
