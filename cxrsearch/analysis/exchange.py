@@ -71,13 +71,11 @@ class BlockPairs:
     """A value of every pair of images of one patient, laid out alike in all blocks of a size.
 
     Attributes:
-        blocks: the blocks.
         start: int64 (P,), where the table of each block begins; a block of s images has s x s cells.
         table: float64, the values, each in the cell of its two images.
         patient, place: int64 (m,), whose each pair is, and its cell in the patient's table.
     """
 
-    blocks: Blocks
     start: Rows
     table: NDArray[np.float64]
     patient: Rows
@@ -95,7 +93,7 @@ class BlockPairs:
         place = ends[0] * blocks.size[patient] + ends[1]
         table = np.zeros(int(cells.sum()))
         table[start[patient] + place] = values
-        return cls(blocks, start, table, patient, place)
+        return cls(start, table, patient, place)
 
     def part(self, chosen: NDArray[np.bool_]) -> "BlockPairs":
         """Only the chosen pairs, bool (m,), with the table of all."""

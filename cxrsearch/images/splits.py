@@ -171,7 +171,7 @@ def _parse_fractions(text: str) -> tuple[int, int]:
     train, val, test = (Fraction(number) for number in numbers)
     total = train + val + test
     if abs(total - 1) > Fraction(1, 10**9):
-        raise UsageError(f"the fractions {text!r} sum to {float(total):g}", "give fractions that sum to 1")
+        raise UsageError(f"the fractions {text!r} sum to {float(total):.12g}", "give fractions that sum to 1")
     return math.floor(train / total * 2**64), math.floor((train + val) / total * 2**64)
 
 

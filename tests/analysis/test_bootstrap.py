@@ -6,9 +6,10 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from cxrsearch.analysis.bootstrap import BLOCK, Intervals, PatientBootstrap
+from cxrsearch.analysis.bootstrap import BLOCK, Intervals, PatientBootstrap, _best
 from cxrsearch.analysis.metrics import Flags, Floats
 from cxrsearch.errors import UsageError
+from tests.refusals import message
 
 Metric = Callable[..., Any]
 Drawn = tuple[Any, Flags, Floats]
@@ -94,8 +95,8 @@ def test_counts_and_the_limit_of_ten_positive_patients() -> None:
     assert frame.low[1] == result.low[1]
     assert frame.positive_patients.tolist() == [9, 10, 30]
     assert "mean" not in frame
-    with pytest.raises(UsageError, match="2 names for 3 findings"):
-        result.to_frame(["Mass", "Nodule"])
+    said = "2 names for 3 findings — name every finding"
+    assert message(UsageError, result.to_frame, ["Mass", "Nodule"]) == said
 
 
 def test_no_usable_finding_has_no_mean() -> None:
@@ -163,11 +164,13 @@ def test_intervals_hold_the_truth_as_often_as_they_say(positive_patients: int) -
 
 def test_what_cannot_be_resampled_is_refused() -> None:
     for patients, replicates, seed in (([], 10, 0), (["a"], 0, 0), (["a"], 10, -1)):
-        with pytest.raises(UsageError, match="a bootstrap needs images"):
-            PatientBootstrap(patients, replicates, seed)
+        assert message(UsageError, PatientBootstrap, patients, replicates, seed) == (
+            "a bootstrap needs images, replicates and a seed from 0 on: "
+            f"got {len(patients)} images, {replicates} replicates, seed {seed} — correct these"
+        )
     bootstrap = PatientBootstrap(["a", "b", "b"], 10)
-    with pytest.raises(UsageError, match="2 images, patients of 3"):
-        bootstrap.auroc(np.array([[True], [False]]), np.zeros((2, 1)))
+    said = "2 images, patients of 3 — give each image its patient"
+    assert message(UsageError, bootstrap.auroc, np.array([[True], [False]]), np.zeros((2, 1))) == said
     with pytest.raises(UsageError, match=r"1 of 3 images"):
         bootstrap.difference(np.ones((3, 1), dtype=np.bool_), np.zeros((3, 1)), np.array([[0.0], [np.nan], [0.0]]))
 
@@ -196,11 +199,16 @@ def test_averages_equal_explicitly_repeated_rows() -> None:
     assert np.isnan([*result.low[2], *result.high[2]]).all()
     some = result.take(np.array([1, 0]), np.array([[1], [0]]))
     assert some.point.tolist() == [[result.point[1, 1]], [result.point[0, 0]]]
+    assert some.low.tolist() == [[result.low[1, 1]], [result.low[0, 0]]]
+    assert some.high.tolist() == [[result.high[1, 1]], [result.high[0, 0]]]
     assert some.images.tolist() == [result.images[1], result.images[0]]
+    assert some.patients.tolist() == [result.patients[1], result.patients[0]]
 
 
 def test_averages_of_an_empty_group_and_of_what_does_not_fit() -> None:
     bootstrap = PatientBootstrap(np.arange(12), 20)
+    ten = PatientBootstrap(np.arange(12), 5).averages(np.full((12, 1), 3.0), (np.arange(12) < 10)[:, None])
+    assert (ten.low.tolist(), ten.high.tolist(), ten.patients.tolist()) == ([[3.0]], [[3.0]], [10])
     result = bootstrap.averages(np.ones((12, 1)), np.arange(24).reshape(12, 2) % 2 > 0)
     assert result.point.tolist() == [[pytest.approx(np.nan, nan_ok=True)], [1]]
     assert result.low.tolist() == [[pytest.approx(np.nan, nan_ok=True)], [1]]
@@ -210,8 +218,10 @@ def test_averages_of_an_empty_group_and_of_what_does_not_fit() -> None:
         (np.ones((12, 1)), np.ones((12, 1))),
     ]
     for values, groups in wrong:
-        with pytest.raises(UsageError, match="values and groups must have a row for each of 12 images"):
-            bootstrap.averages(values, groups)
+        assert message(UsageError, bootstrap.averages, values, groups) == (
+            "values and groups must have a row for each of 12 images: "
+            f"got values {values.shape}, groups {groups.dtype} {groups.shape} — give both alike"
+        )
 
 
 def test_a_comparison_is_each_model_and_its_paired_difference() -> None:
@@ -220,6 +230,7 @@ def test_a_comparison_is_each_model_and_its_paired_difference() -> None:
     scores = {"densenet": good, "worse": rng.random(good.shape), "alike": good + 0.01 * rng.normal(size=good.shape)}
     bootstrap = PatientBootstrap(names, 100, 5)
     result = bootstrap.compare(labels, scores, "densenet", "average_precision")
+    assert result.reference == "densenet"
     assert list(result.models) == list(scores)
     assert list(result.differences) == ["worse", "alike"]
     for name, own in scores.items():
@@ -229,8 +240,8 @@ def test_a_comparison_is_each_model_and_its_paired_difference() -> None:
             paired = bootstrap.difference(labels, own, good, "average_precision")
             assert result.differences[name].to_frame("abc").equals(paired.to_frame("abc"))
             assert result.differences[name].mean == paired.mean
-    with pytest.raises(UsageError, match="no scores of 'forest' to compare with — choose one of densenet, worse"):
-        bootstrap.compare(labels, scores, "forest")
+    said = "no scores of 'forest' to compare with — choose one of densenet, worse, alike"
+    assert message(UsageError, bootstrap.compare, labels, scores, "forest") == said
 
 
 def test_the_best_is_named_only_where_the_difference_excludes_zero() -> None:
@@ -251,3 +262,33 @@ def test_the_best_is_named_only_where_the_difference_excludes_zero() -> None:
     assert both.best[0] == both.best_mean == "c"
     assert PatientBootstrap(names, 200).compare(labels, {"c": strong, "a": middle, "b": weak}, "c").best_mean == "c"
     assert PatientBootstrap(names, 50).compare(labels, {"a": middle}, "a").best == (None,) * 4
+
+
+def test_by_default_2000_replicates_of_seed_0_and_the_auroc() -> None:
+    names, labels, scores = draw(9, patients=30, images=60, prevalence=(0.5,))
+    plainly, named = PatientBootstrap(names), PatientBootstrap(names, 2000, 0)
+    one, other = plainly.auroc(labels, scores), named.auroc(labels, scores)
+    assert one.replicates.tolist() == [2000]
+    assert (one.low[0], one.high[0]) == (other.low[0], other.high[0])
+    worse = -scores
+    bootstrap = PatientBootstrap(names, 20)
+    explicit = bootstrap.difference(labels, scores, worse, "auroc")
+    assert bootstrap.difference(labels, scores, worse).low[0] == explicit.low[0]
+    compared = bootstrap.compare(labels, {"a": worse, "b": scores}, "a")
+    assert compared.differences["b"].low[0] == explicit.low[0]
+
+
+def test_one_replicate_is_an_interval_of_one_value() -> None:
+    names, labels, scores = draw(9, patients=30, images=60, prevalence=(0.5,))
+    found = PatientBootstrap(names, 1, 0).auroc(labels, scores)
+    value = plain((names, labels, scores), roc_auc_score, 1, 0)[0, 0]
+    assert (found.low[0], found.high[0]) == (pytest.approx(value), pytest.approx(value))
+
+
+def test_the_best_by_hand() -> None:
+    points = {"a": 0.7, "b": 0.8, "c": 0.6, "d": np.nan}
+    for low, named in ((0.01, "b"), (0.0, None), (-0.01, None)):
+        assert _best(points, {"b": (low, 0.3), "c": (-0.3, -0.2), "d": (np.nan, np.nan)}) == named
+    for high, named in ((-0.01, "a"), (0.0, None), (0.01, None)):
+        assert _best({"a": 0.9, "b": 0.8, "c": 0.6}, {"b": (-0.3, high), "c": (-0.4, -0.3)}) == named
+    assert _best({"a": np.nan}, {"b": (0.1, 0.2)}) is None

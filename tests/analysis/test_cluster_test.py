@@ -15,6 +15,7 @@ from cxrsearch.analysis.pair_distances import Flags, Points, same_patient
 from cxrsearch.analysis.spaces import to_space
 from cxrsearch.errors import UsageError
 from tests.analysis.clouds import Cloud, cloud, contrast, mean_over_pairs, squared
+from tests.refusals import message
 
 
 def run(drawn: Cloud, **options: Any) -> ClusterTest:
@@ -94,7 +95,8 @@ def test_p_is_that_of_all_labellings() -> None:
     assert found.p_value[0] == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 4000))
 
 
-def test_the_interval_is_that_of_explicitly_copied_patients() -> None:
+def test_the_interval_is_that_of_explicitly_copied_patients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REPLICATES", 8)
     drawn, replicates = cloud(5, patients=20), 30
     found = run(drawn, replicates=replicates, seed=7)
     names = np.unique(drawn.patients)
@@ -110,6 +112,11 @@ def test_the_interval_is_that_of_explicitly_copied_patients() -> None:
     different = drawn.patients[:, None] != drawn.patients
     assert found.global_mean == pytest.approx(mean_over_pairs(squared(drawn.points), different), rel=1e-9)
     assert found.effect[0] == pytest.approx(found.statistic[0] / found.global_mean)
+    nearer = Cloud(drawn.points / np.float32(1024), drawn.groups, drawn.patients)
+    tiny = run(nearer, replicates=replicates, seed=7)
+    assert tiny.global_mean == pytest.approx(found.global_mean / 1024**2)
+    for name in ("effect", "effect_low", "effect_high", "p_value"):  # these have no unit
+        np.testing.assert_allclose(getattr(tiny, name), getattr(found, name), rtol=1e-9)
 
 
 def shuffled(seed: int) -> tuple[Points, Flags, NDArray[np.int64]]:
@@ -227,10 +234,74 @@ def test_what_cannot_be_tested_is_refused() -> None:
     drawn = cloud(1, patients=5)
     groups: Any
     for groups in (drawn.groups[1:], drawn.groups.astype(np.int64), drawn.groups[:, 0]):
-        with pytest.raises(UsageError, match="must fit together"):
-            cluster_test(drawn.points, groups, drawn.patients, drawn.same)
-    for wrong in ({"permutations": 0}, {"seed": -1}, {"replicates": 0}):
-        with pytest.raises(UsageError, match="needs"):
-            run(drawn, **wrong)
-    with pytest.raises(UsageError, match="patients and strata"):
-        run(drawn, strata=np.zeros(2, dtype=np.int64))
+        assert message(UsageError, cluster_test, drawn.points, groups, drawn.patients, drawn.same) == (
+            f"points, bool groups and patients must fit together: got points {drawn.points.shape}, "
+            f"groups {groups.dtype} {groups.shape}, {len(drawn.patients)} patients — give one row an image"
+        )
+    for few in (drawn.points[:0], drawn.points[:3]):
+        rows = drawn.groups[: len(few)], drawn.patients[:0]
+        assert "0 patients — give one row an image" in message(UsageError, cluster_test, few, *rows, drawn.same)
+    for permutations, seed in ((0, 0), (9, -1)):
+        assert message(UsageError, run, drawn, permutations=permutations, seed=seed) == (
+            "a test needs permutations and a seed from 0 on: "
+            f"got {permutations} permutations, seed {seed} — correct these"
+        )
+    assert message(UsageError, run, drawn, replicates=0).startswith("a bootstrap needs images, replicates and a seed")
+    assert message(UsageError, run, drawn, strata=np.zeros(2, dtype=np.int64)) == (
+        f"patients and strata must be as many: got {drawn.patients.shape} and (2,) — give each image its stratum"
+    )
+
+
+def test_by_default_1000_permutations_and_2000_replicates_of_seed_0() -> None:
+    drawn = cloud(5, patients=20)
+    given = drawn.points, drawn.groups[:, 1:2], drawn.patients, drawn.same
+    plainly, named = cluster_test(*given), cluster_test(*given, permutations=1000, replicates=2000, seed=0)
+    assert plainly.permutations == 1000
+    for name in ("p_value", "effect_low", "effect_high"):
+        assert getattr(plainly, name).tolist() == getattr(named, name).tolist()
+
+
+def test_one_permutation_is_enough_for_a_half() -> None:
+    found = planted_pair()
+    assert found.p_value[0] == 0.5
+    assert found.permutations == 1
+
+
+def planted_pair() -> ClusterTest:
+    """Two clusters so far apart that no permutation can be as good, by one permutation."""
+    points = to_space(np.where(np.arange(40) < 20, 0.0, 9.0)[:, None] + np.arange(40)[:, None] / 100).points
+    groups = (np.arange(40) < 20)[:, None]
+    same = same_patient(points, np.arange(40))
+    return cluster_test(points, groups, np.arange(40), same, permutations=1, replicates=1)
+
+
+def test_progress_tells_intervals_and_permutations() -> None:
+    calls: list[tuple[str, int, int]] = []
+    drawn = cloud(6, patients=40)
+    for permutations, batches in ((2 * BATCH, [0, BATCH, 2 * BATCH]), (2 * BATCH - 1, [0, BATCH])):
+        calls.clear()
+        run(drawn, permutations=permutations, progress=lambda *call: calls.append(call))
+        assert calls == [
+            *(("intervals", done, 2) for done in range(3)),
+            *(("permutations", done, permutations + 1) for done in [*batches, permutations + 1]),
+        ]
+
+
+def test_a_group_of_all_but_one_is_tested_though_a_replicate_may_lack_the_one() -> None:
+    names = np.arange(30)
+    points = to_space(np.random.default_rng(0).normal(size=(30, 4))).points
+    drawn = Cloud(points, np.column_stack([names >= 0, names > 0]), names)
+    seed = next(s for s in range(99) if PatientBootstrap(names, 1, s).multiplicities(range(1))[0, 0] == 0)
+    found = run(drawn, permutations=40, replicates=1, seed=seed)
+    observed = contrast(points, names > 0, names)
+    strata = np.zeros(30, dtype=np.int64)
+    null = [contrast(points, exchanged(drawn, strata, r, seed)[:, 1], names) for r in range(1, 41)]
+    assert found.p_value[0] == (1 + np.sum(np.array(null) >= observed - 1e-9)) / 41
+    assert np.isnan([found.effect_low[0], found.effect_high[0]]).all()
+
+
+def test_one_image_alone_is_no_pair() -> None:
+    point, patient = np.zeros((1, 2), np.float32), np.arange(1)
+    found = cluster_test(point, np.ones((1, 1), np.bool_), patient, same_patient(point, patient))
+    assert np.isnan([found.global_mean, found.statistic[0], found.p_value[0]]).all()
+    assert (found.fixed_patients, found.fixed_images) == (1, 1)

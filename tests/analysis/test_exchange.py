@@ -6,6 +6,7 @@ import pytest
 from cxrsearch.analysis.exchange import BlockPairs, Blocks
 from cxrsearch.errors import UsageError
 from cxrsearch.images.tables import read_cells
+from tests.refusals import message
 
 PATIENT = np.array([0, 1, 1, 2, 3, 3, 4, 4, 4, 3, 2])  # sizes 1, 2, 2, 3, 3
 
@@ -72,8 +73,8 @@ def test_pairs_go_where_their_images_go() -> None:
 
 
 def test_patients_and_strata_must_be_as_many() -> None:
-    with pytest.raises(UsageError, match="patients and strata must be as many"):
-        Blocks.of(PATIENT, np.zeros(3, dtype=np.int64))
+    said = "patients and strata must be as many: got (11,) and (3,) — give each image its stratum"
+    assert message(UsageError, Blocks.of, PATIENT, np.zeros(3, dtype=np.int64)) == said
 
 
 @pytest.mark.real_data

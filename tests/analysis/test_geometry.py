@@ -94,3 +94,12 @@ def test_hubs_grow_with_the_dimension(by_hand: Callable[..., Neighbours]) -> Non
         results.append(hubness(by_hand(*([(row, 0.0) for row in query] for query in rows)), 10, 600))
     assert results[0].skew < 0.5 < 2 < results[1].skew
     assert results[0].anti_hub_share < 0.01 < results[1].anti_hub_share
+
+
+def test_separation_by_hand_where_means_are_unknown() -> None:
+    """The first image has no pair with group 1, the last none with its own; the second is at .2 and .3."""
+    image_l2 = np.array([[0.2, 0.0], [0.4, 0.3], [0.5, 0.0]])
+    image_pairs = np.array([[1, 0], [2, 1], [1, 0]])
+    groups = np.array([[True, False], [True, False], [False, True]])
+    np.testing.assert_allclose(separation(image_l2, image_pairs, groups), [(0 + 1 / 3) / 2, 0])
+    assert separation(image_l2[:, :0], image_pairs[:, :0], groups[:, :0]).tolist() == []

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from cxrsearch.analysis.metrics import (
+    Ranking,
     Scores,
     auroc,
     average_precision,
@@ -17,6 +18,7 @@ from cxrsearch.analysis.metrics import (
     within_folds,
 )
 from cxrsearch.errors import UsageError
+from tests.refusals import message
 
 PAIRS = [(auroc, roc_auc_score), (average_precision, average_precision_score)]
 Metric = Callable[..., Any]
@@ -173,3 +175,49 @@ def test_what_has_no_rank_is_refused() -> None:
         within_folds(np.array([[np.nan]]), np.zeros(1, np.int64))
     with pytest.raises(UsageError, match=r"scores \(2, 1\), folds \(3,\)"):
         within_folds(np.zeros((2, 1)), np.zeros(3, np.int64))
+
+
+def test_a_ranking_by_hand() -> None:
+    """Equal scores share a step, and so do negatives that no positive parts; patients are the columns."""
+    labels = np.array([1, 0, 0, 1, 0, 0, 0, 0], dtype=np.bool_)
+    scores = np.array([9.0, 8.0, 7.0, 6.0, 6.0, 5.0, 4.0, 3.0])
+    order = np.random.default_rng(0).permutation(8)
+    patients = np.array([0, 0, 1, 2, 1, 1, 1, 2])
+    made = Ranking.of(labels[order], scores[order], patients[order], 4)
+    assert made.positive.toarray().tolist() == [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    assert made.negative.toarray().tolist() == [[0, 0, 0, 0], [1, 1, 0, 0], [0, 1, 0, 0], [0, 2, 1, 0]]
+    weights = np.array([[1.0, 0.0, 2.0], [1.0, 1.0, 0.0], [1.0, 1.0, 3.0], [5.0, 5.0, 5.0]])
+    assert made.auroc(weights).tolist() == [(6 + 3.5) / 12, (3 + 0.5) / 5, (2 * 5 + 3 * 3) / (5 * 5)]
+    assert made.average_precision(weights).tolist() == [(1 + 2 / 5) / 2, 1 / 3, (2 * 1 + 3 * 5 / 7) / 5]
+
+
+def test_probabilities_of_0_and_1_are_probabilities() -> None:
+    labels = np.array([[True], [False]])
+    assert brier(labels, labels.astype(np.float64)).tolist() == [0.0]
+    assert calibration_error(labels, ~labels * 1.0).tolist() == [1.0]
+
+
+def test_refusals_in_full() -> None:
+    labels = np.array([[True, False], [False, True], [False, False]])
+    nan, nil = np.array([[0.1, np.nan], [0.2, 0.3], [0.4, np.nan]]), np.zeros((3, 2))
+    for metric in (auroc, average_precision, brier, calibration_error):
+        assert message(UsageError, metric, labels, nan) == (
+            "nan scores of 1 findings, most of finding 1 (column 1, from 0): 2 of 3 images"
+            " — leave out the images that have no score"
+        )
+        assert message(UsageError, metric, labels.astype(np.int64), nil[:2]) == (
+            "labels must be bool (images, findings), scores alike: got labels int64 (3, 2), scores (2, 2)"
+            " — give one row an image"
+        )
+    assert message(UsageError, auroc, labels, nil, np.ones(2)) == (
+        "weights must be 3 finite numbers, none negative: got (2,) — one an image"
+    )
+    assert message(UsageError, brier, labels, nil + np.array([0.25, 1.5])) == (
+        "probabilities must lie in [0, 1]: got 0.25 to 1.5 — calibrate the scores first"
+    )
+    assert message(UsageError, within_folds, nan, np.zeros(3, np.int64)) == (
+        "nan scores have no rank — leave out the images that have no score"
+    )
+    assert message(UsageError, within_folds, nil, np.zeros(2, np.int64)) == (
+        "scores must be (images, findings), with a fold for each image: got scores (3, 2), folds (2,) — give both alike"
+    )

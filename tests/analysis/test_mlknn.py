@@ -9,6 +9,7 @@ from cxrsearch.analysis.mlknn import MLkNN
 from cxrsearch.analysis.vote import Flags, Floats
 from cxrsearch.errors import UsageError
 from cxrsearch_indexes.base import Neighbours
+from tests.refusals import message
 
 Make = Callable[..., Neighbours]
 
@@ -97,25 +98,31 @@ def test_a_finding_that_nobody_has_stays_improbable(by_hand: Make) -> None:
     assert np.isnan(votes.lift).all()
 
 
+NO_LABELS = "own labels must be bool (images, 2): got "
+
+
 @pytest.mark.parametrize(
     ("own", "options", "said"),
     [
-        (np.ones((1, 2), np.bool_), {"k": 0}, "k = 0"),
-        (np.ones((1, 2), np.bool_), {"smoothing": 0.0}, "s = 0"),
-        (np.ones((1, 2), np.bool_), {"smoothing": float("nan")}, "s = nan"),
-        (np.ones((2, 2), np.bool_), {}, "for 1 images"),
-        (np.ones((1, 3), np.bool_), {}, "(images, 2)"),
-        (np.ones((1, 2)), {}, "float64"),
+        (np.ones((1, 2), np.bool_), {"k": 0}, "ML-kNN with k = 0 and s = 1.0 — choose k >= 1 and s > 0"),
+        (np.ones((1, 2), np.bool_), {"smoothing": 0.0}, "ML-kNN with k = 20 and s = 0.0 — choose k >= 1 and s > 0"),
+        (
+            np.ones((1, 2), np.bool_),
+            {"smoothing": float("nan")},
+            "ML-kNN with k = 20 and s = nan — choose k >= 1 and s > 0",
+        ),
+        (np.ones((2, 2), np.bool_), {}, NO_LABELS + "bool (2, 2) for 1 images — give one row an image"),
+        (np.ones((1, 3), np.bool_), {}, NO_LABELS + "bool (1, 3) for 1 images — give one row an image"),
+        (np.ones((1, 2)), {}, NO_LABELS + "float64 (1, 2) for 1 images — give one row an image"),
     ],
 )
 def test_what_cannot_be_fitted_is_refused(by_hand: Make, own: Flags, options: dict[str, int], said: str) -> None:
-    with pytest.raises(UsageError) as error:
-        MLkNN.fit(by_hand([(0, 1.0)]), own, np.ones((2, 2), np.bool_), **options)  # type: ignore[arg-type]
-    assert said in str(error.value)
+    assert message(UsageError, MLkNN.fit, by_hand([(0, 1.0)]), own, np.ones((2, 2), np.bool_), **options) == said
 
 
 def test_labels_of_another_vocabulary_are_refused(by_hand: Make) -> None:
     near = by_hand([(0, 1.0)])
     fitted = MLkNN.fit(near, np.ones((1, 2), np.bool_), np.ones((1, 2), np.bool_))
-    with pytest.raises(UsageError, match="labels of 3 findings, ML-kNN fitted on 2"):
-        fitted.predict(near, np.ones((1, 3), np.bool_))
+    said = "labels of 3 findings, ML-kNN fitted on 2 — fit it again"
+    assert message(UsageError, fitted.predict, near, np.ones((1, 3), np.bool_)) == said
+    assert (fitted.k, fitted.smoothing, fitted.present.shape) == (20, 1.0, (2, 21))

@@ -21,6 +21,7 @@ from cxrsearch.analysis.pair_distances import (
 from cxrsearch.analysis.spaces import to_space
 from cxrsearch.errors import UsageError
 from tests.analysis.clouds import cloud
+from tests.refusals import message
 
 METRICS = {"l2": "euclidean", "squared_l2": "sqeuclidean", "l1": "cityblock"}
 
@@ -35,6 +36,7 @@ def over_pairs(points: NDArray[Any], groups: NDArray[Any], chosen: NDArray[Any],
 
 def assert_equal_sums(found: PairSums, expected: PairSums, metric: str, rtol: float = 1e-6) -> None:
     np.testing.assert_array_equal(found.pairs, expected.pairs)
+    assert found.pairs.dtype == np.int64
     np.testing.assert_allclose(getattr(found, metric), getattr(expected, metric), rtol=rtol, atol=1e-9)
 
 
@@ -43,8 +45,9 @@ def assert_equal_sums(found: PairSums, expected: PairSums, metric: str, rtol: fl
 def test_sums_over_all_pairs_and_over_different_patients(
     metric: str, tile: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pair_distances, "TILE", tile)
-    monkeypatch.setattr(pair_distances, "BLOCK", tile)
+    for name in ("TILE", "BLOCK", "_PIECE", "_PAIRS"):
+        monkeypatch.setattr(pair_distances, name, tile)
+    monkeypatch.setattr(pair_distances, "_DIMENSIONS", 4)
     drawn = cloud(1, patients=30, shares=(0.5, 0.2, 0.0))
     found = group_distances(drawn.points, drawn.groups, drawn.same)
     different = drawn.patients[:, None] != drawn.patients
@@ -54,6 +57,7 @@ def test_sums_over_all_pairs_and_over_different_patients(
     values = cdist(drawn.points.astype(np.float64), drawn.points.astype(np.float64)) * different
     np.testing.assert_allclose(found.image_l2, values @ drawn.groups, rtol=1e-5)
     np.testing.assert_array_equal(found.image_pairs, different.astype(np.int64) @ drawn.groups)
+    assert found.image_pairs.dtype == np.int64
 
 
 @pytest.mark.parametrize("offset", [0.0, 100.0])
@@ -132,22 +136,27 @@ def test_any_points_and_groups(seed: int, n: int, dim: int, count: int, tied: bo
     np.testing.assert_array_equal(pair_counts(groups), groups.T.astype(int) @ everything @ groups)
 
 
-def test_progress_reaches_the_end() -> None:
+def test_progress_counts_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair_distances, "TILE", 10)
     calls: list[tuple[str, int, int]] = []
-    drawn = cloud(1, patients=10)
-    l2_to_groups(drawn.points, drawn.groups, lambda *call: calls.append(call))
-    assert calls[0][1:] == (0, 1)
-    assert calls[-1][1:] == (1, 1)
+    drawn = cloud(1, patients=100)
+    points, groups = drawn.points[:35], drawn.groups[:35]  # 4 tiles on a side, the half of 16 and the diagonal
+    group_distances(points, groups, same_patient(points, np.arange(35)), lambda *call: calls.append(call))
+    assert calls == [("distances of all pairs", done, 10) for done in (0, 4, 7, 9, 10)]
+    assert {type(total) for _, _, total in calls} == {int}
 
 
 def test_arrays_that_do_not_fit_are_refused() -> None:
     drawn = cloud(1, patients=10)
     groups: Any
     for groups in (drawn.groups[1:], drawn.groups.astype(np.int64), drawn.groups[:, 0]):
-        with pytest.raises(UsageError, match="groups must be bool"):
-            group_distances(drawn.points, groups, drawn.same)
-    with pytest.raises(UsageError, match=r"images, patients of 3 — give each image its patient"):
-        same_patient(drawn.points, np.arange(3))
+        assert message(UsageError, group_distances, drawn.points, groups, drawn.same) == (
+            "groups must be bool (images, groups), one row a point: "
+            f"got points {drawn.points.shape}, groups {groups.dtype} {groups.shape} — give one row an image"
+        )
+    assert "points (0, 6)" in message(UsageError, group_distances, drawn.points[:0], drawn.groups[:0], drawn.same)
+    said = f"{len(drawn.points)} images, patients of 3 — give each image its patient"
+    assert message(UsageError, same_patient, drawn.points, np.arange(3)) == said
 
 
 @pytest.mark.parametrize("tile", [16, 4096])
@@ -161,6 +170,22 @@ def test_the_path_of_other_devices_sums_the_same(tile: int, offset: float, monke
     found = pair_distances_gpu.l2_to_groups_on(torch.device("cpu"), points, groups)
     expected = cdist(points.astype(np.float64), points.astype(np.float64)) @ groups
     np.testing.assert_allclose(found, expected, rtol=1e-7)
+
+
+def test_another_device_than_cpu_is_handed_over_and_sums_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = cloud(3, patients=30)
+    expected = cdist(drawn.points.astype(np.float64), drawn.points.astype(np.float64)) @ drawn.groups
+    calls: list[tuple[str, int, int]] = []
+    args = drawn.points, drawn.groups
+    found = l2_to_groups(*args, lambda *call: calls.append(call), "cpu:0")  # a device of torch's, by its full name
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert calls[-1][0] == "distances of all pairs"
+    alone = same_patient(drawn.points, np.arange(len(drawn.points)))
+    np.testing.assert_array_equal(group_distances(*args, alone, device="cpu:0").image_l2, found)
+    assert (np.abs(l2_to_groups(*args) - expected) > 1e-9).any()  # float32 would have shown
+    monkeypatch.setattr(pair_distances_gpu, "l2_to_groups_on", lambda device, *_: device)
+    handed: Any = l2_to_groups(*args, device="cuda:1")
+    assert handed == torch.device("cuda:1")
 
 
 @pytest.mark.gpu

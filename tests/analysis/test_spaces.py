@@ -5,8 +5,10 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler, normalize
 
+from cxrsearch.analysis import spaces
 from cxrsearch.analysis.spaces import BLOCK, SPACES, to_space
 from cxrsearch.errors import UsageError
+from tests.refusals import message
 
 
 def embeddings(n: int = 200, dim: int = 7, offset: float = 0.0) -> NDArray[np.float32]:
@@ -43,16 +45,20 @@ def test_raw_and_unit_length_keep_all_differences(offset: float) -> None:
 
 
 def test_an_embedding_of_length_0_stays() -> None:
-    given = np.array([[0, 0], [3, 4], [0, 2]], dtype=np.float32)
+    given = np.array([[0, 0], [3, 4], [0, 2], [0.03, -0.04]], dtype=np.float32)
     points = to_space(given, "l2").points
-    np.testing.assert_allclose(differences(points), np.array([[0, 0], [0.6, 0.8], [0, 1]]), atol=1e-6)
+    np.testing.assert_allclose(differences(points), np.array([[0, 0], [0.6, 0.8], [0, 1], [0.6, -0.8]]), atol=1e-6)
 
 
-def test_whitened_has_the_identity_as_covariance_and_the_rank_as_dimension() -> None:
-    given = embeddings(n=500).astype(np.float64)
+@pytest.mark.parametrize("scale", [1.0, 1e-9])
+def test_whitened_has_the_identity_as_covariance_and_the_rank_as_dimension(
+    scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spaces, "BLOCK", 128)
+    given = embeddings(n=500).astype(np.float64) * scale
     given = np.column_stack([given, given[:, 0] - given[:, 1]])  # 8 dimensions of rank 7
     space = to_space(given, "whitened")
-    assert space.live_dims == 7
+    assert (space.name, space.live_dims) == ("whitened", 7)
     assert space.dim == 8
     np.testing.assert_allclose(np.cov(space.points.T.astype(np.float64), ddof=0), np.eye(7), atol=1e-5)
     inverse = np.linalg.pinv(np.cov(given.T, ddof=0))
@@ -81,12 +87,15 @@ def test_one_image_varies_in_no_dimension(name: str) -> None:
 
 def test_what_is_no_embedding_is_refused() -> None:
     given = embeddings(n=BLOCK + 5)
-    with pytest.raises(UsageError, match=r"unknown space 'cosine' — use one of standardised, raw, l2, whitened"):
-        to_space(given, "cosine")  # type: ignore[arg-type]
+    said = "unknown space 'cosine' — use one of standardised, raw, l2, whitened"
+    assert message(UsageError, to_space, given, "cosine") == said
     wrong: Any
     for wrong in (np.zeros((0, 3)), np.zeros(3), np.zeros((3, 0)), np.zeros((3, 3), dtype=np.int64)):
-        with pytest.raises(UsageError, match=r"embeddings must be floating \(images, dimensions\)"):
-            to_space(wrong)
+        assert message(UsageError, to_space, wrong) == (
+            f"embeddings must be floating (images, dimensions): got {wrong.dtype} {wrong.shape} — give one row an image"
+        )
     given[BLOCK + 1, 2], given[BLOCK + 3, 0] = np.nan, np.inf
-    with pytest.raises(UsageError, match=rf"of 2 of {BLOCK + 5} images are not finite, the first in row {BLOCK + 1}"):
-        to_space(given)
+    assert message(UsageError, to_space, given) == (
+        f"the embeddings of 2 of {BLOCK + 5} images are not finite, the first in row {BLOCK + 1}"
+        " — leave these images out, or embed them again"
+    )

@@ -9,6 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from cxrsearch.analysis.vote import VOTES, Flags, Floats, Weighting, vote
 from cxrsearch.errors import UsageError
 from cxrsearch_indexes.base import Neighbours
+from tests.refusals import message
 
 Make = Callable[..., Neighbours]
 WEIGHTINGS: tuple[Weighting, ...] = ("uniform", "distance", "softmax")
@@ -146,21 +147,38 @@ def test_every_name_but_mlknn_is_a_weighting() -> None:
     assert (*WEIGHTINGS, "mlknn") == VOTES
 
 
+NO_ROW = "a neighbour is not one of the 2 labelled images — give the labels of the searched index"
+NO_LABELS = "labels must be bool (n, findings): got "
+
+
 @pytest.mark.parametrize(
     ("rows", "labels", "options", "said"),
     [
-        ([0], np.ones((2, 1), np.bool_), {"weighting": "mlknn"}, "unknown weighting 'mlknn'"),
-        ([2], np.ones((2, 1), np.bool_), {"weighting": "uniform"}, "not one of the 2 labelled images"),
-        ([-1], np.ones((2, 1), np.bool_), {"weighting": "uniform"}, "not one of the 2 labelled images"),
-        ([0], np.ones((2, 1)), {"weighting": "uniform"}, "got float64"),
-        ([0], np.ones(2, np.bool_), {"weighting": "uniform"}, "got bool (2,)"),
-        ([0], np.ones((2, 1), np.bool_), {"weighting": "uniform", "bank": np.ones(3, np.bool_)}, "bool (2,)"),
-        ([0], np.ones((2, 1), np.bool_), {"weighting": "uniform", "bank": np.array([0, 1])}, "got int64"),
+        (
+            [0],
+            np.ones((2, 1), np.bool_),
+            {"weighting": "mlknn"},
+            "unknown weighting 'mlknn' — choose one of uniform, distance, softmax",
+        ),
+        ([2], np.ones((2, 1), np.bool_), {"weighting": "uniform"}, NO_ROW),
+        ([-1], np.ones((2, 1), np.bool_), {"weighting": "uniform"}, NO_ROW),
+        ([0], np.ones((2, 1)), {"weighting": "uniform"}, NO_LABELS + "float64 (2, 1) — encode them first"),
+        ([0], np.ones(2, np.bool_), {"weighting": "uniform"}, NO_LABELS + "bool (2,) — encode them first"),
+        (
+            [0],
+            np.ones((2, 1), np.bool_),
+            {"weighting": "uniform", "bank": np.ones(3, np.bool_)},
+            "the bank must be bool (2,): got bool (3,) — give one flag an image",
+        ),
+        (
+            [0],
+            np.ones((2, 1), np.bool_),
+            {"weighting": "uniform", "bank": np.array([0, 1])},
+            "the bank must be bool (2,): got int64 (2,) — give one flag an image",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(
     by_hand: Make, rows: list[int], labels: Flags, options: dict[str, Weighting], said: str
 ) -> None:
-    with pytest.raises(UsageError) as error:
-        vote(by_hand([(row, 1.0) for row in rows]), labels, **options)  # type: ignore[arg-type]
-    assert said in str(error.value)
+    assert message(UsageError, vote, by_hand([(row, 1.0) for row in rows]), labels, **options) == said

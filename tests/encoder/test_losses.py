@@ -74,6 +74,8 @@ def test_class_weights_by_hand() -> None:
     positive, negative = class_weights(labels)
     assert positive.tolist() == [0.75, 1.0, 0.0]
     assert negative.tolist() == [0.25, 0.0, 1.0]
+    third = np.array([[1], [0], [0]], dtype=bool)  # of the float32 that torch multiplies with
+    assert [w.tolist() for w in class_weights(third)] == [[float(np.float32(share))] for share in (2 / 3, 1 / 3)]
 
 
 def test_a_finding_without_positives_gets_no_gradient() -> None:

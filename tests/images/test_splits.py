@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxrsearch.errors import SplitError, UsageError
+from cxrsearch.images import splits
 from cxrsearch.images.catalogue import Catalogue, read_table
 from cxrsearch.images.findings import Vocabulary
-from cxrsearch.images.splits import PARTS, _parse_fractions, default_lists_folder, ids_digest, parse_split
+from cxrsearch.images.splits import PARTS, _parse_fractions, default_lists_folder, ids_digest, parse_split, place
+from tests.refusals import message
 
 
 def catalogue(patients: list[str], ids: list[str] | None = None, split: list[str | None] | None = None) -> Catalogue:
@@ -99,9 +101,10 @@ def test_a_patients_part_depends_on_nothing_but_its_id(
     ],
 )
 def test_an_unknown_definition_is_told_the_forms(definition: str) -> None:
-    forms = r"paper\[:DIR\], official\[:DIR\], patient-hash:a/b/c, patient-fold:i/K or column"
-    with pytest.raises(UsageError, match=forms):
-        parse_split(definition)
+    assert message(UsageError, parse_split, definition) == (
+        f"unknown split {definition!r} — "
+        "use paper[:DIR], official[:DIR], patient-hash:a/b/c, patient-fold:i/K or column"
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,15 +121,21 @@ def test_an_unknown_definition_is_told_the_forms(definition: str) -> None:
         ("80/10/10", "sum to 100"),
         ("0.8/0.1/0.0999", "sum to 0.9999"),
         ("0/0/0", "sum to 0"),
+        ("0.9999999985/0/0", "sum to 0.9999999985"),
+        ("0.5/0.5000000015/0", "sum to 1.0000000015"),
     ],
 )
 def test_fractions_that_cannot_be_meant(fractions: str, reason: str) -> None:
-    with pytest.raises(UsageError, match=reason):
-        parse_split(f"patient-hash:{fractions}")
+    fix = "use patient-hash:0.7/0.1/0.2 or the like" if "not" in reason else "give fractions that sum to 1"
+    verb = "are " if "not" in reason else ""
+    assert message(UsageError, parse_split, f"patient-hash:{fractions}") == (
+        f"the fractions {fractions!r} {verb}{reason} — {fix}"
+    )
 
 
 def test_fractions_may_be_off_by_rounding_and_a_part_of_0_still_gets_nobody() -> None:
-    assert _parse_fractions("0.9999999999/0/0") == (2**64, 2**64)
+    for off in ("0.9999999999/0/0", "0.999999999/0/0", "1.000000001/0/0"):
+        assert _parse_fractions(off) == (2**64, 2**64)
     assert _parse_fractions("0.1/0.2/0.7") == (2**64 // 10, 3 * 2**64 // 10)
 
 
@@ -148,10 +157,29 @@ def test_folds_by_value() -> None:
     assert sorted(tested) == sorted(patients)
 
 
+def test_two_folds_test_either_half() -> None:
+    patients = ["1", "0", "2"]  # at 0.42, 0.375 and 0.83 of the hash
+    for fold, tested in ((1, {"1", "0"}), (2, {"2"})):
+        parts = parse_split(f"patient-fold:{fold}/2").assign(catalogue(patients))
+        assert {patient for patient, part in zip(patients, parts, strict=True) if part == "test"} == tested
+
+
+def test_parts_begin_where_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A patient who lies exactly on a bound belongs to what begins there."""
+    here = place("1")
+    for bounds, part in (((here, here + 1), "val"), ((0, here), "test"), ((here + 1, here + 2), "train")):
+        assert splits._part_of_patient("1", bounds) == part
+    monkeypatch.setattr(splits, "_VAL_OF_FOLD", place("val 2"))
+    assert parse_split("patient-fold:1/2").assign(catalogue(["2"])).tolist() == ["train"]
+    monkeypatch.setattr(splits, "_VAL_OF_FOLD", place("val 2") + 1)
+    assert parse_split("patient-fold:1/2").assign(catalogue(["2"])).tolist() == ["val"]
+
+
 @pytest.mark.parametrize("fold", ["0/5", "6/5", "1/1", "1", "a/5", "-1/5", "1/5/5"])
 def test_a_fold_that_cannot_be_meant(fold: str) -> None:
-    with pytest.raises(UsageError, match="i/K"):
-        parse_split(f"patient-fold:{fold}")
+    assert message(UsageError, parse_split, f"patient-fold:{fold}") == (
+        f"the fold {fold!r} is not i/K with 1 <= i <= K and K >= 2 — use patient-fold:1/5"
+    )
 
 
 def test_the_papers_lists(tmp_path: Path) -> None:
@@ -193,22 +221,24 @@ def test_lists_lie_in_the_data_folder_unless_named(tmp_path: Path, monkeypatch: 
 
 def test_a_missing_list_is_named(tmp_path: Path) -> None:
     lists(tmp_path, train_val="a.png")
-    with pytest.raises(
-        SplitError, match=r"test_list\.txt: No such file .* put train_val_list\.txt, test_list\.txt into"
-    ):
-        parse_split(f"official:{tmp_path}").assign(catalogue(["1"]))
+    assert message(SplitError, parse_split(f"official:{tmp_path}").assign, catalogue(["1"])) == (
+        f"cannot read the list {tmp_path / 'test_list.txt'}: No such file or directory — "
+        f"put train_val_list.txt, test_list.txt into {tmp_path}, or name their folder: paper:DIR, official:DIR"
+    )
 
 
 def test_a_list_that_is_no_text(tmp_path: Path) -> None:
     (lists(tmp_path, train="a.png", test="") / "val_list.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SplitError, match=r"val_list\.txt: not UTF-8"):
-        parse_split(f"paper:{tmp_path}").assign(catalogue(["1"]))
+    assert message(SplitError, parse_split(f"paper:{tmp_path}").assign, catalogue(["1"])) == (
+        f"cannot read the list {tmp_path / 'val_list.txt'}: not UTF-8 — put train_list.txt, val_list.txt, "
+        f"test_list.txt into {tmp_path}, or name their folder: paper:DIR, official:DIR"
+    )
 
 
 def test_an_image_in_two_lists(tmp_path: Path) -> None:
     folder = lists(tmp_path, train="a.png\na.png", val="b.png", test="b.png")
-    with pytest.raises(SplitError, match=r"'b\.png' is in val_list\.txt and in test_list\.txt"):
-        parse_split(f"paper:{folder}").assign(catalogue(["1"]))
+    said = f"'b.png' is in val_list.txt and in test_list.txt of {folder} — correct the lists"
+    assert message(SplitError, parse_split(f"paper:{folder}").assign, catalogue(["1"])) == said
 
 
 def test_the_tables_own_column() -> None:
@@ -218,21 +248,42 @@ def test_the_tables_own_column() -> None:
 
 @pytest.mark.parametrize(
     ("cells", "reason"),
-    [(["train", "Val", "fold 1"], r"holds 'Val', 'fold 1'"), ([None, None, None], "missing or empty")],
+    [(["train", "Val", "fold 1"], "holds 'Val', 'fold 1'"), ([None, None, None], "is missing or empty")],
 )
 def test_a_column_that_is_no_split(cells: list[str | None], reason: str) -> None:
-    with pytest.raises(SplitError, match=f"column split .*{reason}"):
-        parse_split("column").assign(catalogue(["1", "2", "3"], split=cells))
+    images = catalogue(["1", "2", "3"], split=cells)
+    assert message(SplitError, parse_split("column").assign, images) == (
+        f"the table's column split {reason} — write train, val or test, or nothing for an image in no part"
+    )
 
 
 def test_a_patient_in_two_parts_is_refused_without_naming_the_patient() -> None:
     patients = ["secret", "2", "secret", "hidden", "hidden", "3"]
     images = catalogue(patients, split=["train", "val", "test", "train", "test", "test"])
-    with pytest.raises(SplitError) as caught:
-        parse_split("column").assign(images)
-    assert "2 patients are in both train and test, for example those of 0.png, 3.png" in str(caught.value)
-    assert "secret" not in str(caught.value)
-    assert "hidden" not in str(caught.value)
+    assert message(SplitError, parse_split("column").assign, images) == (
+        "split column: 2 patients are in both train and test, for example those of 0.png, 3.png"
+        " — keep all images of a patient in one part"
+    )
+
+
+def test_three_images_are_examples_enough() -> None:
+    patients = [str(number) for number in range(5)] * 2
+    images = catalogue(patients, split=[*["train"] * 5, *["test"] * 5])
+    assert message(SplitError, parse_split("column").assign, images) == (
+        "split column: 5 patients are in both train and test, for example those of 0.png, 1.png, 2.png ..."
+        " — keep all images of a patient in one part"
+    )
+
+
+def test_a_split_knows_its_definition_and_gives_rows_that_index() -> None:
+    images = catalogue(["1", "0", "2"], split=["val", "train", "test"])
+    for definition in ("column", "patient-hash:.4/.4/.2"):
+        split = parse_split(definition)
+        assert split.definition == definition
+        assert split.assign(images).dtype == object
+        assert np.array(images.ids)[split.rows(images, "val")].tolist() == ["0.png"]
+    for definition in ("patient-fold:2/3", "paper", "official:lists"):
+        assert parse_split(definition).definition == definition
 
 
 def test_a_patient_may_have_images_in_no_part() -> None:
@@ -252,12 +303,11 @@ def test_only_who_takes_a_part_objects_to_its_being_empty() -> None:
     images = catalogue(["1", "2", "3"])
     split = parse_split("patient-hash:1/0/0")
     assert split.rows(images, "train").tolist() == [0, 1, 2]
-    with pytest.raises(
-        SplitError, match="part val of split patient-hash:1/0/0 is empty: of 3 images, train 3, val 0, test 0"
-    ):
-        split.rows(images, "val")
-    with pytest.raises(UsageError, match="unknown part 'valid' — use one of train, val, test"):
-        split.rows(images, "valid")
+    assert message(SplitError, split.rows, images, "val") == (
+        "part val of split patient-hash:1/0/0 is empty: of 3 images, train 3, val 0, test 0"
+        " — use another --part or --split"
+    )
+    assert message(UsageError, split.rows, images, "valid") == "unknown part 'valid' — use one of train, val, test"
 
 
 def test_the_digest_of_a_part() -> None:

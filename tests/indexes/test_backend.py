@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from cxrsearch_indexes import BackendUnavailable, Restriction, build, load
+from cxrsearch_indexes.backend import to_gpu
+from cxrsearch_indexes.exact import ExactIndex
+from tests.refusals import message
 
 FAISS_KINDS = ["faiss-flat", "faiss-hnsw"]
 ROWS = np.random.default_rng(0).standard_normal((300, 16), dtype=np.float32)
@@ -18,8 +21,8 @@ ROWS = np.random.default_rng(0).standard_normal((300, 16), dtype=np.float32)
 @pytest.mark.parametrize("kind", FAISS_KINDS)
 def test_without_faiss_the_fix_is_named(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(BackendUnavailable, match=r"pip install 'cxrsearch\[cpu\]', or 'cxrsearch\[gpu\]'"):
-        build(kind, [ROWS], "l2")
+    said = "FAISS is not installed; pip install 'cxrsearch[cpu]', or 'cxrsearch[gpu]' for NVIDIA GPUs"
+    assert message(BackendUnavailable, build, kind, [ROWS], "l2") == said
     assert build("exact", [ROWS], "l2").search(ROWS[7:8], 1).rows.tolist() == [7]
 
 
@@ -27,18 +30,49 @@ def test_without_faiss_the_fix_is_named(kind: str, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
 def test_without_a_gpu_the_fix_is_named(device: str, tmp_path: Path) -> None:
     build("faiss-flat", [ROWS], "l2").save(tmp_path)
-    with pytest.raises(BackendUnavailable, match=r"FAISS sees 0 GPUs; .*'cxrsearch\[gpu\]'"):
-        build("faiss-flat", [ROWS], "l2", device=device)
-    with pytest.raises(BackendUnavailable, match=r"FAISS sees 0 GPUs; .*'cxrsearch\[gpu\]'"):
-        load("faiss-flat", tmp_path, [ROWS], "l2", device=device)
+    said = (
+        f"device {'cuda:1' if '1' in device else 'cuda:0'}: FAISS sees 0 GPUs; on a machine with an NVIDIA GPU, "
+        "pip install 'cxrsearch[gpu]' in the place of 'cxrsearch[cpu]'; otherwise use device cpu"
+    )
+    assert message(BackendUnavailable, build, "faiss-flat", [ROWS], "l2", device=device) == said
+    assert message(BackendUnavailable, load, "faiss-flat", tmp_path, [ROWS], "l2", device=device) == said
 
 
-@pytest.mark.parametrize(("kind", "why"), [("exact", "runs on the CPU"), ("faiss-hnsw", "no HNSW on a GPU")])
+@pytest.mark.parametrize(("device", "there"), [("cuda:0", True), ("cuda:1", True), ("cuda:2", False)])
+def test_gpus_are_counted_from_0(
+    device: str, there: bool, metric: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build("faiss-flat", [ROWS], metric).save(tmp_path)
+    copied: list[int] = []
+
+    def to_gpu(index: Any, ordinal: int) -> tuple[Any, None]:
+        copied.append(ordinal)
+        return index, None
+
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2)
+    monkeypatch.setattr("cxrsearch_indexes.backend.to_gpu", to_gpu)
+    if there:
+        build("faiss-flat", [ROWS], metric, device=device)
+        load("faiss-flat", tmp_path, [ROWS], metric, device=device)
+        assert copied == [int(device[-1])] * 2
+    else:
+        said = message(BackendUnavailable, build, "faiss-flat", [ROWS], metric, device=device)
+        assert said.startswith("device cuda:2: FAISS sees 2 GPUs; ")
+
+
+def test_a_copy_on_a_gpu_keeps_its_resources(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faiss, "StandardGpuResources", lambda: "resources", raising=False)
+    monkeypatch.setattr(faiss, "index_cpu_to_gpu", lambda *given: given, raising=False)
+    assert to_gpu("index", 3) == (("resources", 3, "index"), "resources")
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"), [("exact", "kind exact runs on the CPU"), ("faiss-hnsw", "FAISS has no HNSW on a GPU")]
+)
 def test_kinds_that_have_no_gpu_say_so(kind: str, why: str, tmp_path: Path) -> None:
-    with pytest.raises(BackendUnavailable, match=why):
-        build(kind, [ROWS], "l2", device="cuda")
-    with pytest.raises(BackendUnavailable, match=why):
-        load(kind, tmp_path, [ROWS], "l2", device="cuda:2")
+    said = f"{why}; use device cpu, or kind faiss-flat"
+    assert message(BackendUnavailable, build, kind, [ROWS], "l2", device="cuda") == f"device cuda: {said}"
+    assert message(BackendUnavailable, load, kind, tmp_path, [ROWS], "l2", device="cuda:2") == f"device cuda:2: {said}"
 
 
 @pytest.mark.gpu
@@ -77,8 +111,10 @@ def test_what_a_gpu_cannot_do_is_done_without(metric: Any, check: Any, monkeypat
     assert index._index.asked == 1
     restriction = Restriction(allowed=np.arange(2400) % 5 == 0)
     check(index.search(rows[:5], 7, restriction), rows, rows[:5], 7, metric, restriction)
-    check(index.search(rows[:5], 2300), rows, rows[:5], 2300, metric)
+    check(index.search(rows[:5], 1017), rows, rows[:5], 1017, metric)  # a shortlist of 2,050
     assert index._index.asked == 1
+    check(index.search(rows[:5], 1016), rows, rows[:5], 1016, metric)  # of 2,048
+    assert index._index.asked == 2
 
 
 @pytest.mark.parametrize("kind", FAISS_KINDS)
@@ -97,16 +133,16 @@ def test_a_full_disk_is_an_error(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", FAISS_KINDS)
 def test_a_file_of_other_vectors_is_refused(kind: str, tmp_path: Path) -> None:
     build(kind, [ROWS], "l2").save(tmp_path)
-    with pytest.raises(ValueError, match=rf"{kind}.faiss: rows is 300, not 299"):
-        load(kind, tmp_path, [ROWS[:299]], "l2")
-    with pytest.raises(ValueError, match=rf"{kind}.faiss: dimension is 16, not 8"):
-        load(kind, tmp_path, [np.ascontiguousarray(ROWS[:, :8])], "l2")
-    with pytest.raises(ValueError, match=rf"{kind}.faiss: (metric|kind) is"):
-        load(kind, tmp_path, [ROWS], "ip")
+    name, halves = f"{kind}.faiss", [np.ascontiguousarray(ROWS[:, :8])]
+    assert message(ValueError, load, kind, tmp_path, [ROWS[:299]], "l2") == f"{name}: rows is 300, not 299"
+    assert message(ValueError, load, kind, tmp_path, halves, "l2") == f"{name}: dimension is 16, not 8"
+    classes = {"faiss-flat": "IndexFlatL2", "faiss-hnsw": "IndexHNSWFlat"}
+    other_metric = {"faiss-flat": "kind is IndexFlatL2, not IndexFlatIP", "faiss-hnsw": "metric is 1, not 0"}
+    assert message(ValueError, load, kind, tmp_path, [ROWS], "ip") == f"{name}: {other_metric[kind]}"
     other = next(name for name in FAISS_KINDS if name != kind)
-    (tmp_path / f"{kind}.faiss").rename(tmp_path / f"{other}.faiss")
-    with pytest.raises(ValueError, match=rf"{other}.faiss: kind is"):
-        load(other, tmp_path, [ROWS], "l2")
+    (tmp_path / name).rename(tmp_path / f"{other}.faiss")
+    said = f"{other}.faiss: kind is {classes[kind]}, not {classes[other]}"
+    assert message(ValueError, load, other, tmp_path, [ROWS], "l2") == said
 
 
 @pytest.mark.parametrize("kind", FAISS_KINDS)
@@ -118,11 +154,25 @@ def test_a_file_that_is_no_index_is_refused(kind: str, tmp_path: Path) -> None:
     whole = path.read_bytes()
     for damaged in (b"", b"not an index at all", whole[: len(whole) // 2]):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=rf"{kind}.faiss: not an index that FAISS can read"):
-            load(kind, tmp_path, [ROWS], "l2")
+        said = f"{kind}.faiss: not an index that FAISS can read"
+        assert message(ValueError, load, kind, tmp_path, [ROWS], "l2") == said
     faiss.write_index(faiss.IndexFlatL2(16), str(path))
     with pytest.raises(ValueError, match=rf"{kind}.faiss: "):
         load(kind, tmp_path, [ROWS], "l2")
+
+
+@pytest.mark.parametrize("kind", FAISS_KINDS)
+def test_a_loaded_index_has_the_centre_of_its_file(
+    kind: str, metric: Any, tmp_path: Path, check: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows in the file were centred on it; the mean may come out otherwise on another machine."""
+    centre = ROWS.mean(axis=0) + np.float32(0.25)
+    monkeypatch.setattr(ExactIndex, "_mean", lambda _: centre)
+    build(kind, [ROWS], metric).save(tmp_path)
+    monkeypatch.setattr(ExactIndex, "_mean", None)
+    index: Any = load(kind, tmp_path, [ROWS], metric)
+    np.testing.assert_array_equal(index._frame.centre, centre)
+    check(index.search(ROWS[:9] * np.float32(1.1), 12), ROWS, ROWS[:9] * np.float32(1.1), 12, metric)
 
 
 def test_file_opens_in_plain_faiss(tmp_path: Path) -> None:

@@ -97,3 +97,23 @@ def test_group_larger_than_a_shortlist(metric: Any, check: Any) -> None:
     for kind in ("exact", "faiss-flat", "faiss-hnsw"):
         found = build(kind, [rows], metric).search(rows[1000:1003], 5, restriction)
         check(found, rows, rows[1000:1003], 5, metric, restriction)
+
+
+@pytest.mark.parametrize("data", ["offset 100", "huge", "one outlier", "tiny"])
+def test_scores_and_radius_are_those_of_the_frame(metric: Any, data: str) -> None:
+    """FAISS's distances become |y|^2 / 2 - y.p (inner product: -y.p), and no centred row is longer than the radius."""
+    rows = HARD[data].astype(np.float32)
+    index: Any = build("faiss-flat", [rows], metric)
+    wide = rows.astype(np.float64)
+    if metric == "cosine":
+        wide /= np.linalg.norm(wide, axis=1, keepdims=True)
+    y = wide - index._frame.centre
+    longest = np.linalg.norm(y, axis=1).max()
+    assert longest * (1 - 1e-7) <= index._frame.radius <= longest * (1 + 1e-5)
+    p = index._frame.queries(rows[:4])
+    found = index._shortlist(p, index._propose(p, 30, None), Restriction())
+    products = np.einsum("qsd,qd->qs", y[found.rows], p.astype(np.float64))
+    expected = -products if metric == "ip" else (y[found.rows] ** 2).sum(axis=-1) / 2 - products
+    lengths = np.linalg.norm(p, axis=1, keepdims=True).astype(np.float64) * longest
+    assert (np.abs(found.scores - expected) <= 1e-5 * (lengths + longest**2 * (metric != "ip"))).all()
+    np.testing.assert_array_equal(found.cut, found.scores[:, -1])

@@ -46,6 +46,48 @@ def test_no_score_exceeds_the_limit_of_its_distance(seed: int, dim: int, offset:
             assert slack(rows, queries, metric, raw).min() >= 0
 
 
+def limit_by_formula(frame: Frame, query: Any, distance: float) -> float:
+    """The module's formula, written out for one query."""
+    c = frame.centre.astype(np.float64)
+    dim, q = len(c), query.astype(np.float64)
+    g, g64 = ((dim + 16) * u / (1 - (dim + 16) * u) for u in (2.0**-24, 2.0**-53))
+    if frame.metric == "ip":
+        length = np.linalg.norm(q)
+        p = (q / length).astype(np.float32).astype(np.float64)
+        score, error = (distance + q @ c) / length, g * frame.radius + 4 * g64 * (np.linalg.norm(c) + frame.radius)
+    else:
+        cosine = frame.metric == "cosine"
+        e, square = (8 * 2.0**-24, 2 * distance) if cosine else (0.0, distance**2)
+        p = ((q / np.linalg.norm(q) if cosine else q).astype(np.float32) - frame.centre).astype(np.float64)
+        reach = np.linalg.norm(p) + np.sqrt(square) + e
+        score, error = (square - p @ p) / 2, 2 * g * reach**2 + 2 * e * reach + 4 * e**2
+    if frame.raw:
+        score, error = score - c @ p, error + g * np.linalg.norm(c) * np.linalg.norm(p)
+    return float(score + error + (2 * dim + 16) * 2.0**-126)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_limits_are_those_of_the_formula(metric: Any, raw: bool) -> None:
+    rng = np.random.default_rng(4)
+    frame = Frame(metric, rng.standard_normal(30, dtype=np.float32), 7.5, raw)
+    queries, distances = rng.standard_normal((5, 30), dtype=np.float32), np.array([0.0, 0.3, 1.1, np.inf, 2.0])
+    pairs = zip(queries, distances, strict=True)
+    expected = [limit_by_formula(frame, query, d) if d < np.inf else np.inf for query, d in pairs]
+    np.testing.assert_allclose(frame.limits(queries, distances), expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_of_a_limit_of_0_the_error_is_left(metric: Any, raw: bool) -> None:
+    """The query on the centre (or, for the inner product, a distance that is just that of the centre)."""
+    centre = np.array([0, 1, 0, 0], np.float32)
+    frame, query = Frame(metric, centre, 0.0, raw), centre[None]
+    distance = -1.0 if metric == "ip" else 0.0
+    (found,) = frame.limits(query, np.array([distance]))
+    assert found == pytest.approx(limit_by_formula(frame, query[0], distance), rel=1e-12)
+    if not raw:
+        assert found == 24 * 2.0**-126 if metric == "l2" else 0 < found < 1e-11
+
+
 def test_rows_that_are_all_the_same() -> None:
     """Nothing is left of them but what float64 rounds."""
     rng = np.random.default_rng(0)

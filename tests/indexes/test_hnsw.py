@@ -92,3 +92,6 @@ def test_rows_that_the_graph_misses_are_filled_in(rows: Any, monkeypatch: pytest
     assert isinstance(index, HnswIndex)
     monkeypatch.setattr(index._index, "search", nearly_nothing)
     assert index.search(rows[:4], 7).rows.tolist() == exact.search(rows[:4], 7).rows.tolist()
+    monkeypatch.setattr("cxrsearch_indexes.hnsw._ROWS_PER_CANDIDATE", 0)
+    some = Restriction(allowed=np.arange(N) % 3 == 0)
+    assert index.search(rows[:4], 7, some).rows.tolist() == exact.search(rows[:4], 7, some).rows.tolist()
