@@ -93,7 +93,7 @@ def measure(name: str, folder: Path, k: int) -> None:
 
 def kernels(name: str) -> str:
     """The OpenBLAS kernel that does the products: FAISS's own for FAISS, numpy's or scipy's otherwise."""
-    from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_info
 
     of_faiss = name in ("peer-faiss", "faiss-flat")
     pools = [pool for pool in threadpool_info() if pool.get("internal_api") == "openblas"]

@@ -11,6 +11,7 @@ from cxrsearch.analysis.vote import Votes
 from cxrsearch.files import Json
 from cxrsearch.images.findings import NO_FINDING
 from cxrsearch.images.preprocess import Pixels
+from cxrsearch.shown import Shown
 
 Head = tuple[tuple[str, ...], NDArray[np.float64]]
 """A trained head's findings and their probabilities."""
@@ -68,8 +69,8 @@ class Retrieved:
         ]
 
 
-@dataclass(frozen=True)
-class QueryResult:
+@dataclass(frozen=True, repr=False)
+class QueryResult(Shown):
     """What an index answers.
 
     Attributes:

@@ -14,12 +14,13 @@ from cxrsearch.analysis.search_quality import SearchQuality
 from cxrsearch.analysis.stratified import Stratum
 from cxrsearch.evaluation_rows import fractions_json, number, published_json, retrieval_json, strata_json
 from cxrsearch.files import Json
+from cxrsearch.shown import Shown
 
 MEAN = "Mean"
 
 
-@dataclass(frozen=True)
-class EvaluationResult:
+@dataclass(frozen=True, repr=False)
+class EvaluationResult(Shown):
     """How well models find each finding.
 
     Attributes:

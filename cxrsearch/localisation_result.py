@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cxrsearch.analysis.bootstrap import Averages
 from cxrsearch.analysis.localisation import LEVELS
 from cxrsearch.files import Json
+from cxrsearch.shown import Shown
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class LocalisationRow:
     boxes: int
 
 
-@dataclass(frozen=True)
-class LocalisationResult:
+@dataclass(frozen=True, repr=False)
+class LocalisationResult(Shown):
     """What an evaluation of maps came to.
 
     Attributes:

@@ -14,6 +14,7 @@ from cxrsearch.files import Json
 from cxrsearch.images.findings import NO_FINDING
 from cxrsearch.images.preprocess import Pixels
 from cxrsearch.seen import Mode
+from cxrsearch.shown import Shown
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class Scored:
     scores: dict[str, Floats | None]
 
 
-@dataclass(frozen=True)
-class NoveltyResult:
+@dataclass(frozen=True, repr=False)
+class NoveltyResult(Shown):
     """Whether a finding that nobody knew stands out.
 
     Attributes:
@@ -150,8 +151,8 @@ class NoveltyResult:
         return _tabular("lrrr", head, lines)
 
 
-@dataclass(frozen=True)
-class NoveltyTable:
+@dataclass(frozen=True, repr=False)
+class NoveltyTable(Shown):
     """Every finding held out in turn.
 
     Attributes:
@@ -170,6 +171,10 @@ class NoveltyTable:
         """That of all the results, `mixed` where they differ."""
         modes = {result.mode for result in self.results}
         return modes.pop() if len(modes) == 1 else "mixed"
+
+    def heading(self) -> str:
+        """What was held out, in one line."""
+        return f"{len(self.results)} findings, each held out in turn"
 
     def to_frame(self) -> pd.DataFrame:
         """As of one result, with the columns `holdout` and `mode` before."""

@@ -67,6 +67,9 @@ class Index:
         if weights is not None:
             self.embedder  # noqa: B018  # so that a wrong encoder is refused before any work
 
+    def __repr__(self) -> str:
+        return f"<Index of {len(self):,} images in {self.stored.folder}, encoder {self.manifest.encoder_label}>"
+
     def __len__(self) -> int:
         return self.manifest.n
 

@@ -7,6 +7,7 @@ import pandas as pd
 from cxrsearch.analysis.geometry import Hubness
 from cxrsearch.analysis.reproduce import PaperTest
 from cxrsearch.files import Json
+from cxrsearch.shown import Shown
 
 _LATEX_HEAD = r"""\begin{tabular}{lrrrrrrlr}
 \toprule
@@ -65,8 +66,8 @@ class GroupStatistics:
     p_holm: float | None
 
 
-@dataclass(frozen=True)
-class StatisticsResult:
+@dataclass(frozen=True, repr=False)
+class StatisticsResult(Shown):
     """The statistics of n embeddings.
 
     Attributes:
@@ -96,6 +97,10 @@ class StatisticsResult:
     hubness: Hubness | None
     reproduction: PaperTest | None
     warnings: tuple[str, ...]
+
+    def heading(self) -> str:
+        """What was compared, in one line."""
+        return f"{self.n:,} embeddings of {self.dim} numbers, {self.space} space, {self.permutations:,} permutations"
 
     @property
     def digits(self) -> int:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxrsearch.analysis.plane import Plane
+from cxrsearch.analysis.typicality import Typicality
 from cxrsearch.answer import QueryResult
 from cxrsearch.files import Json
 from cxrsearch.finding_maps import FindingMaps
@@ -19,6 +20,8 @@ from cxrsearch.query import Index
 from cxrsearch.report import style
 from cxrsearch.web.decoding import Picture, png
 
+EDGE = 95
+"""Percentile of typicality from which an image that is not flagged is not called ordinary either."""
 DOTS = 2000
 """Images that the map shows, at most."""
 _BAND = 10
@@ -87,11 +90,10 @@ class Views:
         rows = [int(row) for row in answer.neighbours.row]
         places = self.places(rows)
         near = zip(rows, answer.neighbours.distance, places, strict=True)
-        typical = answer.typicality
         return {
             "answer": answer.to_json(),
             "heading": answer.heading(),
-            "typical": {"flagged": typical.flagged, "sentence": _sentence(typical.description)},
+            "typical": _typical(answer.typicality),
             "stored": None if not answer.pixels.size else encoded(png(Image.fromarray(answer.pixels))),
             "neighbours": [
                 {**self.of_image(row), "distance": float(distance), "place": at} for row, distance, at in near
@@ -151,6 +153,11 @@ def encoded(data: bytes) -> str:
 def picture_of(pixels: Pixels) -> bytes:
     """Stored pixels as PNG."""
     return png(Image.fromarray(pixels))
+
+
+def _typical(typical: Typicality) -> Json:
+    edge = typical.percentile is not None and typical.percentile >= EDGE
+    return {"flagged": typical.flagged, "edge": edge, "sentence": _sentence(typical.description)}
 
 
 def _maps(maps: FindingMaps) -> Json:

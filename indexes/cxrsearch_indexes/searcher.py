@@ -2,10 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from cxrsearch_indexes.base import ANY_ROW, Metric, Neighbours, Restriction
 from cxrsearch_indexes.frame import Float32
@@ -13,12 +15,16 @@ from cxrsearch_indexes.metric import joined
 from cxrsearch_indexes.vectors import Vectors, check_queries
 
 _QUERIES_AT_ONCE = 512
+_FEWEST_AT_ONCE = 64
+# Below that many a core, a product of all queries by all cores is quicker.
 
 
 class Searcher(ABC):
     """Base of every kind, which adds how it answers a batch."""
 
     kind: ClassVar[str]
+    side_by_side: ClassVar[bool] = False
+    """Whether batches are answered side by side, one a core, or one after the other, each by all cores."""
 
     def __init__(self, vectors: Vectors, metric: Metric) -> None:
         self.vectors, self.metric, self.n, self.dim = vectors, metric, vectors.n, vectors.dim
@@ -28,15 +34,33 @@ class Searcher(ABC):
         queries = check_queries(queries, self.dim, k)
         restriction.check(self.n, len(queries))
         k = min(k, self.n)
-        answers = []
-        for start in range(0, len(queries), _QUERIES_AT_ONCE):
-            part = np.arange(start, min(start + _QUERIES_AT_ONCE, len(queries)))
-            answers.append((part, self._search(queries[part], k, restriction.part(part))))
-        return joined(answers, len(queries), k)
+        cores = _cores() if self.side_by_side else 1
+        parts = _batches(len(queries), cores)
+
+        def answer(part: NDArray[np.int64]) -> tuple[NDArray[np.int64], Neighbours]:
+            return part, self._search(queries[part], k, restriction.part(part))
+
+        if cores == 1 or len(parts) == 1:
+            return joined([answer(part) for part in parts], len(queries), k)
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(min(cores, len(parts))) as threads:
+            return joined(list(threads.map(answer, parts)), len(queries), k)
 
     @abstractmethod
     def _search(self, queries: Float32, k: int, restriction: Restriction) -> Neighbours:
         """Answer a batch of checked queries; k is at most n."""
+
+
+def _cores() -> int:
+    """Threads that BLAS would use: what a caller, or the environment, has limited it to."""
+    return max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
+
+
+def _batches(queries: int, cores: int) -> list[NDArray[np.int64]]:
+    """The numbers of the queries in batches of about equal size; where there are several, a multiple of the cores."""
+    count = -(-queries // _QUERIES_AT_ONCE)
+    if queries >= _FEWEST_AT_ONCE * cores:
+        count = -(-count // cores) * cores
+    return np.array_split(np.arange(queries), max(1, count))
 
 
 def asked_again(

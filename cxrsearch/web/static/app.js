@@ -117,11 +117,11 @@ async function shownOf(look) {
 }
 
 function showGate(look) {
-  const { flagged, sentence } = look.typical, gate = byId("gate");
+  const { flagged, edge, sentence } = look.typical, gate = byId("gate");
   gate.hidden = false;
-  gate.className = flagged === null ? "unsure" : flagged ? "unlike" : "ordinary";
+  gate.className = flagged === null ? "unsure" : flagged ? "unlike" : edge ? "edge" : "ordinary";
   gate.querySelector("h3").textContent = flagged === null ? "Cannot be compared with the index"
-    : flagged ? "Warning: this image is unlike the index" : "An image like those of the index";
+    : flagged ? "Warning: this image is unlike the index" : edge ? "At the edge of the index" : "An image like those of the index";
   gate.querySelector("p").textContent = flagged ? `${sentence} Neighbours, votes and heat maps may mean nothing for it.` : sentence;
   const others = look.answer.warnings.filter((warning) => warning !== look.answer.typicality.warning);
   byId("warnings").replaceChildren(...others.map((warning) => make("li", {}, `${warning[0].toUpperCase()}${warning.slice(1).replace(/ \(--[^)]*\)/, "")}.`)));

@@ -1,0 +1,25 @@
+"""How a result shows itself at a prompt and in a notebook: one line, and its table; never all that it holds."""
+
+import html
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Shown:
+    """For results that have a heading and a table."""
+
+    def heading(self) -> str:
+        """What it is, in one line."""
+        raise NotImplementedError
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Its table."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.heading()}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self.heading())}</p>{self.to_frame().to_html(index=False, max_rows=40)}"
