@@ -30,7 +30,8 @@ class ExactIndex(Searcher):
     The certificate is that of `frame`: a first pass keeps a shortlist, and where that may lack a neighbour (many
     duplicates, near ties), a second pass measures every row whose score does not rule it out; so the result is exact
     for any data. Beside the vectors, which stay where they are, up to 2 n floats are kept; working memory, about 32 MB
-    a core, does not grow with n. Another way of scoring (bfloat16, a GPU) would replace `_score` and the frame's rounding.
+    a core, does not grow with n. Another way of scoring (bfloat16, a GPU) would replace `_score` and the frame's
+    rounding.
     """
 
     kind: ClassVar[str] = "exact"
