@@ -106,7 +106,7 @@ def test_another_format_is_refused_even_with_a_right_digest(tmp_path: Path, chan
 
 
 def test_no_index_says_how_to_make_one(tmp_path: Path) -> None:
-    said = f"no index at {tmp_path} — make one with `cxrsearch build-index --index DIR`"
+    said = f"no index at {tmp_path} — make one with `cxrsearch build-index IMAGES --index DIR`"
     assert message(StoreError, read_manifest, tmp_path) == said
     (tmp_path / "manifest.json").mkdir()
     said = f"cannot read {tmp_path / 'manifest.json'}: Is a directory — check the path and its permissions"
