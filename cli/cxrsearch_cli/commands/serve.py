@@ -2,6 +2,7 @@
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,10 +69,9 @@ def command(
         address = address_of(place)
         console.note("loading the encoder ...")
         running = server(opened, settings, lambda: _announce(address, settings))
-        try:
+        with suppress(KeyboardInterrupt):  # whether a signal ends as one depends on the versions of Python and uvicorn
             running.run(sockets=[place])
-        except KeyboardInterrupt:
-            console.note("stopped")
+        console.note("stopped")
 
 
 def _announce(address: str, settings: "Settings") -> None:
