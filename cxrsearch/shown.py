@@ -1,22 +1,23 @@
 """How a result shows itself at a prompt and in a notebook: one line, and its table; never all that it holds."""
 
 import html
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class Shown:
+class Shown(ABC):
     """For results that have a heading and a table."""
 
+    @abstractmethod
     def heading(self) -> str:
         """What it is, in one line."""
-        raise NotImplementedError
 
+    @abstractmethod
     def to_frame(self) -> "pd.DataFrame":
         """Its table."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.heading()}>"

@@ -190,7 +190,7 @@ def test_the_command_prints_tables_json_or_csv(index: Index, boxes: Path) -> Non
 def test_calls_that_do_not_fit_are_refused(index: Index, boxes: Path, data_set: DataSet) -> None:
     for words, problem in (
         ((data_set.images, "--boxes", boxes), "without its table or weights"),
-        ((data_set.images, "--boxes", boxes, "--index", index.stored.folder), "beside an index"),
+        ((data_set.images, "--boxes", boxes, "--index", index.stored.folder), "at once — name one of the two"),
         (("--boxes", boxes, "--weights", "x"), "beside an index"),
         (("--boxes", boxes, "--json", "--csv"), "several forms"),
     ):

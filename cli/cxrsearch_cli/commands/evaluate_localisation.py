@@ -8,7 +8,15 @@ import typer
 
 from cxrsearch.errors import UsageError
 from cxrsearch_cli import console
-from cxrsearch_cli.options import AsJson, Device, IndexOption, LabelsOption, Replicates, index_folder
+from cxrsearch_cli.options import (
+    AsJson,
+    Device,
+    IndexOption,
+    LabelsOption,
+    Replicates,
+    index_folder,
+    require_one_source,
+)
 
 if TYPE_CHECKING:
     from cxrsearch.localisation import LocalisationQuestion
@@ -104,8 +112,7 @@ def _evaluated(
         opened = open_index(index_folder(None, index), device=device)
         with console.progress() as progress:
             return evaluate_localisation(opened, boxes, question, progress)
-    if index is not None:
-        raise UsageError("a folder of images beside an index", "leave one of the two out")
+    require_one_source(images, index)
     if labels is None or weights is None:
         raise UsageError("a folder of images without its table or weights", "name --labels and --weights")
     with console.progress() as progress:

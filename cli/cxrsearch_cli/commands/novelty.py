@@ -20,6 +20,7 @@ from cxrsearch_cli.options import (
     Replicates,
     index_folder,
     names,
+    require_one_source,
 )
 from cxrsearch_cli.training_options import (
     Arch,
@@ -188,8 +189,7 @@ def _of_images(
 ) -> "NoveltyResult | NoveltyTable":
     from cxrsearch.novelty import evaluate_novelty_of_images
 
-    if given["index"] is not None:
-        raise UsageError("a folder of images beside an index", "leave one of the two out, or add --retrain")
+    require_one_source(given["images"], given["index"])
     folder, table = training_inputs(given["images"], given["labels"])
     with console.progress() as progress:
         return evaluate_novelty_of_images(folder, table, given["holdout"], question, progress=progress, **options)
