@@ -37,7 +37,7 @@ format: $(INSTALLED)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED)  ## the benchmarks, and one table: ratios against named peers, aims, machine, versions
+bench: $(INSTALLED)  ## speed and memory, an hour or two: one table of ratios against named peers, aims, machine, versions
 	$(BIN)/python benchmarks/bench.py
 
 mutants: $(INSTALLED)  ## mutation testing of the computing modules, over half an hour: a table and the survivors

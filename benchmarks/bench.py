@@ -1,7 +1,8 @@
-"""Every benchmark, one after the other, and one table of what they were run for: `make bench`.
+"""The benchmarks, one after the other, and one table of what they were run for: `make bench`.
 
-    python benchmarks/bench.py [--only search embed] [--quick] [--out bench]
+    python benchmarks/bench.py [--all] [--only search embed] [--quick] [--out bench]
 
+Without `--all`, what has an aim of speed, memory or time; with it, the studies of quality too, which train for hours.
 Each runs in a process of its own, alone, with its output in `out`/NAME.log; `out`/table.md has the machine, the
 versions, every headline, its aim and whether it was met. `--quick` takes small sizes, to see whether all runs; its
 figures mean nothing. What needs NIH's table looks in CXRSEARCH_TEST_DATA, and is left out, with a word, without it.
@@ -28,12 +29,13 @@ PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "faiss-cpu", "pillow", "p
 
 @dataclass(frozen=True)
 class Run:
-    """A script with its arguments, those of a quick run, and whether it needs the real data."""
+    """A script with its arguments, those of a quick run, whether it needs the real data, and whether it is a study."""
 
     script: str
     arguments: tuple[str, ...] = ()
     quick: tuple[str, ...] = ()
     real: bool = False
+    study: bool = False
 
 
 RUNS = (
@@ -42,18 +44,23 @@ RUNS = (
     Run("precision"),
     Run("full_index", quick=("--n", "2000")),
     Run("search", quick=("--n", "5000", "--dim", "64")),
+    Run("search_all", quick=("--n", "5000", "--dim", "64")),
     Run("group_statistics", ("--full",), ("--n", "500", "--dim", "64")),
-    Run("coverage", quick=("--simulations", "20", "--replicates", "100", "--positive-patients", "10")),
     Run("models", quick=("--n", "600", "--val", "200", "--test", "200", "--dim", "32")),
-    Run("training_speed", ("--epochs", "2"), ("--size", "64", "--steps", "5")),
-    Run("recipes", ("--epochs", "20"), ("--folds", "2", "--size", "32", "--epochs", "1")),
-    Run("phantom_training", quick=("--n", "200", "--size", "32", "--epochs", "1")),
-    Run("phantom_localisation", quick=("--n", "200", "--epochs", "1", "--fine-epochs", "1", "--queries", "2")),
+    Run("training_speed", quick=("--size", "64", "--steps", "5")),
     Run("serve", quick=("--seconds", "3", "--clients", "2")),
-    Run("phantom_novelty", quick=("--n", "300", "--size", "32", "--epochs", "1")),
+    Run("phantom_training", quick=("--n", "200", "--size", "32", "--epochs", "1")),
     Run(
         "full_scale", (TABLE, str(DATA / "splits")), (TABLE, "--every", "100", "--only", "import-embeddings"), real=True
     ),
+    Run("coverage", quick=("--simulations", "20", "--replicates", "100", "--positive-patients", "10"), study=True),
+    Run("recipes", ("--epochs", "20"), ("--folds", "2", "--size", "32", "--epochs", "1"), study=True),
+    Run(
+        "phantom_localisation",
+        quick=("--n", "200", "--epochs", "1", "--fine-epochs", "1", "--queries", "2"),
+        study=True,
+    ),
+    Run("phantom_novelty", quick=("--n", "300", "--size", "32", "--epochs", "1"), study=True),
 )
 
 
@@ -88,6 +95,7 @@ def measured(run: Run, quick: bool, out: Path) -> list[list[str]]:
 def main() -> None:
     """Run, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--all", action="store_true", help="the studies of quality, too")
     parser.add_argument("--only", nargs="+", metavar="NAME")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("bench"))
@@ -100,7 +108,7 @@ def main() -> None:
     lines += ["| script | what | measured | aim | |", "| --- | --- | --- | --- | --- |"]
     failed = False
     for run in RUNS:
-        if options.only is None or run.script in options.only:
+        if run.script in options.only if options.only else options.all or not run.study:
             rows = measured(run, options.quick, options.out)
             failed |= any(row[0].startswith("ended") for row in rows)
             lines += [f"| `{run.script}` | {' | '.join(row)} |" for row in rows]
