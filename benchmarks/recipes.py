@@ -1,8 +1,9 @@
 """Two training recipes against each other, on the same folds of the same images, for equally many passes over them.
 
-    python benchmarks/recipes.py [IMAGES TABLE] [--recipes paper modern] [--folds 5] [--size 64] [--epochs 8] [--out D]
+    python benchmarks/recipes.py [IMAGES TABLE] [--recipes paper modern] [--folds 5] [--size 64] [--epochs 8]
+      [--weights random:0] [--out D]
 
-Both train DenseNet-121 from the same random weights, at the same size and batch, so a step costs them the same but for
+Both train DenseNet-121 from the same weights, at the same size and batch, so a step costs them the same but for
 what the recipes add, which `training_speed.py` measures. IMAGES and TABLE default to a small phantom. Every image is
 scored by the encoder of its fold, which has seen none of its patient's images. Prints the mean AUROC of the network's
 head, of the kNN vote (k = 20) on its embedding and of a logistic regression there, and each time the paired difference
@@ -34,7 +35,7 @@ def evaluated(recipe: str, options: argparse.Namespace, baselines: tuple[str, ..
         out=options.out / Path(recipe).stem,
         cache=options.out / "pixels",
         config=recipe,
-        changes={"arch": "densenet121", "weights": "random:0", "size": options.size, "epochs": options.epochs},
+        changes={"arch": "densenet121", "weights": options.weights, "size": options.size, "epochs": options.epochs},
         workers=options.workers,
     )
 
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--weights", default="random:0", help="random:SEED, or a checkpoint to start from")
     parser.add_argument("--workers", type=int, help="processes that prepare images")
     parser.add_argument("--out", type=Path, default=Path("runs/recipes"))
     options = parser.parse_args()
@@ -63,7 +65,7 @@ def main() -> None:
     found = {one: evaluated(one, options, ("view", "histogram", "random")), other: evaluated(other, options, ())}
     first, second = found[one], found[other]
     assert first.image_ids == second.image_ids
-    print(f"{first.heading()}; {options.size} px, {options.epochs} epochs, DenseNet-121 from random:0")
+    print(f"{first.heading()}; {options.size} px, {options.epochs} epochs, DenseNet-121 from {options.weights}")
     print(f"mean over the {first.metrics['densenet'].auroc.mean.findings} findings with 10 positive patients or more")
     bootstrap = PatientBootstrap(first.scored.patients, first.replicates, first.seed)
     for model in COMPARED:
