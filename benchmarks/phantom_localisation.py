@@ -33,6 +33,7 @@ from cxrsearch.images.preprocess import Pixels
 from cxrsearch.localisation import LocalisationQuestion, evaluate_localisation_of_images
 from cxrsearch.query import Index, open_index
 from cxrsearch.training import train
+from cxrsearch.training_request import Training
 
 SPLIT = "patient-hash:0.6/0.1/0.3"
 FINDINGS = ("Nodule", "Mass", "Pneumonia", "Atelectasis")
@@ -126,9 +127,10 @@ def run(folder: Path, asked: argparse.Namespace) -> None:
     images, table = data / "images", data / "Data_Entry_2017.csv"
     shared: dict[str, Any] = {"split": SPLIT, "config": "modern", "cache": folder / "pixels"}
     coarse: dict[str, Any] = {"arch": "densenet121", "weights": "random:0", "size": 128, "epochs": asked.epochs}
-    train(images, table, changes=RECIPE | coarse, out=folder / "coarse", **shared)
+    train(images, table, Training(changes=RECIPE | coarse, **shared), out=folder / "coarse")
     fine = {"weights": str(folder / "coarse"), "size": 224, "epochs": asked.fine_epochs, "lr": 2e-4, "warmup": 20}
-    trained = train(images, table, changes=RECIPE | fine | {"ema": 0.98}, out=folder / "fine", **shared)
+    training = Training(changes=RECIPE | fine | {"ema": 0.98}, **shared)
+    trained = train(images, table, training, out=folder / "fine")
     minutes = (time.perf_counter() - start) / 60
     print(f"{trained.n_train} images to train; mean validation AUROC {trained.best.mean_auroc}; {minutes:.1f} minutes")
     where: dict[str, Any] = {"weights": str(folder / "fine"), "cache": folder / "pixels", "split": SPLIT}

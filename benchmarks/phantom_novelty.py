@@ -31,6 +31,7 @@ from cxrsearch.novelty import NoveltyQuestion
 from cxrsearch.novelty_result import NoveltyResult
 from cxrsearch.novelty_retrain import retrain
 from cxrsearch.query import Index, open_index
+from cxrsearch.training_request import Training
 
 if "--plain" not in sys.argv:  # here, so that processes that draw have it, too
     SIGNS["Hernia"] = Sign(partial(hernia, scale=2.2, contrast=2.0))
@@ -80,10 +81,12 @@ def run(folder: Path, asked: argparse.Namespace) -> None:
         data / "Data_Entry_2017.csv",
         asked.holdout,
         NoveltyQuestion(split=SPLIT, shots=(0, 1, 5, 20)),
+        Training(
+            config=asked.config,
+            changes={"arch": "densenet121", "weights": "random:0", "size": asked.size, "epochs": asked.epochs},
+            max_minutes=asked.minutes,
+        ),
         out=folder / "novelty",
-        config=asked.config,
-        changes={"arch": "densenet121", "weights": "random:0", "size": asked.size, "epochs": asked.epochs},
-        max_minutes=asked.minutes,
     )
     print(f"{found.heading()}; {found.seen}; {(time.perf_counter() - start) / 60:.1f} minutes")
     print(f"chosen on validation: {found.chosen}")

@@ -20,6 +20,7 @@ from cxrsearch.evaluate import Question, evaluate_index
 from cxrsearch.images.phantom import make_phantom
 from cxrsearch.query import open_index
 from cxrsearch.training import train
+from cxrsearch.training_request import Training
 
 
 def shown(event: object) -> None:
@@ -36,15 +37,8 @@ def run(folder: Path, asked: argparse.Namespace) -> None:
     images, table = data / "images", data / "Data_Entry_2017.csv"
     start = time.perf_counter()
     changes = {"arch": "densenet121", "weights": "random:0", "size": asked.size, "epochs": asked.epochs}
-    trained = train(
-        images,
-        table,
-        config=asked.config,
-        changes=changes,
-        max_minutes=asked.minutes,
-        out=folder / "run",
-        report=shown,
-    )
+    training = Training(config=asked.config, changes=changes, max_minutes=asked.minutes)
+    trained = train(images, table, training, out=folder / "run", report=shown)
     took = (time.perf_counter() - start) / 60
     build_index(images, table, index=folder / "index", weights=str(trained.path), cache=trained.path / "pixels")
     result = evaluate_index(open_index(folder / "index"), Question(models=("knn",), baselines=("view", "histogram")))

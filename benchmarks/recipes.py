@@ -21,6 +21,7 @@ from cxrsearch.analysis.metrics import within_folds
 from cxrsearch.evaluate import Question, cross_validate
 from cxrsearch.evaluation_result import EvaluationResult
 from cxrsearch.images.phantom import make_phantom
+from cxrsearch.training_request import Training
 
 COMPARED = ("densenet", "knn", "logistic")
 
@@ -32,11 +33,13 @@ def evaluated(recipe: str, options: argparse.Namespace, baselines: tuple[str, ..
         options.table,
         options.folds,
         Question(models=("knn", "logistic"), baselines=baselines),
+        Training(
+            config=recipe,
+            changes={"arch": "densenet121", "weights": options.weights, "size": options.size, "epochs": options.epochs},
+            cache=options.out / "pixels",
+            workers=options.workers,
+        ),
         out=options.out / Path(recipe).stem,
-        cache=options.out / "pixels",
-        config=recipe,
-        changes={"arch": "densenet121", "weights": options.weights, "size": options.size, "epochs": options.epochs},
-        workers=options.workers,
     )
 
 

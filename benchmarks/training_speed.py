@@ -13,6 +13,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from cxrsearch.images.catalogue import Catalogue, match_images, read_table
 from cxrsearch.images.phantom import make_phantom
 from cxrsearch.images.splits import parse_split
 from cxrsearch.training import train
+from cxrsearch.training_request import Training
 
 BATCH, WARM, SPLIT = 16, 3, "patient-hash:0.7/0.3/0"
 AS_PEER = {"dropout": 0.0, "lr_decay": 1.0}
@@ -101,7 +103,7 @@ def peer_rate(peer: Peer, steps: int) -> float:
     return BATCH * (steps - WARM) / (times[steps] - times[WARM])
 
 
-def our_rate(steps: int, options: dict[str, object], folder: Path) -> tuple[float, float]:
+def our_rate(steps: int, data: tuple[Path, Path], training: Training, folder: Path) -> tuple[float, float]:
     """Images a second of the trainer, and the share of the time that it waited for images."""
     times: list[float] = []
     waiting: list[float] = []
@@ -114,7 +116,7 @@ def our_rate(steps: int, options: dict[str, object], folder: Path) -> tuple[floa
                 raise Enough
 
     try:
-        train(out=folder, report=report, **options)  # type: ignore[arg-type]
+        train(*data, training, out=folder, report=report)
     except Enough:
         return BATCH * (steps - WARM) / (times[steps] - times[WARM]), waiting[-1]
     raise SystemExit(f"{len(times)} steps in all are fewer than {steps}: give more images")
@@ -137,7 +139,7 @@ def main() -> None:
         whole = match_images(read_table(table), images).catalogue
         parts = {part: whole.take(parse_split(SPLIT).rows(whole, part)) for part in ("train", "val")}
         changes = {"arch": "densenet121", "weights": "random:0", "size": asked.size, "epochs": 1000}
-        shared: dict[str, object] = {"images": images, "labels": table, "split": SPLIT, "cache": folder / "cache"}
+        shared = Training(split=SPLIT, cache=folder / "cache", changes=changes)
         bf16 = torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()
         contenders = [("paper, fp32", "paper", "fp32"), ("modern, fp32", "modern", "fp32")]
         contenders += [("paper, bf16", "paper", "bf16"), ("modern, bf16", "modern", "bf16")] if bf16 else []
@@ -145,24 +147,24 @@ def main() -> None:
         plain = peer_rate(Peer(images, parts, asked.size), asked.steps)
         print(f"{'plain fp32 loop (peer)':24} {plain:6.2f} images/s")
         for title, config, precision in contenders:
-            options = shared | {"config": config, "precision": precision, "changes": changes}
-            rate, waiting = our_rate(asked.steps, options, folder / title)
+            training = replace(shared, config=config, precision=precision)
+            rate, waiting = our_rate(asked.steps, (images, table), training, folder / title)
             print(f"{title:24} {rate:6.2f} images/s  {rate / plain:5.2f} times  {waiting:.1%} waiting for images")
             headline(f"training, {title}, against a plain fp32 loop", rate / plain, ">= 2.5")
         if not bf16:
             print("bf16: not measured, this processor does not compute in it")
         if asked.epochs:
-            compare_aurocs(images, parts, shared, changes | {"epochs": asked.epochs} | AS_PEER, folder)
+            shared = replace(shared, changes=changes | {"epochs": asked.epochs} | AS_PEER)
+            compare_aurocs((images, table), parts, shared, folder)
 
 
-def compare_aurocs(
-    images: Path, parts: dict[str, Catalogue], shared: dict[str, object], changes: dict[str, object], folder: Path
-) -> None:
+def compare_aurocs(data: tuple[Path, Path], parts: dict[str, Catalogue], training: Training, folder: Path) -> None:
     """Train both, and print the difference of their validation AUROC."""
-    peer = Peer(images, parts, int(str(changes["size"])))
-    for _ in range(int(str(changes["epochs"]))):
+    (images, _), recipe = data, training.recipe()
+    peer = Peer(images, parts, recipe.size)
+    for _ in range(recipe.epochs):
         list(peer.epoch())
-    run = train(out=folder / "whole", config="paper", changes=changes, **shared)  # type: ignore[arg-type]
+    run = train(*data, training, out=folder / "whole")
     encoder = load_encoder(str(run.path / "last.safetensors")).eval()
     val, labels = parts["val"], parts["val"].labels
     assert labels is not None
@@ -176,9 +178,7 @@ def compare_aurocs(
     scores = torch.stack(ours).double().numpy(), peer.probabilities()
     apart = PatientBootstrap(val.patients).difference(labels, *scores).mean
     means = [np.nanmean(auroc(labels, own)) for own in scores]
-    print(
-        f"validation AUROC after {changes['epochs']} epochs: paper {means[0]:.3f}, plain loop {means[1]:.3f};", end=" "
-    )
+    print(f"validation AUROC after {recipe.epochs} epochs: paper {means[0]:.3f}, plain loop {means[1]:.3f};", end=" ")
     print(f"difference {apart.point:+.3f} [{apart.low:+.3f}, {apart.high:+.3f}], {len(val)} images")
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cxrsearch.statistics import embedding_statistics, index_statistics
     from cxrsearch.store.search import Filters
     from cxrsearch.training import TrainResult, train
+    from cxrsearch.training_request import Training
     from cxrsearch.tuning import TuneResult, tune
 
 _HOME = {
@@ -41,6 +42,7 @@ _HOME = {
     "QueryResult": "cxrsearch.answer",
     "Question": "cxrsearch.evaluate",
     "TrainResult": "cxrsearch.training",
+    "Training": "cxrsearch.training_request",
     "TuneResult": "cxrsearch.tuning",
     "build_index": "cxrsearch.build",
     "cross_validate": "cxrsearch.evaluate",
@@ -69,6 +71,7 @@ __all__ = [
     "QueryResult",
     "Question",
     "TrainResult",
+    "Training",
     "TuneResult",
     "build_index",
     "cross_validate",

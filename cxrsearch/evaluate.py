@@ -27,7 +27,8 @@ from cxrsearch.query import Index, open_index
 from cxrsearch.rows import FitOn, Rows, default_split, divide
 from cxrsearch.scoring import DENSENET, Predictions, Wanted, predict
 from cxrsearch.seen import Seen, seen_by
-from cxrsearch.training import train
+from cxrsearch.trained_index import trained_index
+from cxrsearch.training_request import Training
 
 
 @dataclass(frozen=True)
@@ -145,16 +146,11 @@ def cross_validate(
     labels: Path | str,
     folds: int,
     question: Question | None = None,
+    training: Training | None = None,
     *,
     out: Path | str,
-    findings: Sequence[str] | None = None,
-    cache: Path | str | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    workers: int | None = None,
     progress: Progress = silent,
     report: Report = lambda _: None,
-    **training: Any,
 ) -> EvaluationResult:
     """Train an encoder for each fold, evaluate it on the patients it has not seen, and pool the folds.
 
@@ -164,13 +160,13 @@ def cross_validate(
         images, labels: a folder of images, and NIH's table or a plain CSV.
         folds: K of the splits `patient-fold:i/K`.
         question: what to ask; its split and part are those of the folds.
+        training: what each training is asked for, but for its split.
         out: folder of the runs and indexes.
-        findings, cache, device, precision, workers: as of `build_index` and `train`.
         progress, report: called as work goes on, see `train`.
-        training: further arguments of `train`: `config`, `changes`, `seed`, `max_minutes`.
 
     Raises:
-        UsageError: fewer than two folds, or a question with a split of its own, or of retrieval or fractions.
+        UsageError: fewer than two folds; a question with a split of its own, or of retrieval or fractions; a training
+            with a split of its own, on several devices or without a finding.
         CxrsearchError: as `train`, `build_index` and `evaluate_index`.
     """
     question = question or Question()
@@ -180,17 +176,16 @@ def cross_validate(
         raise UsageError(
             "retrieval or fractions in a cross-validation, whose folds have an index each", "ask one index, --index"
         )
-    shared: dict[str, Any] = {"findings": findings, "device": device, "precision": precision, "workers": workers}
-    done: list[_Fold] = []
+    training = (training or Training()).settled(devices=1, holdout=None)
+    training, done = replace(training, cache=training.cache or Path(out) / "pixels"), list[_Fold]()
     for fold in range(1, folds + 1):
-        split, run = f"patient-fold:{fold}/{folds}", Path(out) / f"fold-{fold}"
-        kept = Path(out) / "pixels" if cache is None else cache
-        train(images, labels, split=split, out=run, cache=kept, progress=progress, report=report, **shared, **training)
-        index, where = shared | {"cache": kept, "pixels": fold == 1}, Path(out) / f"index-{fold}"
-        built = build_index(images, labels, index=where, weights=str(run), progress=progress, **index)
-        pixels = done[0].index if done else None
-        done.append(_fold(open_index(built.path, device=device), question, split, progress, pixels))
-    return replace(_result(question, f"patient-fold:1..{folds}/{folds}", done), refused=built.refused)
+        split, where = f"patient-fold:{fold}/{folds}", (Path(out) / f"fold-{fold}", Path(out) / f"index-{fold}")
+        asked = training.settled(split=split)
+        index, refused = trained_index(
+            images, labels, asked, *where, pixels=fold == 1, progress=progress, report=report
+        )
+        done.append(_fold(index, question, split, progress, done[0].index if done else None))
+    return replace(_result(question, f"patient-fold:1..{folds}/{folds}", done), refused=refused)
 
 
 def _fold(index: Index, question: Question, definition: str, progress: Progress, pixels: Index | None = None) -> _Fold:

@@ -28,7 +28,7 @@ from cxrsearch.localisation_result import LocalisationResult, rows_of
 from cxrsearch.progress import Progress, silent
 from cxrsearch.query import Index
 from cxrsearch.seen import Seen, seen_by
-from cxrsearch.training import DEFAULT_SPLIT
+from cxrsearch.training_request import DEFAULT_SPLIT
 
 RANDOM_DRAWS = 10
 """Random maps of each case, whose scores are averaged."""

@@ -7,12 +7,10 @@
 Interrupted, the same call goes on where it was: a queue of findings is a folder each.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from cxrsearch.build import build_index
 from cxrsearch.encoder.train import Report
 from cxrsearch.files import write_json
 from cxrsearch.images.catalogue import match_images, read_table
@@ -21,8 +19,8 @@ from cxrsearch.images.holdout import hold_out
 from cxrsearch.novelty import NoveltyQuestion, evaluate_novelty, table_of, with_images
 from cxrsearch.novelty_result import NoveltyResult, NoveltyTable
 from cxrsearch.progress import Progress, silent
-from cxrsearch.query import open_index
-from cxrsearch.training import DEFAULT_SPLIT, train
+from cxrsearch.trained_index import trained_index
+from cxrsearch.training_request import DEFAULT_SPLIT, Training
 
 RESULT = "novelty.json"
 
@@ -32,46 +30,35 @@ def retrain(
     labels: Path | str,
     holdout: str,
     question: NoveltyQuestion | None = None,
+    training: Training | None = None,
     *,
     out: Path | str,
-    findings: Sequence[str] | None = None,
-    cache: Path | str | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    workers: int | None = None,
     progress: Progress = silent,
     report: Report = lambda _: None,
-    **training: Any,
 ) -> NoveltyResult:
     """Train without a finding, embed everything, and evaluate.
 
     Args:
         images, labels: a folder of images, and NIH's table or a plain CSV.
         holdout: the finding, in any case.
-        question: what to ask; its split is that of the training, too.
+        question: what to ask; its split, seed and strictness are those of the training, too.
+        training: what the training is asked for; without a cache of their own all findings share one in `out`.
         out: the folder that holds a folder a finding.
-        findings, cache, device, precision, workers: as of `train` and `build_index`; without a cache of their own all
-            findings share one in `out`.
         progress, report: called as work goes on, see `train`.
-        training: further arguments of `train`: `config`, `changes`, `max_minutes`.
 
     Raises:
         VocabularyError: no such finding.
+        UsageError: a training that contradicts the question, or on several devices.
         CxrsearchError: as `train`, `build_index` and `evaluate_novelty`.
     """
-    question = question or NoveltyQuestion()
-    vocabulary = Vocabulary(tuple(findings)) if findings else Vocabulary()
-    held = hold_out(holdout, vocabulary, strict=question.strict)
-    split = question.split or _split(Path(labels), vocabulary)
-    folder, kept = Path(out) / held.finding, Path(out) / "pixels" if cache is None else cache
-    shared: dict[str, Any] = {"findings": findings, "device": device, "precision": precision, "workers": workers}
-    shared |= {"cache": kept, "progress": progress}
-    training |= {"split": split, "holdout": held.finding, "strict": held.strict, "seed": question.seed}
-    train(images, labels, out=folder / "run", report=report, **shared, **training)
-    built = build_index(images, labels, index=folder / "index", weights=str(folder / "run"), **shared)
-    opened = open_index(built.path, device=device)
-    found = evaluate_novelty(opened, held.finding, question, split=split, progress=progress)
-    result = replace(found, refused=built.refused)
+    question, training = question or NoveltyQuestion(), training or Training()
+    held = hold_out(holdout, training.vocabulary(), strict=question.strict)
+    split = question.split or _split(Path(labels), training.vocabulary())
+    asked = training.settled(split=split, seed=question.seed, holdout=held.finding, strict=held.strict, devices=1)
+    asked, folder = replace(asked, cache=asked.cache or Path(out) / "pixels"), Path(out) / held.finding
+    where = folder / "run", folder / "index"
+    index, refused = trained_index(images, labels, asked, *where, progress=progress, report=report)
+    result = replace(evaluate_novelty(index, held.finding, question, split=split, progress=progress), refused=refused)
     write_json(folder / RESULT, result.to_json())
     return result
 
@@ -80,15 +67,17 @@ def retrain_every(
     images: Path | str,
     labels: Path | str,
     question: NoveltyQuestion | None = None,
+    training: Training | None = None,
     *,
-    findings: Sequence[str] | None = None,
-    **options: Any,
+    out: Path | str,
+    progress: Progress = silent,
+    report: Report = lambda _: None,
 ) -> NoveltyTable:
     """`retrain` for every finding that an image in the folder shows, one after the other; arguments as there."""
-    vocabulary = Vocabulary(tuple(findings)) if findings else Vocabulary()
-    matched = match_images(read_table(Path(labels), vocabulary), Path(images)).catalogue
-    shown = with_images(matched)
-    results = tuple(retrain(images, labels, name, question, findings=findings, **options) for name in shown)
+    vocabulary = (training or Training()).vocabulary()
+    shown = with_images(match_images(read_table(Path(labels), vocabulary), Path(images)).catalogue)
+    one = partial(retrain, question=question, training=training, out=out, progress=progress, report=report)
+    results = tuple(one(images, labels, name) for name in shown)
     found = table_of(results, tuple(name for name in vocabulary.findings if name not in shown))
     return replace(found, refused=results[0].refused)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cxrsearch.errors import SplitError
 from cxrsearch.images.splits import parse_split, place
 from cxrsearch.query import Index
-from cxrsearch.training import DEFAULT_SPLIT
+from cxrsearch.training_request import DEFAULT_SPLIT
 
 FitOn = Literal["train", "val"]
 

@@ -12,12 +12,12 @@ parts of a split (images) -> an encoder to start from -> the trainer (encoder) -
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -25,7 +25,7 @@ from lightning_fabric import Fabric
 from cxrsearch.analysis.metrics import auroc
 from cxrsearch.encoder.densenet import Encoder
 from cxrsearch.encoder.embed import resolve_device, resolve_precision
-from cxrsearch.encoder.recipe import Recipe, load_recipe
+from cxrsearch.encoder.recipe import Recipe
 from cxrsearch.encoder.spec import Provenance
 from cxrsearch.encoder.train import Report, StepReport, Task, Trainer
 from cxrsearch.encoder.training.head import train_head, with_head
@@ -37,13 +37,12 @@ from cxrsearch.encoder.weights import load_encoder
 from cxrsearch.errors import CxrsearchError, UsageError
 from cxrsearch.files import Json
 from cxrsearch.images.boxes import read_boxes
-from cxrsearch.images.findings import Vocabulary
-from cxrsearch.images.holdout import Holdout, hold_out
+from cxrsearch.images.preprocess import Preprocess
 from cxrsearch.progress import Progress, silent
 from cxrsearch.report.contact_sheet import save_png
 from cxrsearch.report.curves import learning_curves
+from cxrsearch.training_request import Training
 
-DEFAULT_SPLIT = "patient-hash:0.7/0.1/0.2"
 CURVES = "curves.png"
 
 _Outcome = TypeVar("_Outcome")
@@ -86,25 +85,9 @@ class TrainResult:
 def train(
     images: Path | str,
     labels: Path | str,
+    training: Training | None = None,
     *,
-    split: str = DEFAULT_SPLIT,
-    config: str = "paper",
-    changes: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    max_minutes: float | None = None,
-    freeze: bool = False,
     out: Path | str | None = None,
-    findings: Sequence[str] | None = None,
-    holdout: str | None = None,
-    strict: bool = False,
-    boxes: Path | str | None = None,
-    cache: Path | str | None = None,
-    device: str = "auto",
-    devices: int = 1,
-    precision: str = "auto",
-    workers: int | None = None,
-    save_every: int = 200,
-    tensorboard: bool = False,
     progress: Progress = silent,
     report: Report = lambda _: None,
 ) -> TrainResult:
@@ -112,104 +95,80 @@ def train(
 
     Args:
         images, labels: a folder of images, and NIH's table or a plain CSV.
-        split: the definition of a split; its `train` is learnt from, its `val` chooses the best epoch.
-        config: `paper`, `modern` or a TOML file, see `Recipe`.
-        changes: entries of the recipe that differ, as `{"arch": "densenet121", "epochs": 3}`; None changes nothing.
-        seed, max_minutes: of everything random; stop after about so long, over all sessions of the run, see `Task`.
-        freeze: train the head alone, on embeddings.
-        out, cache: folders of the run, None: `runs/ARCH-CONFIG-SEED`; and of a pixel cache, None: one in the run's.
-        findings: another vocabulary than NIH's; holdout, strict: leave out a finding and its images (patients).
-        boxes: NIH's table of boxes, whose patients are left out of the training part.
-        device, devices: as `resolve_device`; and how many processes, each on a device of its own.
-        precision: `fp32`, `bf16` (autocast) or `auto`: bf16 where the hardware computes in it.
-        workers: processes a device that prepare images; None: one on a CPU, else the cores, shared out.
-        save_every, tensorboard: steps from one saved state to the next; also log for TensorBoard (an extra).
+        training: what is asked for; None: the paper's recipe.
+        out: the run's folder, None: `runs/ARCH-CONFIG-SEED`.
         progress, report: called while images are read and embedded; and after every step and epoch; on rank 0.
 
     Raises:
         CxrsearchError: any input that cannot be used; see `cxrsearch.errors`.
     """
-    _require_meant(seed, max_minutes, save_every, freeze and (devices > 1 or tensorboard))
-    recipe = load_recipe(config).changed(changes or {})
-    words = _vocabulary(findings, holdout, strict)
-    fabric = launched(device, devices, precision)
-    given = {"seed": seed, "max_minutes": max_minutes, "freeze": freeze}
-    plan = _Plan(Path(images), Path(labels), *words, boxes, split, recipe, (changes or {}).get("arch"), given)
-    place = _Place(None if out is None else Path(out), None if cache is None else Path(cache))
-    work = partial(train_head, progress=progress) if freeze else partial(_train, report=report, tensorboard=tensorboard)
+    training = training or Training()
+    fabric = launched(training)
     with ExitStack() as claims:
-        prepare = partial(_prepared, plan, place, fabric, _workers(workers, fabric), save_every, progress, claims)
+        prepare = partial(_prepared, training, Path(images), Path(labels), out, fabric, progress, claims)
         encoder, parts, task = _agreed(fabric, prepare)
-        end = work(fabric, encoder, task)
+        if training.freeze:
+            end = train_head(fabric, encoder, task, progress)
+        else:
+            end = _train(fabric, encoder, task, report, training.tensorboard)
     return _result(task.folder, parts, end, fabric.global_rank)
 
 
-def _vocabulary(findings: Sequence[str] | None, holdout: str | None, strict: bool) -> tuple[Vocabulary, Holdout | None]:
-    vocabulary = Vocabulary(tuple(findings)) if findings else Vocabulary()
-    return vocabulary, None if holdout is None else hold_out(holdout, vocabulary, strict=strict)
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What to learn, from what and how; `arch` is what was asked for, and `given` what settings record beside it."""
-
-    images: Path
-    labels: Path
-    vocabulary: Vocabulary
-    holdout: Holdout | None
-    boxes: Path | str | None
-    split: str
-    recipe: Recipe
-    arch: str | None
-    given: Json
-
-
-@dataclass(frozen=True)
-class _Place:
-    """The run's folder and that of the pixel cache, where they are named."""
-
-    out: Path | None
-    cache: Path | None
-
-    def folder(self, recipe: Recipe, seed: int) -> Path:
-        return self.out or Path("runs") / f"{recipe.arch}-{recipe.name}-{seed}"
-
-
 def _prepared(
-    plan: _Plan, place: _Place, fabric: Fabric, workers: int, save_every: int, progress: Progress, claims: ExitStack
+    training: Training,
+    images: Path,
+    labels: Path,
+    out: Path | str | None,
+    fabric: Fabric,
+    progress: Progress,
+    claims: ExitStack,
 ) -> tuple[Encoder, Parts, Task]:
     """The encoder to train, its images, and the task, all settings checked; rank 0 claims the run's folder."""
-    seed, max_minutes = plan.given["seed"], plan.given["max_minutes"]
-    start, recipe = _start(plan.recipe, plan.arch)
-    folder = place.folder(recipe, seed)
+    start, recipe = _start(training)
+    folder = Path("runs") / f"{recipe.arch}-{recipe.name}-{training.seed}" if out is None else Path(out)
     if fabric.is_global_zero:
         claims.enter_context(claimed(folder))
-    parts = read_parts(
-        plan.images,
-        plan.labels,
-        plan.vocabulary,
-        plan.split,
-        place.cache or folder / "pixels",
-        recipe.preprocess(start.spec.preprocess),
-        holdout=plan.holdout,
-        boxes=None if plan.boxes is None else read_boxes(Path(plan.boxes)),
-        workers=workers,
-        progress=progress if fabric.is_global_zero else silent,
-    )
-    extra = {"settings": _settings(recipe, start, parts, fabric) | plan.given, "versions": versions()}
+    workers = _workers(training.workers, fabric)
+    shown = progress if fabric.is_global_zero else silent
+    given = replace(training, cache=training.cache or folder / "pixels", workers=workers)
+    parts = parts_of(given, images, labels, recipe.preprocess(start.spec.preprocess), shown)
+    decided = {name: getattr(training, name) for name in ("seed", "max_minutes", "freeze")}
+    extra = {"settings": _settings(recipe, start, parts, fabric) | decided, "versions": versions()}
     require_settings(folder, extra["settings"])
-    task = Task(recipe, seed, parts.train, parts.val, auroc, folder, workers, save_every, max_minutes, extra)
+    task = Task(
+        recipe=recipe,
+        seed=training.seed,
+        train=parts.train,
+        val=parts.val,
+        score=auroc,
+        folder=folder,
+        workers=workers,
+        save_every=training.save_every,
+        max_minutes=training.max_minutes,
+        extra=extra,
+    )
     return _encoder(start, parts, task), parts, task
 
 
-def _require_meant(seed: int, max_minutes: float | None, save_every: int, excluded: bool) -> None:
-    if seed < 0 or save_every < 1 or (max_minutes is not None and not 0 < max_minutes < float("inf")):
-        raise UsageError(
-            f"seed {seed}, a state every {save_every} steps, a limit of {max_minutes} minutes",
-            "use a seed >= 0, steps >= 1 and minutes > 0",
-        )
-    if excluded:
-        raise UsageError("a head trained alone, on several devices or for TensorBoard", "leave --freeze or these out")
+def parts_of(training: Training, images: Path, labels: Path, preprocess: Preprocess, progress: Progress) -> Parts:
+    """What a training learns from, read; its cache is named.
+
+    Raises:
+        CxrsearchError: as `read_parts` and `read_boxes`.
+    """
+    assert training.cache is not None
+    return read_parts(
+        images,
+        labels,
+        training.vocabulary(),
+        training.split,
+        Path(training.cache),
+        preprocess,
+        holdout=training.held_out(),
+        boxes=None if training.boxes is None else read_boxes(Path(training.boxes)),
+        workers=1 if training.workers is None else training.workers,
+        progress=progress,
+    )
 
 
 def _agreed(fabric: Fabric, prepare: Callable[[], _Outcome]) -> _Outcome:
@@ -226,21 +185,21 @@ def _agreed(fabric: Fabric, prepare: Callable[[], _Outcome]) -> _Outcome:
     return prepare() if outcome is None else outcome
 
 
-def launched(device: str, devices: int, precision: str) -> Fabric:
-    """Fabric on these devices; with several, the other ranks are processes that run the same command from its start.
+def launched(training: Training) -> Fabric:
+    """Fabric on a training's devices; with several, the other ranks are processes that run the same command anew.
 
     Raises:
         UsageError: no such devices, or an unknown precision.
     """
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it announces ranks and precision on stderr
-    target = resolve_device(device)
+    target, devices = resolve_device(training.device), training.devices
     if devices < 1 or (target.type == "cuda" and devices > torch.cuda.device_count()):
         raise UsageError(f"{devices} devices of kind {target.type}", "use a number of devices that are there")
     fabric = Fabric(
         accelerator=target.type,
         devices=[target.index or 0] if target.type == "cuda" and devices == 1 else devices,
         strategy="ddp" if devices > 1 else "auto",
-        precision="bf16-mixed" if _precision(precision, target) == "bf16" else "32-true",
+        precision="bf16-mixed" if _precision(training.precision, target) == "bf16" else "32-true",
     )
     fabric.launch()
     return fabric
@@ -254,18 +213,17 @@ def _precision(name: str, device: torch.device) -> str:
 
 
 def _workers(asked: int | None, fabric: Fabric) -> int:
-    if asked is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return 1 if fabric.device.type == "cpu" else max(1, cores // fabric.world_size)
-    if asked < 0:
-        raise UsageError(f"{asked} workers", "use workers >= 0")
-    return asked
+    if asked is not None:
+        return asked
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 1 if fabric.device.type == "cpu" else max(1, cores // fabric.world_size)
 
 
-def _start(recipe: Recipe, arch: str | None) -> tuple[Encoder, Recipe]:
+def _start(training: Training) -> tuple[Encoder, Recipe]:
     """The encoder to start from; a checkpoint has its own architecture, whatever the recipe says."""
+    recipe = training.recipe()
     made = recipe.weights == "imagenet" or recipe.weights.startswith("random:")
-    encoder = load_encoder(recipe.weights, arch=recipe.arch if made else arch)
+    encoder = load_encoder(recipe.weights, arch=recipe.arch if made else training.changes.get("arch"))
     return encoder, replace(recipe, arch=encoder.spec.architecture)
 
 

@@ -19,21 +19,21 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_fabric import Fabric
 
-from cxrsearch.encoder.recipe import Recipe, load_recipe
+from cxrsearch.encoder.recipe import Recipe
 from cxrsearch.encoder.train import STATE, StepReport
-from cxrsearch.encoder.training.parts import Parts, read_parts
+from cxrsearch.encoder.training.parts import Parts
 from cxrsearch.encoder.training.run import CONFIG, claimed, require_settings
 from cxrsearch.encoder.training.state import EpochRecord
 from cxrsearch.encoder.tuning.space import SearchSpace, default_space, load_space
 from cxrsearch.encoder.tuning.trial import Trial, best_of, ranked
 from cxrsearch.errors import CheckpointError, CxrsearchError, MissingDependencyError, SplitError, UsageError
 from cxrsearch.files import Json, translated, write_bytes, write_json
-from cxrsearch.images.findings import Vocabulary
 from cxrsearch.images.preprocess import Preprocess
 from cxrsearch.progress import Progress, silent
 from cxrsearch.report.contact_sheet import save_png
 from cxrsearch.report.study import study_plot
-from cxrsearch.training import DEFAULT_SPLIT, TrainResult, launched, train
+from cxrsearch.training import TrainResult, launched, parts_of, train
+from cxrsearch.training_request import Training
 
 if TYPE_CHECKING:
     from cxrsearch.encoder.tuning.study import Study
@@ -100,21 +100,12 @@ class TuneResult:
 def tune(
     images: Path | str,
     labels: Path | str,
+    training: Training | None = None,
     *,
-    split: str = DEFAULT_SPLIT,
-    config: str = "paper",
-    changes: Mapping[str, Any] | None = None,
     space: SearchSpace | Path | str | None = None,
     trials: int = 20,
     prune: bool = True,
-    seed: int = 0,
-    max_minutes: float | None = None,
     out: Path | str | None = None,
-    findings: Sequence[str] | None = None,
-    cache: Path | str | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    workers: int | None = None,
     progress: Progress = silent,
     report: TuneReport = lambda trial, event: None,
 ) -> TuneResult:
@@ -124,44 +115,38 @@ def tune(
     alone. What is suggested depends on the seed and the finished trials; more `trials` continue a study.
 
     Args:
-        images, labels, split, config, changes, findings, device, precision: as of `train`; one device.
+        images, labels: as of `train`.
+        training: what each trial is asked for, on one device; its seed is the search's, too; before the first trial,
+            one process decodes where `workers` is None.
         space: what is varied, or a TOML file that says it; None: what the paper searched, but for the `changes`.
         trials: how many the study is to have, earlier ones, pruned and failed ones included.
         prune: stop a trial that is behind the others, see `Study.is_behind`.
-        seed: of everything random, in the search and in each training.
-        max_minutes: of a trial, see `train`.
-        out, cache: folders of the study, None: `studies/ARCH-CONFIG-SEED`; and of a pixel cache, None: in the study's.
-        workers: as of `train`; before the first trial, one process decodes where it is None.
+        out: the study's folder, None: `studies/ARCH-CONFIG-SEED`.
         progress, report: called while images are read; and as `TuneReport` says.
 
     Raises:
         MissingDependencyError: Optuna is not installed.
-        UsageError: trials or a space that cannot be meant, a study of other settings.
+        UsageError: trials, a training or a space that cannot be meant, a study of other settings.
         SplitError: no finding is both present and absent in the validation part.
         CxrsearchError: no trial could be completed; or as `train`, where it is not the training itself that fails.
     """
-    _require_meant(trials, seed)
+    if trials < 1:
+        raise UsageError(f"{trials} trials", "use trials >= 1")
     study_class = _study_class()
-    recipe = load_recipe(config).changed(changes or {})
-    searched = _searched(space, recipe, changes or {})
-    fabric = launched(device, 1, precision)
-    folder = Path(out) if out is not None else Path("studies") / f"{recipe.arch}-{recipe.name}-{seed}"
-    reading: dict[str, Any] = {"split": split, "findings": findings, "workers": workers}
-    reading["cache"] = cache or folder / "pixels"
+    training = (training or Training()).settled(devices=1, freeze=False)
+    recipe = training.recipe()
+    searched = _searched(space, recipe, training.changes)
+    fabric = launched(training)
+    folder = Path("studies") / f"{recipe.arch}-{recipe.name}-{training.seed}" if out is None else Path(out)
+    training = replace(training, cache=training.cache or folder / "pixels")
     with claimed(folder):
-        parts = _read_parts(recipe, Path(images), Path(labels), **reading, progress=progress)
-        given = {"seed": seed, "prune": prune, "max_minutes": max_minutes}
+        parts = _read_parts(training, Path(images), Path(labels), progress)
+        given = {"seed": training.seed, "prune": prune, "max_minutes": training.max_minutes}
         _require_settings(folder, _settings(parts, recipe, searched, fabric) | given)
-        training = partial(train, images, labels, **reading, progress=progress, config=config, seed=seed)
-        training = partial(training, max_minutes=max_minutes, device=device, precision=precision)
-        study = study_class(folder / JOURNAL, searched, seed, searched.values_of(recipe))
-        _Search(folder, recipe, changes or {}, searched, study, prune, training, report).run(trials)
+        study = study_class(folder / JOURNAL, searched, training.seed, searched.values_of(recipe))
+        trained = partial(train, images, labels, progress=progress)
+        _Search(folder, training, searched, study, prune, trained, report).run(trials)
     return _result(folder, parts, study.finished)
-
-
-def _require_meant(trials: int, seed: int) -> None:
-    if trials < 1 or seed < 0:
-        raise UsageError(f"{trials} trials with seed {seed}", "use trials >= 1 and a seed >= 0")
 
 
 def _study_class() -> "type[Study]":
@@ -185,22 +170,10 @@ def _searched(space: SearchSpace | Path | str | None, recipe: Recipe, changes: M
     return chosen
 
 
-def _read_parts(
-    recipe: Recipe,
-    images: Path,
-    labels: Path,
-    *,
-    split: str,
-    findings: Sequence[str] | None,
-    cache: Path | str,
-    workers: int | None,
-    progress: Progress,
-) -> Parts:
+def _read_parts(training: Training, images: Path, labels: Path, progress: Progress) -> Parts:
     """The images that all trials share, decoded into the cache; what is wrong with them is said before any training."""
-    vocabulary = Vocabulary(tuple(findings)) if findings else Vocabulary()
-    preprocess = recipe.preprocess(Preprocess())  # its stored pixels are those of any weights
-    decoders = 1 if workers is None else workers
-    parts = read_parts(images, labels, vocabulary, split, Path(cache), preprocess, workers=decoders, progress=progress)
+    preprocess = training.recipe().preprocess(Preprocess())  # its stored pixels are those of any weights
+    parts = parts_of(training, images, labels, preprocess, progress)
     shown = parts.val.labels
     if not (shown.any(axis=0) & ~shown.all(axis=0)).any():
         raise SplitError(
@@ -225,15 +198,14 @@ def _require_settings(folder: Path, settings: Json) -> None:
 
 @dataclass(frozen=True)
 class _Search:
-    """A search at work; `training` is `train`, told everything but what a trial decides."""
+    """A search at work; `train` is told everything but what a trial decides."""
 
     folder: Path
-    recipe: Recipe
-    changes: Mapping[str, Any]
+    training: Training
     space: SearchSpace
     study: "Study"
     prune: bool
-    training: Callable[..., TrainResult]
+    train: Callable[..., TrainResult]
     report: TuneReport
 
     def run(self, trials: int) -> None:
@@ -278,7 +250,7 @@ class _Search:
                 raise _HopelessError
 
         try:
-            result = self.training(changes={**self.changes, **trial.values}, out=folder, report=reported)
+            result = self.train(self._asked(trial), out=folder, report=reported)
         except _HopelessError:
             return replace(latest, state="pruned")
         except CxrsearchError as error:
@@ -287,8 +259,11 @@ class _Search:
             return replace(latest, state="failed", reason=error.problem)
         return replace(latest, state="complete", auroc=tuple(record.mean_auroc or 0.0 for record in result.epochs))
 
+    def _asked(self, trial: Trial) -> Training:
+        return replace(self.training, changes={**self.training.changes, **trial.values})
+
     def _is_hopeless(self, trial: Trial) -> bool:
-        epochs = self.recipe.changed(trial.values).epochs
+        epochs = self._asked(trial).recipe().epochs
         return self.prune and len(trial.auroc) < epochs and self.study.is_behind(trial)
 
     def _draw(self) -> None:
@@ -299,7 +274,7 @@ class _Search:
             save_png(study_plot(trials, self.space, title=title), self.folder / PLOT)
         if best is not None:
             comment = f"{title}: trial {best.number}, mean validation AUROC {best.best:.4f}, the best of {len(trials)}"
-            write_bytes(self.folder / BEST_RECIPE, _recipe_file(self.recipe.changed(best.values), comment).encode())
+            write_bytes(self.folder / BEST_RECIPE, _recipe_file(self._asked(best).recipe(), comment).encode())
 
 
 class _HopelessError(Exception):

@@ -23,6 +23,7 @@ from cxrsearch.importing import import_embeddings
 from cxrsearch.query import open_index
 from cxrsearch.rows import default_split
 from cxrsearch.training import train
+from cxrsearch.training_request import Training
 from cxrsearch_cli.app import app
 from tests.conftest import DataSet
 
@@ -54,7 +55,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(data_set: DataSet, split_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "run"
-    train(data_set.images, split_table, split="column", changes=CHANGES, out=folder, **SMALL)
+    train(data_set.images, split_table, Training(split="column", changes=CHANGES, **SMALL), out=folder)
     return folder
 
 
@@ -205,15 +206,15 @@ def halves(data_set: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_cross_validation_scores_every_image_once(data_set: DataSet, halves: Path, tmp_path: Path) -> None:
     question = Question(replicates=20, models=("knn",), baselines=("histogram",))
-    options = SMALL | {"changes": CHANGES | {"batch_size": 2}, "out": tmp_path}
-    result = cross_validate(data_set.images, halves, 2, question, **options)
+    training = Training(changes=CHANGES | {"batch_size": 2}, **SMALL)
+    result = cross_validate(data_set.images, halves, 2, question, training, out=tmp_path)
     assert sorted(result.image_ids) == [f"{i:02d}.png" for i in range(10)]
     assert result.folds == 2
     assert result.heading().count("2-fold cross-validation") == 1
     assert not any("scored images are ones" in warning for warning in result.warnings)
     runs = sorted(path.name for path in tmp_path.iterdir())
     assert runs == ["fold-1", "fold-2", "index-1", "index-2", "pixels"]
-    again = cross_validate(data_set.images, halves, 2, question, **options)
+    again = cross_validate(data_set.images, halves, 2, question, training, out=tmp_path)
     assert again.to_json() == result.to_json()
 
 

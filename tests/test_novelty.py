@@ -27,6 +27,7 @@ from cxrsearch.novelty_retrain import RESULT, retrain, retrain_every
 from cxrsearch.novelty_trial import FITTED_HEAD, OWN_HEAD
 from cxrsearch.query import open_index
 from cxrsearch.training import train
+from cxrsearch.training_request import Training
 from cxrsearch_cli.app import app
 from tests.conftest import FINDINGS, DataSet
 
@@ -200,7 +201,7 @@ def retrained(
     data_set: DataSet, split_table: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[NoveltyResult, Path]:
     out = tmp_path_factory.mktemp("retrained")
-    result = retrain(data_set.images, split_table, "mass", QUICK, out=out, changes=CHANGES, **SMALL)
+    result = retrain(data_set.images, split_table, "mass", QUICK, Training(changes=CHANGES, **SMALL), out=out)
     return result, out / "Mass"
 
 
@@ -236,7 +237,7 @@ def test_a_second_call_takes_over_what_is_done(
 ) -> None:
     result, folder = retrained
     before = (folder / "run" / "best.safetensors").stat().st_mtime_ns
-    again = retrain(data_set.images, split_table, "Mass", QUICK, out=folder.parent, changes=CHANGES, **SMALL)
+    again = retrain(data_set.images, split_table, "Mass", QUICK, Training(changes=CHANGES, **SMALL), out=folder.parent)
     assert again.to_json() == result.to_json()
     assert (folder / "run" / "best.safetensors").stat().st_mtime_ns == before
 
@@ -247,7 +248,7 @@ def test_a_queue_of_all_findings_takes_over_what_is_done(
     """Mass is done already, and is neither trained nor embedded again."""
     result, folder = retrained
     before = (folder / "run" / "best.safetensors").stat().st_mtime_ns
-    found = retrain_every(data_set.images, split_table, QUICK, out=folder.parent, changes=CHANGES, **SMALL)
+    found = retrain_every(data_set.images, split_table, QUICK, Training(changes=CHANGES, **SMALL), out=folder.parent)
     assert (folder / "run" / "best.safetensors").stat().st_mtime_ns == before
     assert [one.holdout for one in found.results] == ["Effusion", "Mass", "Edema", "Hernia"]
     assert found.results[1].rows == result.rows
@@ -272,10 +273,7 @@ def test_training_without_a_finding_in_strict_mode(data_set: DataSet, split_tabl
         train(
             data_set.images,
             split_table,
-            split="column",
-            holdout="Mass",
-            strict=True,
-            changes=CHANGES,
+            Training(split="column", holdout="Mass", strict=True, changes=CHANGES),
             out=tmp_path / "r",
         )
 

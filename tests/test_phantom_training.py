@@ -9,6 +9,7 @@ from cxrsearch.evaluate import Question, evaluate_index
 from cxrsearch.images.phantom import make_phantom
 from cxrsearch.query import open_index
 from cxrsearch.training import train
+from cxrsearch.training_request import Training
 
 
 @pytest.mark.slow
@@ -17,7 +18,8 @@ def test_findings_of_the_phantom_are_learned(tmp_path: Path) -> None:
     data = make_phantom(tmp_path / "data", 500, size=128).folder
     images, table = data / "images", data / "Data_Entry_2017.csv"
     changes = {"arch": "densenet121", "weights": "random:0", "size": 64, "epochs": 8}
-    run = train(images, table, config="modern", changes=changes, split="patient-hash:0.6/0.1/0.3", out=tmp_path / "run")
+    training = Training(config="modern", changes=changes, split="patient-hash:0.6/0.1/0.3")
+    run = train(images, table, training, out=tmp_path / "run")
     build_index(images, table, index=tmp_path / "index", weights=str(run.path))
     question = Question(models=("knn",), baselines=("view", "histogram"), replicates=500)
     metrics = evaluate_index(open_index(tmp_path / "index"), question).metrics

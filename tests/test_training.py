@@ -5,9 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -27,18 +27,19 @@ from cxrsearch.errors import CheckpointError, LockedError, MissingDependencyErro
 from cxrsearch.images.splits import ids_digest
 from cxrsearch.report.style import CATEGORIES
 from cxrsearch.training import train
+from cxrsearch.training_request import Training
 from cxrsearch_cli.app import app
 from tests.conftest import FINDINGS, DataSet
 
 CHANGES = {"arch": "densenet121", "weights": "random:0", "size": 32, "epochs": 2, "batch_size": 3}
-OPTIONS: dict[str, Any] = {"split": "column", "changes": CHANGES, "device": "cpu", "precision": "fp32", "workers": 0}
+TRAINING = Training(split="column", changes=CHANGES, device="cpu", precision="fp32", workers=0)
 
 
 @pytest.fixture(scope="module")
 def run(data_set: DataSet, split_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run."""
     folder = tmp_path_factory.mktemp("runs") / "first"
-    result = train(data_set.images, split_table, out=folder, **OPTIONS)
+    result = train(data_set.images, split_table, TRAINING, out=folder)
     assert (result.path, result.n_train, result.n_val, len(result.epochs)) == (folder, 6, 2, 2)
     return folder
 
@@ -61,8 +62,8 @@ def test_a_training_remembers_those_before_it(run: Path, data_set: DataSet, spli
     again = train(
         data_set.images,
         split_table,
+        replace(TRAINING, changes={"weights": str(run), "epochs": 1, "batch_size": 3}),
         out=tmp_path / "run",
-        **OPTIONS | {"changes": {"weights": str(run), "epochs": 1, "batch_size": 3}},
     )
     assert read_header(again.path / "best.safetensors").spec.provenance.before == first
     assert list(load_encoder(str(again.path)).spec.provenance.trainings())[1] == first
@@ -78,7 +79,7 @@ def test_the_curves_are_drawn(run: Path) -> None:
 def test_the_log_for_tensorboard_is_that_of_the_run(data_set: DataSet, split_table: Path, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    train(data_set.images, split_table, out=tmp_path / "run", tensorboard=True, **OPTIONS)
+    train(data_set.images, split_table, replace(TRAINING, tensorboard=True), out=tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     epochs = [line for line in lines if line["kind"] == "epoch"]
     written = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
@@ -93,7 +94,7 @@ def test_tensorboard_that_is_not_installed(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", None)
     with pytest.raises(MissingDependencyError, match=r"cxrsearch\[tensorboard\]"):
-        train(data_set.images, split_table, out=tmp_path / "run", tensorboard=True, **OPTIONS)
+        train(data_set.images, split_table, replace(TRAINING, tensorboard=True), out=tmp_path / "run")
 
 
 def test_a_run_is_what_an_index_is_built_with(run: Path, data_set: DataSet, tmp_path: Path) -> None:
@@ -106,17 +107,17 @@ def test_a_finished_run_is_not_trained_again_and_other_settings_are_refused(
     run: Path, data_set: DataSet, split_table: Path
 ) -> None:
     before = (run / STATE).stat().st_mtime_ns
-    assert len(train(data_set.images, split_table, out=run, **OPTIONS).epochs) == 2
+    assert len(train(data_set.images, split_table, TRAINING, out=run).epochs) == 2
     assert (run / STATE).stat().st_mtime_ns == before
     with pytest.raises(UsageError, match=r"other settings: recipe\.epochs, seed \(there 2, now 3\)"):
-        train(data_set.images, split_table, out=run, seed=1, **OPTIONS | {"changes": CHANGES | {"epochs": 3}})
+        train(data_set.images, split_table, replace(TRAINING, seed=1, changes=CHANGES | {"epochs": 3}), out=run)
 
 
 def test_another_vocabulary_gets_a_new_head_and_the_same_keeps_it(
     run: Path, data_set: DataSet, split_table: Path, tmp_path: Path
 ) -> None:
     changes = {"weights": str(run), "size": 32, "batch_size": 3, "epochs": 1, "lr": 1e-12}
-    kept = train(data_set.images, split_table, out=tmp_path / "kept", **OPTIONS | {"changes": changes})
+    kept = train(data_set.images, split_table, replace(TRAINING, changes=changes), out=tmp_path / "kept")
     started = load_encoder(str(run)).tensors()["classifier.weight"]
     torch.testing.assert_close(load_encoder(str(kept.path)).tensors()["classifier.weight"], started)
     (tmp_path / "labels.csv").write_text(split_table.read_text().replace("Mass", "Lump"))
@@ -124,9 +125,8 @@ def test_another_vocabulary_gets_a_new_head_and_the_same_keeps_it(
     other = train(
         data_set.images,
         tmp_path / "labels.csv",
+        replace(TRAINING, findings=findings, changes=changes),
         out=tmp_path / "o",
-        findings=findings,
-        **OPTIONS | {"changes": changes},
     )
     assert load_encoder(str(other.path)).spec.findings == tuple(findings)
     assert load_encoder(str(other.path)).tensors()["classifier.weight"].shape == (4, 1024)
@@ -135,7 +135,7 @@ def test_another_vocabulary_gets_a_new_head_and_the_same_keeps_it(
 def test_a_frozen_network_keeps_its_embeddings_and_fits_its_head(
     data_set: DataSet, split_table: Path, tmp_path: Path
 ) -> None:
-    result = train(data_set.images, split_table, out=tmp_path / "run", freeze=True, **OPTIONS)
+    result = train(data_set.images, split_table, replace(TRAINING, freeze=True), out=tmp_path / "run")
     start, end = load_encoder("random:0", size=32).tensors(), load_encoder(str(result.path)).tensors()
     assert all(torch.equal(end[name], value) for name, value in start.items())
     assert [record.lr for record in result.epochs] == [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
@@ -163,7 +163,7 @@ def test_unreadable_images_are_left_out_and_listed(data_set: DataSet, split_tabl
     images = tmp_path / "images"
     shutil.copytree(data_set.images, images)
     (images / "03.png").write_bytes(b"text")
-    result = train(images, split_table, out=tmp_path / "run", **OPTIONS | {"changes": CHANGES | {"epochs": 1}})
+    result = train(images, split_table, replace(TRAINING, changes=CHANGES | {"epochs": 1}), out=tmp_path / "run")
     assert [image for image, _ in result.refused] == ["03.png"]
     assert result.n_train == 5
     expected = ids_digest(f"{i:02d}.png" for i in (0, 1, 2, 4, 5))
@@ -172,14 +172,14 @@ def test_unreadable_images_are_left_out_and_listed(data_set: DataSet, split_tabl
     for i in (6, 7):
         (images / f"{i:02d}.png").write_bytes(b"text")
     with pytest.raises(SplitError, match=r"no image of part val can be used: 06\.png"):
-        train(images, split_table, out=tmp_path / "other", **OPTIONS)
+        train(images, split_table, TRAINING, out=tmp_path / "other")
 
 
 def test_without_a_score_the_validation_loss_chooses(data_set: DataSet, split_table: Path, tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text(split_table.read_text().replace("06.png,p3,Mass", "06.png,p3,No Finding"))
     assert FINDINGS[6] == "Mass"
-    result = train(data_set.images, path, out=tmp_path / "run", **OPTIONS)
+    result = train(data_set.images, path, TRAINING, out=tmp_path / "run")
     assert result.best.val_loss == min(record.val_loss for record in result.epochs)
     assert result.best.mean_auroc is None
     assert any("chosen by the validation loss" in warning for warning in result.warnings)
@@ -189,19 +189,19 @@ def test_an_empty_part_a_locked_run_and_wrong_weights_are_refused(
     run: Path, data_set: DataSet, split_table: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(SplitError, match="part val of split patient-hash:1/0/0 is empty"):
-        train(data_set.images, split_table, out=tmp_path / "run", **OPTIONS | {"split": "patient-hash:1/0/0"})
+        train(data_set.images, split_table, replace(TRAINING, split="patient-hash:1/0/0"), out=tmp_path / "run")
     with pytest.raises(CheckpointError, match="no weights at"):
         train(
             data_set.images,
             split_table,
+            replace(TRAINING, changes=CHANGES | {"weights": "nowhere"}),
             out=tmp_path / "run",
-            **OPTIONS | {"changes": CHANGES | {"weights": "nowhere"}},
         )
     changes = CHANGES | {"weights": str(run), "arch": "densenet169"}
     with pytest.raises(CheckpointError, match="is a densenet121, not the densenet169"):
-        train(data_set.images, split_table, out=tmp_path / "run", **OPTIONS | {"changes": changes})
+        train(data_set.images, split_table, replace(TRAINING, changes=changes), out=tmp_path / "run")
     with FileLock(run / "train.lock"), pytest.raises(LockedError, match="another process"):
-        train(data_set.images, split_table, out=run, **OPTIONS)
+        train(data_set.images, split_table, TRAINING, out=run)
 
 
 # The command
@@ -308,14 +308,14 @@ def test_boxed_patients_are_left_out_of_training_alone(data_set: DataSet, split_
     boxes = tmp_path / "boxes.csv"
     boxes.write_text("Image Index,Finding Label,Bbox [x,y,w,h],,,\n03.png,Effusion,1,1,9,9\n06.png,Mass,1,1,9,9\n")
     changes = CHANGES | {"epochs": 1, "batch_size": 2}
-    result = train(data_set.images, split_table, out=tmp_path / "run", boxes=boxes, **OPTIONS | {"changes": changes})
+    result = train(data_set.images, split_table, replace(TRAINING, boxes=boxes, changes=changes), out=tmp_path / "run")
     assert (result.n_train, result.n_val) == (4, 2)
     assert any("2 images of boxed patients were left out" in warning for warning in result.warnings)
     provenance = read_header(tmp_path / "run" / "best.safetensors").spec.provenance
     assert provenance.train_ids_sha256 == ids_digest(["00.png", "01.png", "04.png", "05.png"])
     assert provenance.boxes_sha256 == ids_digest(["03.png", "06.png"])
     with pytest.raises(UsageError, match="other settings"):
-        train(data_set.images, split_table, out=tmp_path / "run", **OPTIONS | {"changes": changes})
+        train(data_set.images, split_table, replace(TRAINING, changes=changes), out=tmp_path / "run")
     boxes.write_text(boxes.read_text() + "".join(f"0{i}.png,Mass,1,1,9,9\n" for i in (0, 5)))
     with pytest.raises(SplitError, match="every image of part train is of a boxed patient"):
-        train(data_set.images, split_table, out=tmp_path / "none", boxes=boxes, **OPTIONS | {"changes": changes})
+        train(data_set.images, split_table, replace(TRAINING, boxes=boxes, changes=changes), out=tmp_path / "none")

@@ -39,6 +39,7 @@ from cxrsearch.errors import (
     WriteError,
 )
 from cxrsearch.training import TrainResult, train
+from cxrsearch.training_request import Training
 from cxrsearch.tuning import TuneResult, tune
 from cxrsearch_cli.app import app
 from tests.conftest import DataSet
@@ -50,7 +51,9 @@ OPTIONS: dict[str, Any] = {"split": "column", "changes": CHANGES, "device": "cpu
 @pytest.fixture(scope="module")
 def found(data_set: DataSet, split_table: Path, tmp_path_factory: pytest.TempPathFactory) -> TuneResult:
     """A finished search of two trials."""
-    return tune(data_set.images, split_table, trials=2, out=tmp_path_factory.mktemp("studies") / "first", **OPTIONS)
+    return tune(
+        data_set.images, split_table, Training(**OPTIONS), trials=2, out=tmp_path_factory.mktemp("studies") / "first"
+    )
 
 
 def losses(run: Path) -> list[float]:
@@ -85,7 +88,10 @@ def test_the_best_recipe_trains_the_best_trial_again(
     expected = PAPER.changed(CHANGES | dict(found.best.values) | {"name": "best"})
     assert load_recipe(str(found.best_recipe)) == expected
     again = train(
-        data_set.images, split_table, out=tmp_path / "run", config=str(found.best_recipe), **OPTIONS | {"changes": None}
+        data_set.images,
+        split_table,
+        Training(config=str(found.best_recipe), **OPTIONS | {"changes": {}}),
+        out=tmp_path / "run",
     )
     assert losses(again.path) == losses(found.best_run)
     one, other = (load_encoder(str(run)).tensors() for run in (again.path, found.best_run))
@@ -105,7 +111,12 @@ def test_a_finished_search_is_not_run_again(found: TuneResult, data_set: DataSet
     before = (found.best_run / BEST).stat().st_mtime_ns
     events: list[Trial] = []
     again = tune(
-        data_set.images, split_table, trials=1, out=found.path, report=lambda trial, _: events.append(trial), **OPTIONS
+        data_set.images,
+        split_table,
+        Training(**OPTIONS),
+        trials=1,
+        out=found.path,
+        report=lambda trial, _: events.append(trial),
     )
     assert again == found
     assert (events, (found.best_run / BEST).stat().st_mtime_ns) == ([], before)
@@ -121,22 +132,23 @@ def test_a_training_that_diverges_is_a_failed_trial(
     with pytest.raises(
         CxrsearchError, match=r"none of the 1 trials .* the training diverged: the loss is nan in step 1"
     ):
-        tune(data_set.images, split_table, trials=1, out=tmp_path / "study", **OPTIONS)
+        tune(data_set.images, split_table, Training(**OPTIONS), trials=1, out=tmp_path / "study")
     monkeypatch.undo()
-    result = tune(data_set.images, split_table, trials=2, out=tmp_path / "study", **OPTIONS)
+    result = tune(data_set.images, split_table, Training(**OPTIONS), trials=2, out=tmp_path / "study")
     assert [(trial.number, trial.state) for trial in result.trials] == [(1, "complete"), (0, "failed")]
     assert "the loss is nan in step 1" in result.trials[1].reason
 
 
 KILLED = """
 import json, os, signal, sys
+from cxrsearch.training_request import Training
 from cxrsearch.tuning import tune
 
 def report(trial, event):
     if trial.number == 1 and getattr(event, "step", None) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 
-tune(sys.argv[1], sys.argv[2], trials=3, out=sys.argv[3], report=report, **json.loads(sys.argv[4]))
+tune(sys.argv[1], sys.argv[2], Training(**json.loads(sys.argv[4])), trials=3, out=sys.argv[3], report=report)
 """
 
 
@@ -152,8 +164,8 @@ def test_killed_in_the_middle_of_a_trial_a_search_ends_as_if_it_had_not_been(
     killed = tmp_path / "killed/trials"
     assert sorted(path.name for path in killed.iterdir()) == ["000", "001"]
     kept = (killed / "000" / BEST).stat().st_mtime_ns
-    resumed = tune(data_set.images, split_table, trials=3, out=tmp_path / "killed", **options)
-    whole = tune(data_set.images, split_table, trials=3, out=tmp_path / "whole", **options)
+    resumed = tune(data_set.images, split_table, Training(**options), trials=3, out=tmp_path / "killed")
+    whole = tune(data_set.images, split_table, Training(**options), trials=3, out=tmp_path / "whole")
     assert resumed.trials == whole.trials
     assert (killed / "000" / BEST).stat().st_mtime_ns == kept
     for number in range(3):
@@ -175,7 +187,8 @@ class Played:
     stop: Callable[[int, int], None] = lambda trial, epoch: None
     calls: list[str] = field(default_factory=list)
 
-    def __call__(self, *_: object, changes: dict[str, Any], out: Path, report: Any, **given: Any) -> TrainResult:
+    def __call__(self, *given: Any, out: Path, report: Any, **_: object) -> TrainResult:
+        changes = dict(given[-1].changes)
         out.mkdir(parents=True, exist_ok=True)
         for name in (CONFIG, STATE):
             (out / name).touch()
@@ -208,7 +221,8 @@ def search(data_set: DataSet, split_table: Path, tmp_path: Path, monkeypatch: py
         monkeypatch.setattr(cxrsearch.tuning, "train", played or Played(by_rate))
         monkeypatch.setattr(cxrsearch.tuning, "study_plot", lambda *_, **__: Image.new("RGB", (1, 1)))
         settings = OPTIONS | {"changes": CHANGES | {"epochs": 3}, "cache": tmp_path / "pixels"} | options
-        return tune(data_set.images, split_table, trials=trials, out=tmp_path / out, **settings)
+        searched = {name: settings.pop(name) for name in ("space", "prune", "report") if name in settings}
+        return tune(data_set.images, split_table, Training(**settings), trials=trials, out=tmp_path / out, **searched)
 
     return run
 
@@ -370,16 +384,21 @@ def test_trials_that_were_damaged_are_refused(search: Any, tmp_path: Path) -> No
 def test_what_cannot_be_searched_is_refused(
     search: Any, data_set: DataSet, split_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for options in ({"trials": 0}, {"trials": 1, "seed": -1}):
-        with pytest.raises(UsageError, match="use trials >= 1 and a seed >= 0"):
-            search(**options)
+    for trials, options, message in (
+        (0, {}, "use trials >= 1"),
+        (1, {"seed": -1}, "use a seed >= 0"),
+        (1, {"devices": 2}, "a training with devices 2, which has to be 1 here"),
+        (1, {"freeze": True}, "a training with freeze True"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            search(trials, **options)
     search(1)
     with FileLock(tmp_path / "study/train.lock"), pytest.raises(LockedError, match="another process"):
         search(2)
     alike = tmp_path / "labels.csv"
     alike.write_text(split_table.read_text().replace("06.png,p3,Mass", "06.png,p3,No Finding"))
     with pytest.raises(SplitError, match="no trial would have an AUROC"):
-        tune(data_set.images, alike, out=tmp_path / "alike", **OPTIONS)
+        tune(data_set.images, alike, Training(**OPTIONS), out=tmp_path / "alike")
     monkeypatch.setitem(sys.modules, "optuna", None)
     monkeypatch.delitem(sys.modules, "cxrsearch.encoder.tuning.study")
     with pytest.raises(MissingDependencyError, match=r"pip install 'cxrsearch\[tune\]'"):

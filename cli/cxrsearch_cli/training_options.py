@@ -1,14 +1,18 @@
 """Options of the commands that train, and what they mean together."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from cxrsearch.errors import UsageError
-from cxrsearch_cli.options import inputs
+from cxrsearch_cli.options import inputs, names
+
+if TYPE_CHECKING:
+    from cxrsearch.training_request import Training
 
 Split = Annotated[
     str,
@@ -63,13 +67,25 @@ def training_inputs(images: Path | None, labels: Path | None) -> tuple[Path, Pat
     return folder, table
 
 
-def changes(set_: Sequence[str] | None, **options: Any) -> dict[str, Any]:
-    """The entries of the recipe that differ: those of --set, and the options that were given.
+def training(given: Mapping[str, Any]) -> "Training":
+    """What the options of a command, by name, ask of a training; an option that is not given has the usual value.
 
     Raises:
-        UsageError: a --set that is not NAME=VALUE.
+        UsageError: a --set that is not NAME=VALUE, or as `Training`.
     """
-    return _parsed(set_ or ()) | {name: value for name, value in options.items() if value is not None}
+    from cxrsearch.training_request import Training
+
+    own = ("arch", "weights", "size", "epochs")
+    changes = _parsed(given["set_"] or ()) | {name: given[name] for name in own if given[name] is not None}
+    named = {entry.name for entry in fields(Training)} - {"findings"}
+    asked = {name: value for name, value in given.items() if name in named and value is not None}
+    return Training(changes=changes, findings=names(given["findings"]) or None, **asked)
+
+
+def embedding(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a command, by name, that say how a folder is embedded, as `build_index` takes them."""
+    own = ("weights", "arch", "size", "cache", "device", "precision", "workers")
+    return {name: given[name] for name in own} | {"findings": names(given["findings"]) or None}
 
 
 def _parsed(entries: Sequence[str]) -> dict[str, Any]:

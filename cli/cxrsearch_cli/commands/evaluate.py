@@ -34,7 +34,8 @@ from cxrsearch_cli.training_options import (
     Set,
     Size,
     Workers,
-    changes,
+    embedding,
+    training,
     training_inputs,
 )
 
@@ -179,17 +180,10 @@ def _evaluated(question: "Question", given: Mapping[str, Any]) -> "EvaluationRes
     """The evaluation of a recipe, a folder of images, or an index, whichever the options name."""
     images, labels = given["images"], given["labels"]
     require_one_source(images, given["index"])
-    options = {name: given[name] for name in ("cache", "device", "precision", "workers")}
-    options["findings"] = names(given["findings"]) or None
     if given["cv"] is not None:
-        entries = changes(given["set_"], **{name: given[name] for name in ("arch", "weights", "size", "epochs")})
-        options |= {name: given[name] for name in ("config", "seed", "max_minutes")} | {"changes": entries}
-        out = given["out"] or Path("runs") / f"cv-{given['config']}"
-        return _cross_validated(images, labels, given["cv"], question, out, options)
+        return _cross_validated(question, given)
     if images is not None:
-        return _of_images(
-            images, labels, question, options | {name: given[name] for name in ("weights", "arch", "size")}
-        )
+        return _of_images(question, given)
     return _of_index(given["index"], given["weights"], labels, question, given["device"])
 
 
@@ -215,22 +209,21 @@ def _shares(given: str | None) -> tuple[float, ...]:
         raise UsageError(f"the fractions {given!r} are not numbers", "use --fractions 0.01,0.1,1") from error
 
 
-def _cross_validated(
-    images: Path | None, labels: Path | None, folds: int, question: "Question", out: Path, options: dict[str, Any]
-) -> "EvaluationResult":
+def _cross_validated(question: "Question", given: Mapping[str, Any]) -> "EvaluationResult":
     from cxrsearch.evaluate import cross_validate
 
-    folder, table = training_inputs(images, labels)
+    folder, table = training_inputs(given["images"], given["labels"])
+    out = given["out"] or Path("runs") / f"cv-{given['config']}"
     with console.progress() as progress:
-        return cross_validate(folder, table, folds, question, out=out, progress=progress, **options)
+        return cross_validate(folder, table, given["cv"], question, training(given), out=out, progress=progress)
 
 
-def _of_images(images: Path, labels: Path | None, question: "Question", options: dict[str, Any]) -> "EvaluationResult":
+def _of_images(question: "Question", given: Mapping[str, Any]) -> "EvaluationResult":
     from cxrsearch.evaluate import evaluate_images
 
-    folder, table = training_inputs(images, labels)
+    folder, table = training_inputs(given["images"], given["labels"])
     with console.progress() as progress:
-        return evaluate_images(folder, table, question, progress=progress, **options)
+        return evaluate_images(folder, table, question, progress=progress, **embedding(given))
 
 
 def _of_index(

@@ -31,7 +31,8 @@ from cxrsearch_cli.training_options import (
     Set,
     Size,
     Workers,
-    changes,
+    embedding,
+    training,
     training_inputs,
 )
 from cxrsearch_cli.training_progress import reporting
@@ -157,40 +158,34 @@ def _numbers(given: str | None) -> tuple[int, ...]:
 
 def _evaluated(question: "NoveltyQuestion", given: Mapping[str, Any]) -> "NoveltyResult | NoveltyTable":
     """Of a training without the finding, of a folder of images, or of an index, whichever the options name."""
-    options = {name: given[name] for name in ("cache", "device", "precision", "workers")}
-    options["findings"] = names(given["findings"]) or None
     if given["retrain"]:
-        return _retrained(question, given, options)
+        return _retrained(question, given)
     if given["images"] is not None:
-        return _of_images(question, given, options | {name: given[name] for name in ("weights", "arch", "size")})
+        return _of_images(question, given)
     return _of_index(question, given)
 
 
-def _retrained(
-    question: "NoveltyQuestion", given: Mapping[str, Any], options: dict[str, Any]
-) -> "NoveltyResult | NoveltyTable":
+def _retrained(question: "NoveltyQuestion", given: Mapping[str, Any]) -> "NoveltyResult | NoveltyTable":
     from cxrsearch.novelty_retrain import retrain, retrain_every
 
     if given["index"] is not None:
         raise UsageError("--retrain of an index, which holds no originals", "name the folder of images and --labels")
     folder, table = training_inputs(given["images"], given["labels"])
-    entries = changes(given["set_"], **{name: given[name] for name in ("arch", "weights", "size", "epochs")})
-    options |= {"config": given["config"], "max_minutes": given["max_minutes"], "changes": entries}
-    options["out"] = given["out"] or Path("runs") / f"novelty-{given['config']}"
+    asked = training({name: value for name, value in given.items() if name != "holdout"})
+    out = given["out"] or Path("runs") / f"novelty-{given['config']}"
     with console.progress() as progress:
-        options |= {"progress": progress, "report": reporting(progress, None)}
+        options: dict[str, Any] = {"out": out, "progress": progress, "report": reporting(progress, None)}
         if given["holdout"].lower() == "all":
-            return retrain_every(folder, table, question, **options)
-        return retrain(folder, table, given["holdout"], question, **options)
+            return retrain_every(folder, table, question, asked, **options)
+        return retrain(folder, table, given["holdout"], question, asked, **options)
 
 
-def _of_images(
-    question: "NoveltyQuestion", given: Mapping[str, Any], options: dict[str, Any]
-) -> "NoveltyResult | NoveltyTable":
+def _of_images(question: "NoveltyQuestion", given: Mapping[str, Any]) -> "NoveltyResult | NoveltyTable":
     from cxrsearch.novelty import evaluate_novelty_of_images
 
     require_one_source(given["images"], given["index"])
     folder, table = training_inputs(given["images"], given["labels"])
+    options = embedding(given)
     with console.progress() as progress:
         return evaluate_novelty_of_images(folder, table, given["holdout"], question, progress=progress, **options)
 

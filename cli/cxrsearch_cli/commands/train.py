@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxrsearch_cli import console
-from cxrsearch_cli.options import AsJson, FindingsOption, ImagesArgument, LabelsOption, names
+from cxrsearch_cli.options import AsJson, FindingsOption, ImagesArgument, LabelsOption
 from cxrsearch_cli.training_options import (
     Arch,
     Cache,
@@ -20,13 +20,14 @@ from cxrsearch_cli.training_options import (
     Split,
     Start,
     Workers,
-    changes,
+    training,
     training_inputs,
 )
 from cxrsearch_cli.training_progress import reporting, score
 
 if TYPE_CHECKING:
     from cxrsearch.training import TrainResult
+    from cxrsearch.training_request import Training
 
 _Minutes = Annotated[
     float | None,
@@ -58,11 +59,6 @@ _Boxes = Annotated[
 ]
 _Devices = Annotated[int, typer.Option(help="How many, a process each; the batch size is that of one.", min=1)]
 
-_AS_GIVEN = (
-    *("split", "config", "seed", "max_minutes", "freeze", "out", "holdout", "strict", "cache"),
-    *("device", "devices", "precision", "workers", "tensorboard"),
-)
-
 
 def command(
     images: ImagesArgument = None,
@@ -81,7 +77,7 @@ def command(
     findings: FindingsOption = None,
     holdout: _Holdout = None,
     strict: _Strict = False,
-    exclude_boxes: _Boxes = None,
+    boxes: _Boxes = None,
     cache: Cache = None,
     device: Device = "auto",
     devices: _Devices = 1,
@@ -99,30 +95,19 @@ def command(
     from cxrsearch.training import train
 
     folder, table = training_inputs(images, labels)
+    asked = training(given)
     with console.progress() as display:
-        result = train(
-            folder,
-            table,
-            changes=changes(set_, arch=arch, weights=weights, size=size, epochs=epochs),
-            findings=names(findings) or None,
-            boxes=exclude_boxes,
-            progress=display,
-            report=reporting(display, _findings(findings, holdout)),
-            **{name: given[name] for name in _AS_GIVEN},
-        )
+        result = train(folder, table, asked, out=out, progress=display, report=reporting(display, _predicted(asked)))
     if result.rank == 0:
         _show(result, as_json)
     if result.refused:
         raise typer.Exit(3)
 
 
-def _findings(given: str | None, holdout: str | None) -> tuple[str, ...]:
+def _predicted(asked: "Training") -> tuple[str, ...]:
     """What the encoder will predict."""
-    from cxrsearch.images.findings import Vocabulary
-    from cxrsearch.images.holdout import hold_out
-
-    vocabulary = Vocabulary(names(given)) if names(given) else Vocabulary()
-    return (vocabulary if holdout is None else hold_out(holdout, vocabulary).rest(vocabulary)).findings
+    vocabulary, held = asked.vocabulary(), asked.held_out()
+    return (vocabulary if held is None else held.rest(vocabulary)).findings
 
 
 def _show(result: "TrainResult", as_json: bool) -> None:

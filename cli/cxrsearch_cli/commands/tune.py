@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxrsearch_cli import console
-from cxrsearch_cli.options import AsJson, FindingsOption, ImagesArgument, LabelsOption, names
+from cxrsearch_cli.options import AsJson, FindingsOption, ImagesArgument, LabelsOption
 from cxrsearch_cli.training_options import (
     Arch,
     Cache,
@@ -20,7 +20,7 @@ from cxrsearch_cli.training_options import (
     Split,
     Start,
     Workers,
-    changes,
+    training,
     training_inputs,
 )
 
@@ -78,6 +78,7 @@ def command(
     Interrupted, the same command goes on where it was. The study's folder holds a run for every trial, a figure, and
     best.toml, which is what --config of train takes.
     """
+    given = dict(locals())
     from cxrsearch.tuning import tune
 
     folder, table = training_inputs(images, labels)
@@ -85,20 +86,11 @@ def command(
         result = tune(
             folder,
             table,
-            split=split,
-            config=config,
-            changes=changes(set_, arch=arch, weights=weights, size=size, epochs=epochs),
+            training(given),
             space=space,
             trials=trials,
             prune=not no_prune,
-            seed=seed,
-            max_minutes=max_minutes,
             out=out,
-            findings=names(findings) or None,
-            cache=cache,
-            device=device,
-            precision=precision,
-            workers=workers,
             progress=display,
             report=_reporting(display, trials),
         )

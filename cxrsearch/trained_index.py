@@ -1,0 +1,46 @@
+"""An encoder that is trained, and an index of every image by it."""
+
+from pathlib import Path
+
+from cxrsearch.build import build_index
+from cxrsearch.encoder.train import Report
+from cxrsearch.progress import Progress
+from cxrsearch.query import Index, open_index
+from cxrsearch.training import train
+from cxrsearch.training_request import Training
+
+
+def trained_index(
+    images: Path | str,
+    labels: Path | str,
+    training: Training,
+    run: Path,
+    index: Path,
+    *,
+    pixels: bool = True,
+    progress: Progress,
+    report: Report,
+) -> tuple[Index, tuple[tuple[str, str], ...]]:
+    """Train into the folder `run`, and embed all images into `index`; interrupted, the same call goes on.
+
+    Returns:
+        The index, open, and image and reason for every file that is not in it.
+
+    Raises:
+        CxrsearchError: as `train` and `build_index`.
+    """
+    train(images, labels, training, out=run, progress=progress, report=report)
+    built = build_index(
+        images,
+        labels,
+        index=index,
+        weights=str(run),
+        findings=training.findings,
+        precision=training.precision,
+        device=training.device,
+        workers=training.workers,
+        pixels=pixels,
+        cache=training.cache,
+        progress=progress,
+    )
+    return open_index(built.path, device=training.device), built.refused
