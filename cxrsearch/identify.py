@@ -70,7 +70,7 @@ def identify(stored: StoredIndex, path: PurePath, radiograph: Source, given: str
     Raises:
         UsageError: an empty patient is given.
     """
-    copies = _copies(stored, radiograph)
+    copies = copies_of(stored, radiograph)
     identity = _identify(stored, path, radiograph, copies, given)
     return _cautioned(stored, replace(identity, own=identity.own | copies))
 
@@ -111,8 +111,8 @@ def _identify(stored: StoredIndex, path: PurePath, radiograph: Source, copies: _
     return Identity(None, nobody, (note,))
 
 
-def _copies(stored: StoredIndex, radiograph: Source) -> _Rows:
-    """The rows that are this image: the same file, or the same pixels in another file."""
+def copies_of(stored: StoredIndex, radiograph: Source) -> _Rows:
+    """The rows that are this image, bool (n,): the same file, or the same pixels in another file."""
     same_file = stored.files["source_sha256"].eq(radiograph.source_sha256)
     return (same_file | stored.files["pixel_sha256"].eq(radiograph.pixel_sha256)).to_numpy(dtype=np.bool_)
 

@@ -14,6 +14,7 @@ from cxrsearch.answer import Embedded, QueryResult
 from cxrsearch.errors import ImageError, RequestError, UsageError
 from cxrsearch.files import Json
 from cxrsearch.finding_maps import FindingMaps
+from cxrsearch.identify import copies_of
 from cxrsearch.images.preprocess import Pixels
 from cxrsearch.query import Index
 from cxrsearch.query_options import QueryOptions
@@ -73,12 +74,15 @@ class Service:
         return (await self._asked(upload, options, show=False))[1]
 
     async def look(self, upload: Upload, options: QueryOptions) -> Json:
-        """All that the page shows of an upload."""
+        """All that the page shows of an upload, also which indexed images it is."""
         prepared, answer, embedded = await self._asked(upload, options, show=True)
         maps = await self.batcher.run(self._maps, prepared.stored)
         assert prepared.picture is not None
-        picture = self.views.of_picture(prepared.picture, prepared.description)
-        return self.views.of_answer(answer, self.views.placed(embedded.embedding)[0], maps) | {"picture": picture}
+        more = {
+            "picture": self.views.of_picture(prepared.picture, prepared.description),
+            "indexed": self._images(np.flatnonzero(copies_of(self.index.stored, prepared))),
+        }
+        return self.views.of_answer(answer, self.views.placed(embedded.embedding)[0], maps) | more
 
     async def look_row(self, row: int, options: QueryOptions) -> Json:
         """All that the page shows of an indexed image."""

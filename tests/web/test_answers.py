@@ -123,6 +123,20 @@ def test_the_page_is_told_the_same_and_more(client: httpx.Client, index: Index, 
     assert by_row["own"]["image"] == "02.png"
 
 
+def test_the_page_is_told_which_indexed_image_an_upload_is(
+    client: httpx.Client, data_set: DataSet, tmp_path: Path
+) -> None:
+    """By its bytes, or its pixels in another file; not by its name, which proves nothing."""
+    path, copy, other = data_set.images / "02.png", tmp_path / "copy.png", tmp_path / "02.png"
+    Image.open(path).save(copy, compress_level=0)
+    Image.fromarray(np.random.default_rng(5).integers(0, 256, (64, 64), dtype=np.uint8)).save(other)
+    for file in (path, copy):
+        (found,) = asked(client, file, "anything.png", to="look")["indexed"]
+        assert (found["row"], found["image"], found["patient"]) == (2, "02.png", "p1")
+        assert sorted(found["findings"]) == ["Effusion", "Mass"]
+    assert asked(client, other, to="look")["indexed"] == []
+
+
 def test_similarity_maps_have_the_mean_that_they_explain(client: httpx.Client, index: Index, data_set: DataSet) -> None:
     vectors = np.concatenate(index.stored.blocks).astype(np.float64)
     sent = asked(client, data_set.images / "01.png", to="similarity", row="6")
