@@ -1,5 +1,8 @@
-"""A small index behind a real server, in a thread."""
+"""A small index, and one of real images, behind a real server in a thread; Chromium, and a page in it."""
 
+import itertools
+import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -13,9 +16,16 @@ import numpy as np
 import pydicom
 import pytest
 
+from cxrsearch.build import build_index
 from cxrsearch.query import Index, open_index
 from cxrsearch.web.server import address_of, listening, server
 from cxrsearch.web.settings import Settings
+from tests.trained import trained_file
+from tests.web.browser_page import Page
+
+IMAGES = 160
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+ARGUMENTS += ["--disable-component-update", "--disable-sync"]
 
 
 @pytest.fixture(scope="session")
@@ -80,3 +90,43 @@ def write_dicom(path: Path) -> None:
     made.PhotometricInterpretation = "MONOCHROME2"
     made.PixelData = np.random.default_rng(2).integers(0, 256, (64, 64), dtype=np.uint8).tobytes()
     made.save_as(path, enforce_file_format=True)
+
+
+@pytest.fixture(scope="session")
+def real_index(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Index:
+    """160 real images behind an encoder with a head, whose weights are random: it knows nothing, but a hand is far."""
+    folder = tmp_path_factory.mktemp("real")
+    (folder / "images").mkdir()
+    for path in itertools.islice(sorted((real_data / "nih" / "images").glob("*.png")), IMAGES):
+        shutil.copy(path, folder / "images")
+    table = real_data / "nih" / "Data_Entry_2017.csv"
+    weights = trained_file(folder / "made.safetensors", size=64)
+    build_index(folder / "images", table, index=folder / "index", weights=weights, workers=0, device="cpu")
+    return open_index(folder / "index", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def site(real_index: Index) -> Iterator[Served]:
+    with served(real_index, Settings()) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    found = os.environ.get("CXRSEARCH_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        pytest.skip("no Chromium in PATH (apt-get install chromium)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=found, headless=True, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Any, site: Served) -> Iterator[Page]:
+    made = Page(browser, site.address)
+    yield made
+    made.context.close()
+    assert not made.problems
+    assert all(url.startswith((site.address, "blob:", "data:")) for url in made.asked)

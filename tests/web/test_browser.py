@@ -1,11 +1,5 @@
 """The page in a real browser: a real X-ray, its neighbours, heat map, filters, keys, and the warning for a hand."""
 
-import base64
-import io
-import itertools
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,106 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrsearch.build import build_index
-from cxrsearch.query import Index, open_index
+from cxrsearch.query import Index
 from cxrsearch.web.settings import Settings
-from tests.trained import trained_file
+from tests.web.browser_page import QUERY, SIZES, Page, colourful, xray
 from tests.web.conftest import Served, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.real_data]
-
-SIZES = {"desk": (1440, 900), "laptop": (1100, 800), "tablet": (768, 1024), "phone": (390, 844)}
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-ARGUMENTS += ["--disable-component-update", "--disable-sync"]
-IMAGES = 160
-
-
-@pytest.fixture(scope="module")
-def real_index(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Index:
-    """160 real images behind an encoder with a head, whose weights are random: it knows nothing, but a hand is far."""
-    folder = tmp_path_factory.mktemp("real")
-    (folder / "images").mkdir()
-    for path in itertools.islice(sorted((real_data / "nih" / "images").glob("*.png")), IMAGES):
-        shutil.copy(path, folder / "images")
-    table = real_data / "nih" / "Data_Entry_2017.csv"
-    weights = trained_file(folder / "made.safetensors", size=64)
-    build_index(folder / "images", table, index=folder / "index", weights=weights, workers=0, device="cpu")
-    return open_index(folder / "index", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def site(real_index: Index) -> Iterator[Served]:
-    with served(real_index, Settings()) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    found = os.environ.get("CXRSEARCH_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        pytest.skip("no Chromium in PATH (apt-get install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=found, headless=True, args=ARGUMENTS)
-        yield opened
-        opened.close()
-
-
-class Page:
-    """A page that is ready, and all that went wrong in it."""
-
-    def __init__(self, browser: Any, site: Served, size: str = "desk", path: str = "") -> None:
-        width, height = SIZES[size]
-        self.context = browser.new_context(viewport={"width": width, "height": height}, has_touch=size == "phone")
-        self.problems: list[str] = []
-        self.asked: list[str] = []
-        self.page = self.context.new_page()
-        self.page.on("console", lambda message: self.problems.append(message.text) if message.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(site.address + path)
-        self.page.wait_for_selector("html[data-ready]")
-
-    def upload(self, path: Path) -> None:
-        self.page.set_input_files("#file", path)
-        self.page.wait_for_selector("#save-json:enabled")
-
-    def until(self, selector: str, text: str) -> None:
-        """Wait for a text; not by a script, which the page's policy would forbid."""
-        self.page.wait_for_selector(f"{selector}:has-text('{text}')")
-
-    def text(self, selector: str) -> str:
-        return str(self.page.inner_text(selector))
-
-    def count(self, selector: str) -> int:
-        return int(self.page.locator(selector).count())
-
-    def canvas(self, selector: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """The pixels of a canvas, uint8 (h, w, 4)."""
-        text = self.page.eval_on_selector(selector, "(canvas) => canvas.toDataURL()").partition(",")[2]
-        return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGBA"))
-
-
-@pytest.fixture
-def page(browser: Any, site: Served) -> Iterator[Page]:
-    made = Page(browser, site)
-    yield made
-    made.context.close()
-    assert not made.problems
-    assert all(url.startswith((site.address, "blob:", "data:")) for url in made.asked)
-
-
-def colourful(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> float:
-    """The share of pixels that are no grey."""
-    channels = pixels[..., :3].astype(int)
-    return float(((channels.max(axis=-1) - channels.min(axis=-1)) > 24).mean())
-
-
-def xray(real_data: Path, number: int = 20) -> Path:
-    return sorted((real_data / "nih" / "images").glob("*.png"))[number]
-
-
-QUERY = "#query canvas"
 
 
 def test_an_upload_shows_neighbours_votes_and_a_heat_map(page: Page, real_index: Index, real_data: Path) -> None:
@@ -126,12 +26,10 @@ def test_an_upload_shows_neighbours_votes_and_a_heat_map(page: Page, real_index:
     assert "512 × 512" in page.text("#query-source")  # the file's own pixels, not the index's
     assert "like those of the index" in page.text("#gate")
     votes = expected.votes_frame().set_index("finding")["probability"]
-    first = page.page.locator("#findings tbody tr").first
-    assert votes[first.locator("button").inner_text().split("\n")[-1].replace(" ", "_")] == votes.max()
+    assert votes[page.text("#findings tr.chosen .name").replace(" ", "_")] == votes.max()
     maps = real_index.finding_maps(expected.pixels)
     assert maps is not None
     strongest = maps.findings[int(maps.maps.max(axis=(1, 2)).argmax())].replace("_", " ")
-    page.page.click("#more-findings")
     page.page.click(f"#findings button:has-text('{strongest}')")
     assert strongest in page.text("#findings tr.chosen")
     assert colourful(page.canvas(QUERY)) > 0.01
@@ -147,6 +45,55 @@ def test_an_upload_shows_neighbours_votes_and_a_heat_map(page: Page, real_index:
     assert page.page.locator("#findings tr.chosen").count() == 1
     assert not np.array_equal(page.canvas(QUERY), strong)
     assert "not a medical device" in page.text("#disclaimer")
+
+
+def test_findings_have_one_order_and_one_scale_in_every_answer(page: Page, real_index: Index, real_data: Path) -> None:
+    for number in (20, 300):
+        page.upload(xray(real_data, number))
+        page.until("#query-name", xray(real_data, number).name)
+        answer = real_index.query(xray(real_data, number))
+        votes, lines = answer.votes_frame(), page.page.locator("#findings tbody tr")
+        names = [name.replace(" ", "_") for name in lines.locator(".name").all_inner_texts()]
+        assert names == list(real_index.manifest.findings)
+        tracks = lines.locator(".track").evaluate_all("""(tracks) => tracks.map((track) =>
+            ["vote", "prevalence", "network"].map((name) => track.querySelector("." + name)?.style)
+                .map((style) => parseFloat(style?.width || style?.left || "0") / 100))""")
+        assert answer.head is not None
+        expected = np.stack([votes["probability"], votes["prevalence"], answer.head[1]], axis=1)
+        np.testing.assert_allclose(tracks, expected, atol=1e-4)
+        error = np.sqrt(votes["prevalence"] * (1 - votes["prevalence"]) / 20)
+        above = votes["probability"] > votes["prevalence"] + 2 * error
+        strong = votes["finding"][above & (votes["probability"] >= 2 / 20)]
+        marked = lines.filter(has=page.page.locator(".out")).locator(".name").all_inner_texts()
+        assert [name.replace(" ", "_") for name in marked] == list(strong)
+
+
+def test_a_finding_is_chosen_by_keys_alone(page: Page, real_data: Path) -> None:
+    page.upload(xray(real_data))
+    assert page.page.evaluate("document.activeElement.id") == "query-name"  # where reading goes on
+    button = page.page.locator("#findings button").nth(3)
+    button.focus()
+    page.page.keyboard.press("Enter")
+    assert button.get_attribute("aria-pressed") == "true"
+    assert page.text("#findings tr.chosen .name") == button.locator(".name").inner_text()
+    assert button.evaluate("(button) => button === document.activeElement && button.matches(':focus-visible')")
+
+
+def test_an_upload_that_is_in_the_index_is_said_to_be(page: Page, real_index: Index, real_data: Path) -> None:
+    path = xray(real_data)
+    page.upload(path)
+    row = list(real_index.catalogue.ids).index(path.name)
+    recorded = ", ".join(name.replace("_", " ") for name in real_index.catalogue.findings(row) or ("No Finding",))
+    assert f"This image is in the index, as {path.name}. Recorded: {recorded}" in page.text("#query-indexed")
+    page.page.click("#query-indexed a")
+    page.until("#query-known", f"{path.name} · ")
+    assert page.text("#query-name") == recorded
+    assert not page.page.is_visible("#query-indexed")
+    page.page.go_back()
+    page.until("#query-name", path.name)
+    page.upload(xray(real_data, 300))
+    page.until("#query-name", xray(real_data, 300).name)
+    assert not page.page.is_visible("#query-indexed")
 
 
 def test_window_level_and_zoom_change_what_is_seen(page: Page, real_data: Path) -> None:
@@ -225,22 +172,6 @@ def test_a_hand_is_warned_of(page: Page, real_data: Path) -> None:
     assert not page.page.is_checked("#heat")
 
 
-def test_an_indexed_image_has_a_link_and_an_upload_has_none(
-    browser: Any, site: Served, page: Page, real_data: Path
-) -> None:
-    page.page.click("#grid button.card >> nth=0")
-    page.page.wait_for_selector("#save-json:enabled")
-    assert "#image=" in page.page.url
-    other = Page(browser, site, path=page.page.url.removeprefix(site.address))
-    other.page.wait_for_selector("#save-json:enabled")
-    assert other.text("#query-known") == page.text("#query-known")
-    assert other.page.locator("#grid .name").all_inner_texts() == page.page.locator("#grid .name").all_inner_texts()
-    other.context.close()
-    page.upload(xray(real_data))
-    assert "image=" not in page.page.url
-    assert not page.page.is_visible("#copy-link")
-
-
 def test_the_token_is_asked_for_once(browser: Any, real_index: Index) -> None:
     token = "a-token-of-some-length"
     with served(real_index, Settings(token=token)) as running:
@@ -269,22 +200,10 @@ def test_answers_can_be_saved(page: Page, real_data: Path, tmp_path: Path) -> No
         assert sheet.width > 800
 
 
-def test_what_is_refused_says_why_and_leaves_the_page_usable(page: Page, real_data: Path, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("no image")
-    page.page.set_input_files("#file", tmp_path / "notes.txt")
-    page.page.wait_for_selector("#problem:not([hidden])")
-    assert "neither PNG, JPEG nor DICOM" in page.text("#problem")
-    assert page.page.is_visible("#drop")
-    assert all("422" in problem for problem in page.problems)
-    page.problems.clear()
-    page.upload(xray(real_data))
-    assert not page.page.is_visible("#problem")
-
-
 @pytest.mark.parametrize("size", SIZES)
 def test_it_fits_every_screen(browser: Any, site: Served, real_data: Path, tmp_path: Path, size: str) -> None:
     """Nothing is wider than the screen; the pictures are for people: they lie in pytest's temporary folder."""
-    page = Page(browser, site, size)
+    page = Page(browser, site.address, size)
     wide = """[...document.querySelectorAll("body *")].every((e) => !e.offsetParent || e.closest(".skip")
         || e.getBoundingClientRect().right <= document.documentElement.clientWidth + 0.5)"""
     assert page.page.evaluate(wide)

@@ -4,36 +4,39 @@ import { fillGrid, mark, moveFocus, waitingGrid } from "./cases.js";
 import { compare, isComparing, step, toggleAlike } from "./compare.js";
 import { byId, factsOf, findingsOf, make, readable, save, say } from "./dom.js";
 import { filters, firstFilter, makeFilters, refreshClear, setFilters } from "./filters.js";
-import { numbered, ranked, showFindings } from "./findings.js";
+import { markFinding, mostVoted, numbered, showFindings } from "./findings.js";
 import { highest, painted, scale } from "./heat.js";
 import { draw as drawMap, makeMap, showOnMap } from "./map.js";
+import * as past from "./past.js";
 import { Pane, View, controls } from "./viewer.js";
 
 const PAGE = 24, GRID_WAITING = 10;
 const view = new View(), pane = new Pane(document.querySelector("#query canvas"), view);
-// What is asked: a file, or an image of the index; what came back; the finding that is chosen; where browsing is.
-const state = { index: null, file: null, row: null, patient: "", look: null, shown: null, finding: null, offset: 0, asking: null, again: null };
+// `now` is what is shown: {file, row, patient, filters} as asked, a file or the row of an indexed image; `look`, the answer;
+// `shown`, its picture; `finding`, the one that is chosen. `waiting` is what is asked and not answered yet.
+const state = { index: null, now: null, waiting: null, offset: 0, asking: null, again: null };
 
-// Links: an indexed image and the filters, after `#`, which a browser does not send to the server.
-const linked = () => Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
-function setLink() {
-  const fields = { ...(state.row === null ? {} : { image: state.look?.own.image }), ...filters() };
-  const text = new URLSearchParams(fields).toString();
-  if (text !== location.hash.slice(1)) history.pushState(null, "", text ? `#${text}` : location.pathname);
+// A signal for a new request, which ends the one before.
+function instead() {
+  state.asking?.abort();
+  state.asking = new AbortController();
+  return state.asking.signal;
 }
 
-function problem(title, error, again) {
+// Say what went wrong, and, where an answer stays on the page, `former`, whose that is.
+function problem(title, error, again, former) {
   const box = byId("problem");
   box.hidden = false;
   box.querySelector("h2").textContent = title;
-  box.querySelector("p").textContent = `${error.message[0].toUpperCase()}${error.message.slice(1)}`;
+  const still = former ? `. The answer below is still that of ${former.look.answer.query}.` : "";
+  box.querySelector("p").textContent = `${error.message[0].toUpperCase()}${error.message.slice(1)}${still}`;
   state.again = again;
   byId("retry").hidden = !again;
 }
 const settled = () => { byId("problem").hidden = true; };
 
-function titleOf(error) {
-  if (error.status === 422) return "This image cannot be used";
+function titleOf(error, file = null) {
+  if (error.status === 422) return file ? `${file.name || "The pasted image"} cannot be used` : "This image cannot be used";
   if (error.status === 413) return "This file is too large";
   if (error.status === 503) return "The server is busy";
   if (error.status === 401) return "This server asks for its token again: load the page anew";
@@ -41,71 +44,100 @@ function titleOf(error) {
 }
 
 // The fields of a question: the filters, and whose image an upload is, where that was said.
-const asked = () => ({ ...filters(), ...(state.file && state.patient ? { patient: state.patient } : {}) });
+const fieldsOf = ({ filters, file, patient }) => ({ ...filters, ...(file && patient ? { patient } : {}) });
+const linkOf = ({ row, look, filters }) => ({ ...(row === null ? {} : { image: look.own.image }), ...filters });
 
-// Ask for what `state` says, an upload or an indexed image, and show the answer.
-async function ask({ fresh = true } = {}) {
+// Ask a question, {file, row, patient, filters}, and show its answer: as a new entry of the history, or in place of this one.
+async function ask({ file, row, patient, filters }, { replace = false } = {}) {
+  const question = { file, row, patient, filters }, signal = instead();
+  const former = state.now?.file === file && state.now.row === row ? state.now : null; // the same image, asked otherwise
   settled();
-  state.asking?.abort();
-  state.asking = new AbortController();
-  const { signal } = state.asking, fields = asked();
-  if (fresh) {
-    Object.assign(state, { look: null, shown: null, finding: null });
-    view.reset();
-    pane.show(null);
-    byId("query-name").textContent = state.file ? "Reading the image …" : "Asking the index …";
-    for (const id of ["query-known", "query-source", "findings-note"]) byId(id).textContent = "";
-    byId("gate").hidden = true;
-    byId("warnings").replaceChildren();
-    byId("findings").hidden = true;
-    setActions(false);
+  showWaiting(question, former);
+  try {
+    const look = file ? await api.look(file, fieldsOf(question), signal) : await api.lookRow(row, fieldsOf(question), signal);
+    const shown = former?.shown ?? await shownOf(look);
+    if (signal.aborted) return;
+    const now = { ...question, look, shown, finding: former ? former.finding : mostVoted(look) };
+    past.keep(now, linkOf(now), { replace, upload: Boolean(file) });
+    await show(now);
+  } catch (error) {
+    if (error.name !== "AbortError") failed(error, question, replace);
   }
-  byId("start").hidden = true;
-  byId("result").hidden = false;
+}
+
+function stage(name) {
+  for (const id of ["start", "result"]) byId(id).hidden = id !== name;
+}
+
+function showWaiting(question, former) {
+  state.waiting = question;
+  if (!former) clear(question.file ? "Reading the image …" : "Asking the index …");
+  stage("result");
   byId("query").classList.add("waiting");
   byId("pager").hidden = true;
   byId("cases-title").textContent = "Nearest cases";
   byId("cases-note").textContent = "Looking for the nearest cases …";
   waitingGrid(GRID_WAITING);
   say("Waiting for the answer");
-  try {
-    const look = state.file ? await api.look(state.file, fields, signal) : await api.lookRow(state.row, fields, signal);
-    await show(look, fresh);
-  } catch (error) {
-    if (error.name === "AbortError") return;
-    failed(error, fresh);
-  }
 }
 
-function failed(error, fresh) {
-  byId("query").classList.remove("waiting");
-  problem(titleOf(error), error, error.status === 422 || error.status === 413 ? null : () => ask({ fresh }));
-  if (fresh) home({ keep: true });
-  else if (state.look) showCases();
-  say(`${titleOf(error)}: ${error.message}`);
+// Nothing of one image may stand beside another one.
+function clear(name) {
+  state.now = null;
+  view.reset();
+  pane.show(null);
+  byId("query-name").textContent = name;
+  for (const id of ["query-known", "query-source", "findings-note"]) byId(id).textContent = "";
+  for (const id of ["gate", "findings", "findings-key"]) byId(id).hidden = true;
+  for (const id of ["warnings", "query-indexed"]) byId(id).replaceChildren();
+  setActions(false);
 }
 
-async function show(look, fresh) {
-  state.look = look;
+// What failed leaves the page as it was: the former answer, or the start page.
+async function failed(error, question, replace) {
+  const title = titleOf(error, question.file), former = past.current(), fatal = error.status === 422 || error.status === 413;
+  problem(title, error, fatal ? null : () => { setFilters(question.filters); ask(question, { replace }); }, former);
+  await (former ? restore(former) : home({ keep: true }));
+  say(`${title}: ${error.message}`);
+}
+
+// Show an answer of before, with the question it answers.
+function restore(now) {
+  setFilters(now.filters);
+  byId("patient-id").value = now.patient;
+  return show(now);
+}
+
+async function show(now) {
+  const { look, shown, file } = now, fresh = state.now?.shown !== shown;
+  Object.assign(state, { now, waiting: null });
+  stage("result");
   byId("query").classList.remove("waiting");
   if (fresh) {
-    state.shown = await shownOf(look);
-    await pane.show(state.shown.blob);
-    const voted = ranked(look.answer).map((row) => row.finding), mapped = look.maps?.findings ?? [];
-    state.finding = voted.find((finding) => mapped.includes(finding)) ?? voted[0] ?? mapped[0] ?? null;
+    view.reset();
+    await pane.show(shown.blob);
+    if (state.now !== now) return; // somebody went on meanwhile
     byId("heat").checked = Boolean(look.maps) && !look.typical.flagged;
   }
-  byId("query-name").textContent = state.file ? look.answer.query : findingsOf(look.own);
-  byId("query-known").textContent = state.file ? look.heading : `${look.own.image} · ${factsOf(look.own)} · patient ${look.own.patient}`;
-  byId("query-source").textContent = `Shown: ${state.shown.source}`;
-  pane.canvas.ariaLabel = state.file ? "The X-ray you opened" : `X-ray ${look.own.image}: ${findingsOf(look.own)}`;
+  byId("query-name").textContent = nameOf(now);
+  byId("query-known").textContent = file ? look.heading : `${look.own.image} · ${factsOf(look.own)} · patient ${look.own.patient}`;
+  byId("query-indexed").replaceChildren(...(look.indexed ?? []).map(indexedAs));
+  byId("query-source").textContent = `Shown: ${shown.source}`;
+  pane.canvas.ariaLabel = file ? "The X-ray you opened" : `X-ray ${look.own.image}: ${findingsOf(look.own)}`;
   showGate(look);
   setActions(true);
-  chooseFinding(state.finding);
+  showFindings(look, (chosen) => { byId("heat").checked = Boolean(look.maps); chooseFinding(chosen); });
+  chooseFinding(now.finding);
   showCases();
-  setLink();
+  if (document.activeElement === document.body) byId("query-name").focus({ preventScroll: true });
   say(`${look.heading}. ${byId("gate").textContent}`);
 }
+
+const nameOf = ({ file, look }) => (file ? look.answer.query : findingsOf(look.own));
+
+// That an upload is an indexed image, and what the index has recorded of it.
+const indexedAs = (image) => make("li", {}, "This image is in the index, as ", make("a", { href: `#${new URLSearchParams({ image: image.image })}` }, image.image),
+  ". Recorded: ", make("strong", {}, findingsOf(image)), ` · ${factsOf(image)} · patient ${image.patient}. It does not answer for itself.`);
 
 async function shownOf(look) {
   if (look.picture) {
@@ -130,19 +162,20 @@ function showGate(look) {
 function setActions(enabled) {
   for (const id of ["save-json", "save-png", "copy-link"]) byId(id).disabled = !enabled;
   byId("copy-link").hidden = byId("patient").hidden = true;
-  if (enabled) (state.file ? byId("patient") : byId("copy-link")).hidden = false;
+  if (enabled) byId(state.now.file ? "patient" : "copy-link").hidden = false;
 }
 
 function chooseFinding(finding) {
-  state.finding = finding;
-  showFindings(state.look, finding, (chosen) => { byId("heat").checked = Boolean(state.look.maps); chooseFinding(chosen); });
+  state.now.finding = finding;
+  markFinding(finding);
   mark(finding);
-  showOnMap(state.look.place, state.look.neighbours, finding);
+  showOnMap(state.now.look.place, state.now.look.neighbours, finding);
   showHeat();
 }
 
 function showHeat() {
-  const maps = state.look?.maps, at = maps ? maps.findings.indexOf(state.finding) : -1;
+  if (!state.now) return;
+  const { look: { maps }, finding } = state.now, at = maps ? maps.findings.indexOf(finding) : -1;
   const box = byId("heat"), values = at < 0 ? null : maps.values[at], most = values ? highest(values) : 0;
   box.disabled = !values;
   pane.heat(values && box.checked && most > 0 ? painted(values, most) : null, Number(byId("opacity").value) / 100);
@@ -150,95 +183,103 @@ function showHeat() {
   byId("heat-high").textContent = most > 0 ? `+${most.toPrecision(2)}` : "";
   byId("heat-name").textContent = !maps ? "No heat map: the encoder has no trained head, or there are no pixels."
     : at < 0 ? "No heat map for this finding."
-    : most > 0 ? readable(state.finding) : `${readable(state.finding)}: no place speaks for it.`;
+    : most > 0 ? readable(finding) : `${readable(finding)}: no place speaks for it.`;
 }
 
 function showCases() {
-  const look = state.look;
+  const { look, shown, row, finding } = state.now;
+  byId("pager").hidden = true;
   byId("cases-title").textContent = look.answer.query_patient ? "Nearest cases of other patients" : "Nearest cases";
-  const filtered = Object.keys(filters()).length ? " Filters hold: votes and prevalence are of the images they let through." : "";
+  const filtered = Object.keys(state.now.filters).length ? " Filters hold: votes and prevalence are of the images they let through." : "";
   byId("cases-note").textContent = `${look.heading}. Click one to see it side by side.${filtered}`;
+  const asked = { blob: shown.blob, source: shown.source, name: look.answer.query, stored: look.stored && decoded(look.stored), row };
   fillGrid(look.neighbours, {
-    ranked: true, pixels: state.index.pixels, chosen: state.finding, clear: clearFilters, empty: "No image may answer: the filters leave none.",
-    open: (place) => compare({ blob: state.shown.blob, source: state.shown.source, name: state.file ? look.answer.query : look.own.image, stored: look.stored && decoded(look.stored), row: state.row }, look.neighbours, place, (image) => askRow(image.row)),
+    ranked: true, pixels: state.index.pixels, chosen: finding, clear: clearFilters, empty: "No image may answer: the filters leave none.",
+    open: (place) => compare(asked, look.neighbours, place, (image) => askRow(image.row)),
   });
 }
 
 function askRow(row) {
-  Object.assign(state, { file: null, row });
   scrollTo({ top: 0 });
-  return ask();
+  return ask({ file: null, row, patient: "", filters: filters() });
 }
 
 function askFile(file) {
   if (!file) return undefined;
-  if (!state.index.uploads) return problem("This index takes no uploads", new Error("its embeddings were made elsewhere, so no image can be embedded; start from an indexed image"), null);
-  if (file.size > state.index.upload_bytes) return problem("This file is too large", new Error(`it has ${(file.size / 1e6).toFixed(1)} MB; the server takes ${state.index.upload_bytes / 1e6} MB`), null);
-  Object.assign(state, { file, row: null, patient: "" });
-  byId("patient-id").value = "";
   scrollTo({ top: 0 });
-  return ask();
+  if (!state.index.uploads) return problem("This index takes no uploads", new Error("its embeddings were made elsewhere, so no image can be embedded; start from an indexed image"), null, state.now);
+  if (file.size > state.index.upload_bytes) return problem(`${file.name} is too large`, new Error(`it has ${(file.size / 1e6).toFixed(1)} MB; the server takes ${state.index.upload_bytes / 1e6} MB`), null, state.now);
+  byId("patient-id").value = "";
+  return ask({ file, row: null, patient: "", filters: filters() });
 }
 
-// The start page: a place to drop a file, and the index to browse.
+// The start page: a place to drop a file, and the index to browse. `keep`: in the entry of the history that there is.
 function home({ keep = false } = {}) {
-  state.asking?.abort();
-  Object.assign(state, { file: null, row: null, look: null, shown: null, finding: null });
-  byId("start").hidden = false;
-  byId("result").hidden = true;
-  if (!keep) { settled(); setLink(); }
+  Object.assign(state, { now: null, waiting: null });
+  stage("start");
+  if (!keep) { settled(); past.goHome(filters(), 0); }
   showOnMap(null, [], null);
-  return browse(0);
+  return browse(past.offset());
 }
 
 async function browse(offset) {
+  const signal = instead();
   state.offset = offset;
   byId("cases-title").textContent = "From the index";
   waitingGrid(PAGE / 2);
-  state.asking?.abort();
-  state.asking = new AbortController();
   try {
-    const found = await api.images({ ...filters(), offset, limit: PAGE }, state.asking.signal);
+    const found = await api.images({ ...filters(), offset, limit: PAGE }, signal);
+    past.stay(offset);
     byId("cases-note").textContent = `${found.total.toLocaleString("en")} image${found.total === 1 ? "" : "s"}, in an order that chance gave. Click one to ask for its neighbours.`;
     fillGrid(found.images, { ranked: false, pixels: state.index.pixels, chosen: null, clear: clearFilters, empty: "No image of the index passes these filters.", open: (place) => askRow(found.images[place].row) });
-    byId("pager").hidden = found.total <= PAGE;
-    byId("page").textContent = `${offset + 1}–${Math.min(offset + PAGE, found.total)} of ${found.total.toLocaleString("en")}`;
-    byId("previous").disabled = offset === 0;
-    byId("next").disabled = offset + PAGE >= found.total;
+    showPager(offset, found.total);
     say(byId("cases-note").textContent);
   } catch (error) {
     if (error.name !== "AbortError") { problem(titleOf(error), error, () => browse(offset)); byId("grid").replaceChildren(); byId("cases-note").textContent = ""; }
   }
 }
 
+function showPager(offset, total) {
+  byId("pager").hidden = total <= PAGE;
+  byId("page").textContent = `${offset + 1}–${Math.min(offset + PAGE, total)} of ${total.toLocaleString("en")}`;
+  byId("previous").disabled = offset === 0;
+  byId("next").disabled = offset + PAGE >= total;
+}
+
 function filtersChanged() {
   refreshClear();
-  if (state.look || state.row !== null || state.file) ask({ fresh: !state.look });
-  else { setLink(); browse(0); }
+  const asked = state.waiting ?? state.now;
+  if (asked) ask({ ...asked, filters: filters() });
+  else home();
 }
 const clearFilters = () => { setFilters({}); filtersChanged(); };
 
+// Show what the entry of the history says that the browser is at: an answer that is still here, a link, or the start page.
 async function follow() {
-  const fields = linked();
+  const signal = instead(), former = past.current(), { image, ...fields } = past.linked();
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+  settled();
+  if (former) return restore(former);
   setFilters(fields);
-  if (!fields.image) return home({ keep: true });
-  if (state.look?.own?.image === fields.image) return ask({ fresh: false });
+  if (past.isLost()) problem("The X-ray you had opened is not here any more", new Error("neither the server nor this page keeps an image: open it again"), null);
+  if (!image) return home({ keep: true });
   try {
-    const found = await api.images({ id: fields.image });
-    if (!found.total) throw new Error(`no image ${fields.image} in this index: the link is of another one, or it was built anew`);
-    return await askRow(found.images[0].row);
+    const found = await api.images({ id: image }, signal);
+    if (!found.total) throw new Error(`no image ${image} in this index: the link is of another one, or it was built anew`);
+    return await ask({ file: null, row: found.images[0].row, patient: "", filters: filters() }, { replace: true });
   } catch (error) {
+    if (error.name === "AbortError") return undefined;
     problem("This link leads nowhere", error, null);
     return home({ keep: true });
   }
 }
 
 async function saveSheet() {
-  const button = byId("save-png"), fields = asked();
+  const button = byId("save-png"), { file, row } = state.now, fields = fieldsOf(state.now);
   button.disabled = true;
   button.textContent = "Drawing …";
   try {
-    save(state.file ? await api.sheet(state.file, fields) : await api.sheetRow(state.row, fields), "contact-sheet.png");
+    save(file ? await api.sheet(file, fields) : await api.sheetRow(row, fields), "contact-sheet.png");
   } catch (error) { problem(titleOf(error), error, saveSheet); }
   button.disabled = false;
   button.textContent = "Save contact sheet";
@@ -259,11 +300,11 @@ function pressed(event) {
   if (typing) return;
   const act = {
     ArrowRight: () => !sliding && (isComparing() ? step(1) : moveFocus(1)), ArrowLeft: () => !sliding && (isComparing() ? step(-1) : moveFocus(-1)),
-    h: () => { if (isComparing()) toggleAlike(); else if (state.look && !byId("heat").disabled) { byId("heat").checked = !byId("heat").checked; showHeat(); say(`Heat map ${byId("heat").checked ? "on" : "off"}`); } },
+    h: () => { if (isComparing()) toggleAlike(); else if (state.now && !byId("heat").disabled) { byId("heat").checked = !byId("heat").checked; showHeat(); say(`Heat map ${byId("heat").checked ? "on" : "off"}`); } },
     "/": () => { if (!isComparing()) firstFilter()?.focus(); }, "?": () => byId("help").open || byId("help").showModal(),
   }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-  const finding = /^[0-9]$/.test(event.key) && state.look && !isComparing() ? numbered(event.key) : undefined;
-  if (finding) { byId("heat").checked = Boolean(state.look.maps); chooseFinding(finding); say(`Finding ${readable(finding)}`); }
+  const finding = /^[0-9]$/.test(event.key) && state.now && !isComparing() ? numbered(event.key) : undefined;
+  if (finding) { byId("heat").checked = Boolean(state.now.look.maps); chooseFinding(finding); say(`Finding ${readable(finding)}`); }
   if (finding || (act && act() !== false)) event.preventDefault();
 }
 
@@ -279,6 +320,7 @@ function wire() {
   for (const id of ["open", "choose"]) on(id, () => byId("file").click());
   byId("file").addEventListener("change", () => { askFile(byId("file").files[0]); byId("file").value = ""; });
   on("browse", () => home());
+  on("home", (event) => { if (!event.ctrlKey && !event.metaKey && !event.shiftKey) { event.preventDefault(); home(); } });
   on("theme", () => setTheme(document.documentElement.dataset.theme !== "light"));
   on("show-help", () => byId("help").showModal());
   on("close-help", () => byId("help").close());
@@ -286,12 +328,12 @@ function wire() {
   on("dismiss", settled);
   on("previous", () => browse(Math.max(0, state.offset - PAGE)));
   on("next", () => browse(state.offset + PAGE));
-  on("save-json", () => save(new Blob([JSON.stringify(state.look.answer, null, 2)], { type: "application/json" }), "answer.json"));
+  on("save-json", () => save(new Blob([JSON.stringify(state.now.look.answer, null, 2)], { type: "application/json" }), "answer.json"));
   on("save-png", saveSheet);
   on("copy-link", copyLink);
   byId("heat").addEventListener("change", showHeat);
   byId("opacity").addEventListener("input", showHeat);
-  byId("patient").addEventListener("submit", (event) => { event.preventDefault(); state.patient = byId("patient-id").value.trim(); ask({ fresh: false }); });
+  byId("patient").addEventListener("submit", (event) => { event.preventDefault(); ask({ ...state.now, patient: byId("patient-id").value.trim() }); });
   addEventListener("keydown", pressed);
   addEventListener("popstate", follow);
   addEventListener("paste", (event) => askFile([...event.clipboardData.files][0]));
@@ -318,7 +360,7 @@ async function begin() {
   byId("about").textContent = `${images.toLocaleString("en")} images of ${patients.toLocaleString("en")} patients · ${encoder}${untrained ? " · untrained: no medical meaning" : ""}`;
   makeFilters(state.index, filtersChanged);
   await follow();
-  if (state.index.map) makeMap(await api.map(), state.index.map, askRow), state.look && chooseFinding(state.finding);
+  if (state.index.map) makeMap(await api.map(), state.index.map, askRow), state.now && chooseFinding(state.now.finding);
   document.documentElement.dataset.ready = "true";
 }
 

@@ -25,7 +25,7 @@ export class View extends EventTarget {
 
 export class Pane {
   constructor(canvas, view) {
-    Object.assign(this, { canvas, view, grey: null, image: null, map: null, opacity: 0.5, levels: "", held: new Map() });
+    Object.assign(this, { canvas, view, grey: null, image: null, map: null, opacity: 0.5, levels: "", held: new Map(), turn: 0 });
     view.addEventListener("change", () => this.draw());
     new ResizeObserver(() => this.draw()).observe(canvas);
     this.listen();
@@ -33,10 +33,12 @@ export class Pane {
 
   // Show an image, a Blob; null shows nothing.
   async show(blob) {
+    const own = ++this.turn;
     this.map = null;
     this.image = null;
     if (blob) {
       const bitmap = await createImageBitmap(blob);
+      if (own !== this.turn) return; // another one is shown meanwhile
       this.image = new OffscreenCanvas(bitmap.width, bitmap.height);
       const pen = this.image.getContext("2d", { willReadFrequently: true });
       pen.drawImage(bitmap, 0, 0);
