@@ -137,7 +137,7 @@ const nameOf = ({ file, look }) => (file ? look.answer.query : findingsOf(look.o
 
 // That an upload is an indexed image, and what the index has recorded of it.
 const indexedAs = (image) => make("li", {}, "This image is in the index, as ", make("a", { href: `#${new URLSearchParams({ image: image.image })}` }, image.image),
-  ". Recorded: ", make("strong", {}, findingsOf(image)), ` · ${factsOf(image)} · patient ${image.patient}. It does not answer for itself.`);
+  image.findings ? ". Recorded: " : "; ", make("strong", {}, findingsOf(image)), ` · ${factsOf(image)} · patient ${image.patient}. It does not answer for itself.`);
 
 async function shownOf(look) {
   if (look.picture) {

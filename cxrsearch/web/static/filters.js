@@ -45,6 +45,7 @@ export function makeFilters(index, heard) {
   const clear = make("button", { type: "button", id: "clear" }, "Clear");
   clear.addEventListener("click", () => { setFilters({}); changed(); });
   form.replaceChildren(...parts, make("span", { className: "chips", id: "chips" }), clear);
+  form.hidden = !parts.length;
   form.addEventListener("submit", (event) => event.preventDefault());
   chips();
 }
