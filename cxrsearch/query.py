@@ -192,10 +192,10 @@ class Index:
         embedding is taken, and `pixels` of the answer is empty.
 
         Raises:
-            UsageError: an unknown filter.
+            UsageError: an unknown filter, or an empty patient.
             IndexError: no such row.
         """
-        identity = identity_of_row(self.stored, row)
+        identity = identity_of_row(self.stored, row, options.patient)
         return self._answer(self.catalogue.ids[row], identity, self._embedded_row(row), None, options, silent)
 
     def _embedded_row(self, row: int) -> Embedded:
@@ -216,9 +216,9 @@ class Index:
         progress: Progress,
     ) -> QueryResult:
         allowed = options.filters.rows(self.catalogue)
-        left_out = np.zeros(len(self), dtype=np.bool_) if options.same_patient else identity.own
-        others = ~left_out
-        bank = others if allowed is None else others & allowed
+        others = ~identity.own
+        answering = np.ones(len(self), dtype=np.bool_) if options.same_patient else others
+        bank = answering if allowed is None else answering & allowed
         neighbours, regions = self._nearest(embedded, size, bank, options, progress)
         votes, vote_warnings = self._votes(neighbours, bank, options.k, options.vote, progress)
         typical = self._typicality(embedded.embedding, others, options.alarm)
@@ -228,7 +228,7 @@ class Index:
             index=self._described(),
             neighbours=self._retrieved(neighbours, regions),
             query_patient=identity.patient,
-            left_out=None if options.same_patient else int(left_out.sum()),
+            left_out=None if options.same_patient else int(identity.own.sum()),
             findings=self.manifest.findings,
             votes=votes,
             head=embedded.head,
@@ -367,7 +367,7 @@ class Index:
         return model, [sampled] if len(rows) < len(members) else []
 
     def _typicality(self, embedding: NDArray[np.float32], others: NDArray[np.bool_], alarm: float) -> Typicality:
-        """How far the query lies from the whole index, whatever the filters say."""
+        """How far the query lies from the other patients of the whole index, whoever may answer."""
         k, distances = self.stored.reference["k"], np.asarray(self.stored.reference["distances"], dtype=np.float64)
         near = self._vectors.search(embedding, k, Restriction(allowed=others))
         return typicality(Reference(k, distances) if distances.size else None, float(near.last(k)[0]), alarm)
