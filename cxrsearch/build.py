@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrsearch.analysis.typicality import Reference, reference_rows
-from cxrsearch.encoder.embed import Embedder
+from cxrsearch.encoder.embed import Embedder, cores
 from cxrsearch.encoder.weights import default_weights, load_encoder
 from cxrsearch.errors import StoreError, UsageError
 from cxrsearch.files import Json
@@ -154,8 +154,7 @@ def require_replaceable(folder: Path, ours: Callable[[Manifest], bool]) -> None:
 
 def _default_workers(device: str) -> int:
     """Decoding processes: one a core beside a GPU; a quarter of the cores where the network itself needs them."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores // 4 if device == "cpu" else cores
+    return cores() // 4 if device == "cpu" else cores()
 
 
 def _matched(

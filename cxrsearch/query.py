@@ -35,16 +35,13 @@ from cxrsearch.progress import Progress, silent
 from cxrsearch.query_options import QueryOptions, Vote
 from cxrsearch.region import CANDIDATES, box_shares, match_regions
 from cxrsearch.store.reader import open_stored, require_encoder
-from cxrsearch.store.search import Filters, open_vectors
+from cxrsearch.store.search import Filters, open_vectors, search_rows
 from cxrsearch_indexes import Neighbours, Restriction, VectorIndex
 
 MLKNN_ROWS = 20_000
 """ML-kNN is fitted on at most so many rows of the bank (seeded), which a warning then says."""
 
-_CHUNK = 512
 _NO_FILTERS = Filters()
-
-
 _PLAIN = QueryOptions()
 
 
@@ -355,14 +352,9 @@ class Index:
         """ML-kNN of the bank, each row's neighbours being those of other patients in the bank."""
         members = np.flatnonzero(bank)
         rows = members[reference_rows(len(members), seed=0, limit=MLKNN_ROWS)]
-        found = []
-        for start in range(0, len(rows), _CHUNK):
-            progress("fitting ML-kNN", start, len(rows))
-            part = rows[start : start + _CHUNK]
-            restriction = Restriction(bank, self._groups, self._groups[part])
-            found.append(self._vectors.search(self.stored.vectors.take(part), k, restriction))
-        progress("fitting ML-kNN", len(rows), len(rows))
-        model = MLkNN.fit(Neighbours.concatenate(found), labels[rows], labels, k=k, bank=bank)
+        others = Restriction(bank, self._groups, self._groups[rows])
+        found = search_rows(self.stored, self._vectors, rows, k, others, "fitting ML-kNN", progress)
+        model = MLkNN.fit(found, labels[rows], labels, k=k, bank=bank)
         sampled = f"ML-kNN was fitted on {len(rows)} of the bank's {len(members)} images (seed 0)"
         return model, [sampled] if len(rows) < len(members) else []
 

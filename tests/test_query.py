@@ -13,7 +13,7 @@ from PIL import Image
 from cxrsearch.build import build_index
 from cxrsearch.errors import EncoderMismatchError, ImageError, IntegrityError, StoreError, UsageError
 from cxrsearch.query import Index, open_index
-from cxrsearch.query_options import QueryOptions
+from cxrsearch.query_options import QueryOptions, Vote
 from cxrsearch.sheet import query_sheet
 from cxrsearch.store.manifest import read_manifest
 from cxrsearch.store.search import Filters
@@ -78,6 +78,14 @@ def test_same_patient_lets_the_image_itself_answer(index: Index, data_set: DataS
     assert len(answer.neighbours) == 10
     assert answer.neighbours.image[0] == "03.png"
     assert answer.neighbours.distance[0] == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("vote", ["uniform", "distance", "softmax", "mlknn"])
+def test_where_nobody_may_answer_nobody_votes(index: Index, vote: Vote) -> None:
+    answer = index.answer_row(0, QueryOptions(k=3, vote=vote, filters=Filters(present=("Fibrosis",))))
+    assert answer.votes is not None
+    assert np.isnan(answer.votes.probability).all()
+    assert {record["probability"] for record in answer.votes_records()} == {None}
 
 
 def test_typicality_is_of_other_patients_whoever_may_answer(index: Index, data_set: DataSet) -> None:
