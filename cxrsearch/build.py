@@ -226,7 +226,7 @@ def build_result(path: Path, content: IndexContent, manifest: Manifest) -> Build
 
 
 def _warnings(content: IndexContent, manifest: Manifest) -> list[str]:
-    warnings = []
+    warnings = list(content.catalogue.warnings)
     if content.matched.patient_source == "file":
         warnings.append(
             "patients are not known: every file counts as its own patient, so a query may find images of its own "

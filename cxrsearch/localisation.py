@@ -23,7 +23,8 @@ from cxrsearch.images.catalogue import Catalogue, match_images, read_table
 from cxrsearch.images.findings import Vocabulary
 from cxrsearch.images.loading import RefusedImage
 from cxrsearch.images.preprocess import Pixels
-from cxrsearch.images.splits import PARTS, parse_split
+from cxrsearch.images.splits import parse_split
+from cxrsearch.images.tables import PARTS
 from cxrsearch.localisation_result import LocalisationResult, rows_of
 from cxrsearch.progress import Progress, silent
 from cxrsearch.query import Index
@@ -180,7 +181,7 @@ def _evaluated(images: _Images, boxes: Boxes, question: LocalisationQuestion, pr
         validation_images=len({case.image for case in choosing}),
         thresholds=thresholds,
         rows=tuple(rows_of((*findings, "all"), averages)),
-        warnings=(*warnings, *said),
+        warnings=(*images.catalogue.warnings, *warnings, *said),
         replicates=question.replicates,
         seed=question.seed,
     )

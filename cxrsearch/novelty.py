@@ -206,7 +206,7 @@ def evaluate_novelty_of_images(
             if holdout.lower() == "all"
             else evaluate_novelty(index, holdout, question, progress=progress)
         )
-        return replace(found, refused=built.refused)
+        return replace(found, refused=built.refused, warnings=(*built.warnings, *found.warnings))
 
 
 def _opened(index: Index | Path | str) -> Index:

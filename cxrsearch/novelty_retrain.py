@@ -57,8 +57,9 @@ def retrain(
     asked = training.settled(split=split, seed=question.seed, holdout=held.finding, strict=held.strict, devices=1)
     asked, folder = replace(asked, cache=asked.cache or Path(out) / "pixels"), Path(out) / held.finding
     where = folder / "run", folder / "index"
-    index, refused = trained_index(images, labels, asked, *where, progress=progress, report=report)
-    result = replace(evaluate_novelty(index, held.finding, question, split=split, progress=progress), refused=refused)
+    index, built = trained_index(images, labels, asked, *where, progress=progress, report=report)
+    found = evaluate_novelty(index, held.finding, question, split=split, progress=progress)
+    result = replace(found, refused=built.refused, warnings=(*built.warnings, *found.warnings))
     write_json(folder / RESULT, result.to_json())
     return result
 

@@ -121,6 +121,13 @@ def open_stored_embeddings(data_set: DataSet, tmp_path: Path) -> np.ndarray[Any,
     return np.concatenate(open_stored(tmp_path / "whole").blocks)
 
 
+def test_a_view_that_is_not_known_is_said(data_set: DataSet, tmp_path: Path) -> None:
+    table = tmp_path / "lateral.csv"
+    table.write_text(data_set.labels.read_text().replace(",PA,", ",LL,", 1))
+    result = build_index(data_set.images, table, index=tmp_path / "index", **SMALL)
+    assert result.warnings[0].startswith("1 row of lateral.csv has another view than PA and AP, such as 'LL': ")
+
+
 def test_strict_builds_nothing_when_an_image_is_refused(data_set: DataSet, tmp_path: Path) -> None:
     images = tmp_path / "images"
     shutil.copytree(data_set.images, images)

@@ -180,11 +180,15 @@ def test_nothing_to_evaluate(imported: Path) -> None:
         evaluate_index(open_index(imported), Question(models=(), baselines=()))
 
 
-def test_images_are_embedded_into_an_index_that_is_thrown_away(data_set: DataSet, split_table: Path, run: Path) -> None:
-    question = Question(replicates=5, models=(), baselines=())
-    result = evaluate_images(data_set.images, split_table, question, weights=str(run), **SMALL)
+def test_images_are_embedded_into_an_index_that_is_thrown_away(
+    data_set: DataSet, split_table: Path, run: Path, tmp_path: Path
+) -> None:
+    question, table = Question(replicates=5, models=(), baselines=()), tmp_path / "t.csv"
+    table.write_text(split_table.read_text().replace(",PA,", ",LL,"))
+    result = evaluate_images(data_set.images, table, question, weights=str(run), **SMALL)
     assert result.images == 2
     assert result.refused == ()
+    assert result.warnings[0].startswith("5 rows of t.csv have another view than PA and AP, such as 'LL': ")
 
 
 @pytest.fixture(scope="module")

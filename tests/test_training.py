@@ -163,7 +163,10 @@ def test_unreadable_images_are_left_out_and_listed(data_set: DataSet, split_tabl
     images = tmp_path / "images"
     shutil.copytree(data_set.images, images)
     (images / "03.png").write_bytes(b"text")
-    result = train(images, split_table, replace(TRAINING, changes=CHANGES | {"epochs": 1}), out=tmp_path / "run")
+    table = tmp_path / "t.csv"
+    table.write_text(split_table.read_text().replace(",PA,", ",LL,"))
+    result = train(images, table, replace(TRAINING, changes=CHANGES | {"epochs": 1}), out=tmp_path / "run")
+    assert result.warnings[0].startswith("5 rows of t.csv have another view than PA and AP, such as 'LL': ")
     assert [image for image, _ in result.refused] == ["03.png"]
     assert result.n_train == 5
     expected = ids_digest(f"{i:02d}.png" for i in (0, 1, 2, 4, 5))

@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -31,10 +30,8 @@ from numpy.typing import NDArray
 
 from cxrsearch.errors import SplitError, UsageError
 from cxrsearch.images.catalogue import Catalogue
-from cxrsearch.images.tables import listed
+from cxrsearch.images.tables import PARTS, Part, listed
 
-Part = Literal["train", "val", "test"]
-PARTS: tuple[Part, ...] = get_args(Part)
 FORMS = "paper[:DIR], official[:DIR], patient-hash:a/b/c, patient-fold:i/K or column"
 
 _OFFICIAL_VAL = "0.9/0.1/0"

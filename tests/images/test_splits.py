@@ -13,7 +13,8 @@ from cxrsearch.errors import SplitError, UsageError
 from cxrsearch.images import splits
 from cxrsearch.images.catalogue import Catalogue, read_table
 from cxrsearch.images.findings import Vocabulary
-from cxrsearch.images.splits import PARTS, _parse_fractions, default_lists_folder, ids_digest, parse_split, place
+from cxrsearch.images.splits import _parse_fractions, default_lists_folder, ids_digest, parse_split, place
+from cxrsearch.images.tables import PARTS
 from tests.refusals import message
 
 
