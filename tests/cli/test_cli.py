@@ -62,8 +62,14 @@ def test_refused_images_make_exit_code_3_and_are_listed(data_set: DataSet, tmp_p
     (images / "03.png").write_bytes(b"text")
     result = run("build-index", images, "--labels", data_set.labels, "--index", "index", *SMALL)
     assert result.exit_code == 3
-    assert "1 images refused" in result.stderr
-    assert "03.png: 03.png is neither PNG" in result.stderr
+    assert "1 image refused:\n  03.png: 03.png is neither PNG" in result.stderr
+    for name in ("04", "05"):
+        (images / f"{name}.png").write_bytes(name.encode())
+    shutil.copy(images / "00.png", images / "new.png")
+    result = run("build-index", images, "--labels", data_set.labels, "--index", "index", *SMALL)
+    assert "4 images refused:\n" in result.stderr
+    summary = "by reason:\n  3  is neither PNG, JPEG nor DICOM\n  1  the table has no row for it\n"
+    assert result.stderr.endswith(summary)
 
 
 def test_query_prints_neighbours_and_votes(data_set: DataSet, small_index: Path) -> None:
