@@ -125,8 +125,7 @@ def localise_image(
         threshold: a share of each map's range, between 0 and 1.
 
     Raises:
-        UsageError: no trained head, an unknown method, a threshold outside (0, 1).
-        VocabularyError: an unknown finding.
+        UsageError: no trained head, an unknown finding or method, a threshold outside (0, 1).
         ImageError: the image cannot be used.
     """
     if not 0 < threshold < 1:
@@ -175,7 +174,7 @@ def _boxes(values: Floats, threshold: float) -> Floats:
 
 def _asked(known: Sequence[str], findings: Sequence[str]) -> list[int]:
     vocabulary = Vocabulary(tuple(known))
-    return list(dict.fromkeys(known.index(vocabulary.canonical(name)) for name in findings))
+    return list(dict.fromkeys(known.index(vocabulary.asked(name)) for name in findings))
 
 
 def _taken(found: FindingMaps, rows: Sequence[int]) -> FindingMaps:

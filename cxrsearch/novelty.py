@@ -83,8 +83,7 @@ def evaluate_novelty(
         progress: called as work goes on.
 
     Raises:
-        VocabularyError: no such finding.
-        UsageError: a question that cannot be meant.
+        UsageError: a question that cannot be meant, or no such finding.
         CatalogueError: the findings are not known, the split cannot be applied, or nothing but the finding remains.
         StoreError: the index cannot be opened.
     """

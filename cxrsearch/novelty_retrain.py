@@ -47,8 +47,7 @@ def retrain(
         progress, report: called as work goes on, see `train`.
 
     Raises:
-        VocabularyError: no such finding.
-        UsageError: a training that contradicts the question, or on several devices.
+        UsageError: no such finding, a training that contradicts the question, or on several devices.
         CxrsearchError: as `train`, `build_index` and `evaluate_novelty`.
     """
     question, training = question or NoveltyQuestion(), training or Training()

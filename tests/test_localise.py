@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from cxrsearch.analysis.boxes import map_boxes
-from cxrsearch.errors import UsageError, VocabularyError
+from cxrsearch.errors import UsageError
 from cxrsearch.finding_maps import on_stored
 from cxrsearch.images.preprocess import Preprocess
 from cxrsearch.localise import compare_image, localise_image
@@ -113,7 +113,7 @@ def test_what_cannot_be_located_is_refused(index: Index, small_index: Path, data
     image = data_set.images / "00.png"
     with pytest.raises(UsageError, match="no trained head"):
         localise_image(open_index(small_index, device="cpu").embedder, image)
-    with pytest.raises(VocabularyError, match="unknown finding 'Flu'"):
+    with pytest.raises(UsageError, match="unknown finding 'Flu'"):
         localise_image(index.embedder, image, findings=("Flu",))
     with pytest.raises(UsageError, match="between 0 and 1"):
         localise_image(index.embedder, image, boxes=True, threshold=1.0)

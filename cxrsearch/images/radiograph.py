@@ -94,6 +94,12 @@ def read_bytes(path: Path) -> bytes:
         return file.read()
 
 
+def require_readable(path: Path) -> None:
+    """Refuse a file that cannot be opened. Raises ImageError."""
+    with _opened(path):
+        pass
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """A file to read from. Raises ImageError for whatever stands in the way."""

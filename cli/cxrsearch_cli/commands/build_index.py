@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cxrsearch.errors import UsageError
 from cxrsearch_cli import console
 from cxrsearch_cli.options import (
     AsJson,
@@ -20,6 +21,7 @@ from cxrsearch_cli.options import (
     index_folder,
     inputs,
     names,
+    require_split,
 )
 
 if TYPE_CHECKING:
@@ -104,10 +106,13 @@ def command(
     Images that cannot be read, or that the table does not name, are left out, listed, and make the exit code 3.
     """
     given = dict(locals())
+    if part is not None and split is None:
+        raise UsageError(f"part {part!r} of no split", "name a --split as well")
+    folder, table = inputs(images, labels)
+    require_split(split)
     from cxrsearch.build import build_index
     from cxrsearch.encoder.weights import default_weights
 
-    folder, table = inputs(images, labels)
     if weights is None:
         weights = default_weights(os.environ, Path.cwd())
         console.note(f"weights: {weights} (none were named: $CXRSEARCH_WEIGHTS, the newest run in runs/, or imagenet)")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from cxrsearch_cli import console
-from cxrsearch_cli.options import AsJson, IndexOption, index_folder
+from cxrsearch_cli.options import AsJson, IndexOption, present_index
 
 _Out = Annotated[
     list[Path] | None,
@@ -45,10 +45,11 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Draw the embeddings of an index as a map: similar images lie side by side. As a figure, or a page to explore."""
+    folder = present_index(None, index)
     from cxrsearch.map import draw_map
     from cxrsearch.query import open_index
 
-    opened = open_index(index_folder(None, index))
+    opened = open_index(folder)
     with console.progress() as progress:
         result = draw_map(
             opened,

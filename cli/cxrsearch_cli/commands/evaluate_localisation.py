@@ -14,7 +14,7 @@ from cxrsearch_cli.options import (
     IndexOption,
     LabelsOption,
     Replicates,
-    index_folder,
+    present_index,
     require_one_source,
 )
 
@@ -109,7 +109,7 @@ def _evaluated(
     if images is None:
         if labels is not None or weights is not None:
             raise UsageError("a table or weights beside an index, which has its own", "name the folder of images, too")
-        opened = open_index(index_folder(None, index), device=device)
+        opened = open_index(present_index(None, index), device=device)
         with console.progress() as progress:
             return evaluate_localisation(opened, boxes, question, progress)
     require_one_source(images, index)

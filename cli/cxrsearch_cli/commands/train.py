@@ -92,10 +92,14 @@ def command(
     cannot be read are left out, listed, and make the exit code 3.
     """
     given = dict(locals())
+    folder, table = training_inputs(images, labels, split, config)
+    asked = training(given)
+    if boxes is not None:
+        from cxrsearch.images.boxes import read_boxes
+
+        read_boxes(boxes)
     from cxrsearch.training import train
 
-    folder, table = training_inputs(images, labels)
-    asked = training(given)
     with console.progress() as display:
         result = train(folder, table, asked, out=out, progress=display, report=reporting(display, _predicted(asked)))
     if result.rank == 0:

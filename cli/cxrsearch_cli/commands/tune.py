@@ -79,9 +79,9 @@ def command(
     best.toml, which is what --config of train takes.
     """
     given = dict(locals())
+    folder, table = training_inputs(images, labels, split, config)
     from cxrsearch.tuning import tune
 
-    folder, table = training_inputs(images, labels)
     with console.progress() as display:
         result = tune(
             folder,
