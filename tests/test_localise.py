@@ -58,6 +58,13 @@ def test_boxes_are_in_pixels_of_the_file(index: Index, wide: Path) -> None:
     assert "threshold" not in plain
 
 
+def test_the_resolution_of_the_maps_is_said(index: Index, wide: Path) -> None:
+    result = localise_image(index.embedder, wide, findings=("Mass",))
+    assert result.to_json()["cell"] == [200, 100]  # two cells a side
+    said = "The maps have 2 x 2 cells of 200 x 100 pixels each: nothing smaller can be located or outlined."
+    assert result.resolution() == said
+
+
 def test_a_map_that_speaks_against_its_finding_everywhere_has_no_box(index: Index, wide: Path) -> None:
     result = localise_image(index.embedder, wide, boxes=True)
     assert result.boxes is not None

@@ -112,6 +112,7 @@ def _show(result: "Localised", as_json: bool) -> None:
     width, height = result.size
     title = f"{result.image} ({width} x {height} pixels): {result.found.method} of {result.encoder}"
     console.table(title, columns, rows)
+    console.text(result.resolution())
 
 
 def _box(box: list[float]) -> str:

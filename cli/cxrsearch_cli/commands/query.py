@@ -186,6 +186,8 @@ def _show(result: "QueryResult", as_json: bool) -> None:
     if result.box is not None:
         title += f", by region {','.join(f'{side:g}' for side in result.box)}"
     console.table(title, columns, rows)
+    if (known := result.known()) is not None:
+        console.text(f"{known}\n")
     _show_votes(result)
     console.text(result.typicality.description)
 
