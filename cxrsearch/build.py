@@ -29,6 +29,7 @@ from cxrsearch.store.manifest import Manifest
 from cxrsearch.store.search import build_vectors, require_kind
 from cxrsearch.store.shards import ShardFiller
 from cxrsearch.store.writer import IndexWriter, present_manifest
+from cxrsearch.words import counted
 from cxrsearch_indexes import Metric, Restriction, VectorIndex
 from cxrsearch_indexes.vectors import Vectors
 
@@ -143,7 +144,7 @@ def _require_replaceable(folder: Path, images: Path, embedder: Embedder, replace
     if not same_images or present.encoder is None or present.encoder["fingerprint"] != embedder.fingerprint:
         root = present.images_root or "imported embeddings"
         raise StoreError(
-            f"{folder} is an index already: {present.n} images of {root}, encoder {present.encoder_label}",
+            f"{folder} is an index already: {counted(present.n, 'image')} of {root}, encoder {present.encoder_label}",
             "name another --index, or put this one in its place with --replace",
         )
 
@@ -233,7 +234,8 @@ def _warnings(content: IndexContent, manifest: Manifest) -> list[str]:
             "patient (give --labels or --patient-pattern)"
         )
     elif content.own_patients:
-        warnings.append(f"{content.own_patients} images without a patient id count as their own patients")
+        one = "image without a patient id counts as its own patient"
+        warnings.append(counted(content.own_patients, one, "images without a patient id count as their own patients"))
     if manifest.untrained:
         warnings.append("the encoder is untrained: neighbours and votes carry no medical meaning")
     return warnings

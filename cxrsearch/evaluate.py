@@ -29,6 +29,7 @@ from cxrsearch.scoring import DENSENET, Predictions, Wanted, predict
 from cxrsearch.seen import Seen, seen_by
 from cxrsearch.trained_index import trained_index
 from cxrsearch.training_request import Training
+from cxrsearch.words import counted
 
 
 @dataclass(frozen=True)
@@ -223,13 +224,13 @@ def _require_unseen(seen: Seen, rows: Rows, question: Question) -> list[str]:
             "score another part or split; --allow-seen goes on and says so in the result",
         )
     if learned:
-        warnings.append(f"{learned} of the {len(rows.scored)} scored images are ones the encoder was trained on")
+        warnings.append(f"the encoder was trained on {learned} of the {len(rows.scored)} scored images")
     if chosen:
         warnings.append(f"{chosen} of the {len(rows.scored)} scored images chose the encoder's best epoch")
     if fitted:
         warnings.append(
-            f"second-stage models learn from {fitted} images that the encoder was trained on, whose embeddings are "
-            "better than those of new images; --fit-on val takes others"
+            f"second-stage models learn from {counted(fitted, 'image')} that the encoder was trained on, and its "
+            "embeddings of these are better than of new images (--fit-on val takes others)"
         )
     return warnings
 

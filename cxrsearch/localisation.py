@@ -30,6 +30,7 @@ from cxrsearch.progress import Progress, silent
 from cxrsearch.query import Index
 from cxrsearch.seen import Seen, seen_by
 from cxrsearch.training_request import DEFAULT_SPLIT
+from cxrsearch.words import counted
 
 RANDOM_DRAWS = 10
 """Random maps of each case, whose scores are averaged."""
@@ -201,7 +202,8 @@ def _cases(catalogue: Catalogue, boxes: Boxes, findings: tuple[str, ...], side: 
         fix = "name the table of the boxes of these images"
         raise CatalogueError(f"none of the {len(set(boxes.images))} boxed images is among these images", fix)
     known = [i for i in here if boxes.findings[i] in findings]
-    said = [] if len(known) == len(here) else [f"{len(here) - len(known)} boxes of findings the head does not know"]
+    unknown = counted(len(here) - len(known), "box", "boxes")
+    said = [] if len(known) == len(here) else [f"{unknown} of findings the head does not know"]
     pixels, members = boxes.pixels(side), dict[tuple[int, int], list[int]]()
     for i in known:
         members.setdefault((rows[boxes.images[i]], findings.index(boxes.findings[i])), []).append(i)

@@ -9,6 +9,11 @@ def counted(number: int, noun: str, nouns: str = "") -> str:
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
+def images_of(images: int, patients: int, noun: str = "image") -> str:
+    """`3 images of 1 patient`."""
+    return f"{counted(images, noun)} of {counted(patients, 'patient')}"
+
+
 def by_reason(refused: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
     """Refused images, by name and reason, as reasons and the names of their images; the most frequent reason first.
 

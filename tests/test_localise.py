@@ -135,6 +135,7 @@ def test_the_command_prints_a_table_or_json_and_draws(trained_index: Path, data_
     table = asked(image, "--index", trained_index, "--boxes", "--overlay", drawn)
     assert table.exit_code == 0
     assert "(80 x 80 pixels): cam of made" in table.stdout
+    assert "The maps have 2 x 2 cells of 40 x 40 pixels each: " in table.stdout
     with Image.open(drawn) as picture:
         assert picture.mode == "RGB"
     weights = trained_file(tmp_path / "made.safetensors")

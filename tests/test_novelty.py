@@ -333,7 +333,7 @@ def test_figures_from_the_command_line(imported: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
-        (("--holdout", "Herna"), 1, "did you mean Hernia?"),
+        (("--holdout", "Herna"), 2, "did you mean Hernia?"),
         (("--holdout", "Hernia", "--scores", "deep"), 2, "unknown score"),
         (("--holdout", "Hernia", "--shots", "few"), 2, "not whole numbers"),
         (("--holdout", "Hernia", "--retrain"), 2, "--retrain of an index"),

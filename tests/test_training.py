@@ -235,7 +235,7 @@ def test_the_command_trains_and_says_what_came_of_it(data_set: DataSet, split_ta
     arguments = [data_set.images, "--labels", split_table, "--split", "column", "--out", tmp_path / "run", *SMALL]
     result = command(*arguments, "--weights", "random:0", "--arch", "densenet121")
     assert result.exit_code == 0, result.stderr
-    assert result.stdout.startswith(f"{tmp_path / 'run'}: 6 training and 2 validation images; best epoch 1 of 1, mean")
+    assert result.stdout.startswith(f"{tmp_path / 'run'}: 6 training and 2 validation images, best epoch 1 of 1, mean")
     assert "epoch 1: loss " in result.stderr
     assert "Mass " in result.stderr
     again = command(*arguments, "--weights", "random:0", "--arch", "densenet121", "--json")

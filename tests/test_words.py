@@ -1,9 +1,11 @@
-from cxrsearch.words import by_reason, counted
+from cxrsearch.words import by_reason, counted, images_of
 
 
 def test_one_and_many() -> None:
     assert [counted(n, "image") for n in (0, 1, 2, 112_120)] == ["0 images", "1 image", "2 images", "112,120 images"]
     assert [counted(n, "body", "bodies") for n in (1, 2)] == ["1 body", "2 bodies"]
+    assert images_of(1, 1) == "1 image of 1 patient"
+    assert images_of(3_000, 2, "known image") == "3,000 known images of 2 patients"
 
 
 def test_images_by_reason() -> None:

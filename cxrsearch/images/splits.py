@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from cxrsearch.errors import SplitError, UsageError
 from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.images.tables import PARTS, Part, listed
+from cxrsearch.words import counted
 
 FORMS = "paper[:DIR], official[:DIR], patient-hash:a/b/c, patient-fold:i/K or column"
 
@@ -214,8 +215,9 @@ def _require_disjoint(catalogue: Catalogue, parts: NDArray[np.object_], definiti
         if shared:
             rows = [row for row in np.flatnonzero(parts == one) if patients[row] in shared]
             images = [catalogue.ids[row] for row in rows]
+            patients_are = counted(len(shared), "patient is", "patients are")
             raise SplitError(
-                f"split {definition}: {len(shared)} patients are in both {one} and {other}, for example those of "
+                f"split {definition}: {patients_are} in both {one} and {other}, for example those of "
                 f"{listed(images, 3)}",
                 "keep all images of a patient in one part",
             )

@@ -229,7 +229,7 @@ def _positions(header: Sequence[str], name: str) -> dict[str, int]:
     if missing and "findings" not in positions and own:
         raise CatalogueError(
             f"{name} lacks {', '.join(missing)}: its findings have a column each ({listed(own)})",
-            f"write those of an image into one column {missing[-1]}, as Effusion|Mass; docs/GUIDE.md shows how",
+            f"write those of an image into one column {missing[-1]}, as Effusion|Mass (docs/GUIDE.md shows how)",
         )
     if missing:
         raise CatalogueError(
@@ -256,8 +256,8 @@ def _require_unique(table: Table) -> None:
     if repeated:
         lines = [str(line) for image, line in zip(ids, table.lines, strict=True) if image == repeated[0]]
         raise CatalogueError(
-            f"{table.name}: image {repeated[0]!r} has {len(lines)} rows (lines {listed(lines)}); "
-            f"images with several rows: {len(repeated)}",
+            f"{table.name}: image {repeated[0]!r} has {len(lines)} rows (lines {listed(lines)}), "
+            f"one of {counted(len(repeated), 'image')} with several",
             "leave one row for each image",
         )
 

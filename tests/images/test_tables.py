@@ -176,7 +176,7 @@ HEADER = "image,patient,findings,sex,age\n"
         (
             "Path,Sex,No Finding,Cardiomegaly,pleural thickening\np/view1.jpg,F,,1.0,-1.0\n",
             r"lacks image, patient, findings: its findings have a column each \(No Finding, Cardiomegaly, pleural "
-            r"thickening\) — write those of an image into one column findings, as Effusion\|Mass; docs/GUIDE.md",
+            r"thickening\) — write those of an image into one column findings, as Effusion\|Mass \(docs/GUIDE\.md",
         ),
         ("Image Index,Patient ID,Mass\na.png,1,0\n", r"lacks finding labels: its findings have a column each \(Mass\)"),
         (HEADER + 'a,1,,M,"5\n', "line 2: unexpected end of data"),
@@ -186,7 +186,7 @@ HEADER = "image,patient,findings,sex,age\n"
         (b"\x1f\x8b\x08\x00garbage that is no gzip", "damaged gzip file"),
         (
             HEADER + "a,1,,M,5\nb,1,,M,5\na,1,,M,5\nb,1,,M,5\nc,1,,M,5\na,2,,M,5\n",
-            r"image 'a' has 3 rows \(lines 2, 4, 7\); images with several rows: 2",
+            r"image 'a' has 3 rows \(lines 2, 4, 7\), one of 2 images with several",
         ),
     ],
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cxrsearch.errors import UsageError
+from cxrsearch.words import counted, images_of
 from cxrsearch_cli import console
 from cxrsearch_cli.options import (
     AsJson,
@@ -138,7 +139,8 @@ def _show(result: "BuildResult", as_json: bool) -> None:
     if as_json:
         console.json_line(result.to_json())
     else:
-        console.text(f"{result.path}: {result.images} images of {result.patients} patients, {result.generation}")
+        console.text(f"{result.path}: {images_of(result.images, result.patients)}, {result.generation}")
     if result.rows_without_image:
-        console.note(f"{result.rows_without_image} rows of the table have no image in the folder")
+        rows = counted(result.rows_without_image, "row of the table has", "rows of the table have")
+        console.note(f"{rows} no image in the folder")
     console.refused(result.refused, str(result.path / result.generation / "report.json"))

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from cxrsearch.words import images_of
 from cxrsearch_cli import console
 from cxrsearch_cli.options import AsJson, IndexOption, present_index
 
@@ -67,4 +68,4 @@ def command(
         console.json_line(result.to_json())
         return
     files = ", ".join(str(path) for path in result.files)
-    console.text(f"{files}: {len(result.images)} images of {result.patients} patients, {result.projection.description}")
+    console.text(f"{files}: {images_of(len(result.images), result.patients)}, {result.projection.description}")

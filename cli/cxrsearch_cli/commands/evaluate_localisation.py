@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cxrsearch.errors import UsageError
+from cxrsearch.words import counted
 from cxrsearch_cli import console
 from cxrsearch_cli.options import (
     AsJson,
@@ -126,7 +127,7 @@ def _show(result: "LocalisationResult") -> None:
     for measure, level in _SHOWN:
         console.table(f"{_NAMES[measure]} > {level:g}", _columns(result), _rows(result, measure, level))
     chosen = ", ".join(f"{model} {threshold:g}" for model, threshold in result.thresholds.items())
-    console.text(f"thresholds, chosen on {result.validation_images} validation images: {chosen}")
+    console.text(f"thresholds, chosen on {counted(result.validation_images, 'validation image')}: {chosen}")
 
 
 def _columns(result: "LocalisationResult") -> dict[str, bool]:

@@ -79,8 +79,7 @@ def command(
     """
     paths, several = _paths(images)
     region = _region(box, len(paths))
-    if sheet is not None:
-        _require_sheet(sheet, len(paths))
+    _require_sheet(sheet, len(paths))
     folder = present_index(None, index)
     from cxrsearch.query import open_index
     from cxrsearch.store.search import Filters, years
@@ -146,8 +145,10 @@ def _paths(images: list[Path]) -> tuple[list[Path], bool]:
     return (sorted(paths, key=lambda path: (path.name, path)) if several else paths), several
 
 
-def _require_sheet(path: Path, queries: int) -> None:
+def _require_sheet(path: Path | None, queries: int) -> None:
     """Refuse a sheet that could not be written, before the work."""
+    if path is None:
+        return
     from cxrsearch.files import require_folder
     from cxrsearch.report.contact_sheet import require_png
 

@@ -19,6 +19,7 @@ from cxrsearch.images.preprocess import Preprocess
 from cxrsearch.images.splits import ids_digest, parse_split
 from cxrsearch.images.tables import Part
 from cxrsearch.progress import Progress
+from cxrsearch.words import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +68,11 @@ class Parts:
         """What a user should know."""
         warnings = list(self.table_warnings)
         if self.boxes is not None:
-            warnings.append(f"{self.spared} images of boxed patients were left out of the training part")
+            images = counted(self.spared, "image of a boxed patient was", "images of boxed patients were")
+            warnings.append(f"{images} left out of the training part")
         if self.unlisted:
-            warnings.append(f"{self.unlisted} files in the folder are not in the table and are not used")
+            files = counted(self.unlisted, "file in the folder is", "files in the folder are")
+            warnings.append(f"{files} not in the table, and not used")
         shown = np.atleast_1d(self.train.labels.any(axis=0))
         absent = [name for name, known in zip(self.findings, shown, strict=True) if not known]
         if absent:
