@@ -12,6 +12,7 @@ from cxrsearch.files import Json
 from cxrsearch.images.findings import NO_FINDING
 from cxrsearch.images.preprocess import Pixels
 from cxrsearch.shown import Shown
+from cxrsearch.words import counted
 
 Head = tuple[tuple[str, ...], NDArray[np.float64]]
 """A trained head's findings and their probabilities."""
@@ -61,7 +62,7 @@ class Retrieved:
                 "image": image,
                 "patient": patient,
                 "distance": float(distance),
-                "findings": None if findings is None else list(findings) or [NO_FINDING],
+                "findings": _findings(findings),
                 "view": view,
             }
             | regions[rank - 1]
@@ -79,6 +80,8 @@ class QueryResult(Shown):
         index: path, generation and encoder of the index.
         neighbours: the nearest images of other patients.
         query_patient: the query's patient; None when not known.
+        query_image: the id of the indexed image that is the query, by file or pixels; None where none is.
+        query_findings: that image's findings, empty for No Finding; None where there is none, or they are not known.
         left_out: how many indexed images were left out, the query's patient's and the query itself; None where
             `same_patient` let all answer.
         findings: the index's vocabulary, F findings.
@@ -95,6 +98,8 @@ class QueryResult(Shown):
     index: Json
     neighbours: Retrieved
     query_patient: str | None
+    query_image: str | None
+    query_findings: tuple[str, ...] | None
     left_out: int | None
     findings: tuple[str, ...]
     votes: Votes | None
@@ -106,7 +111,7 @@ class QueryResult(Shown):
 
     def heading(self) -> str:
         """What was found, and who was left out."""
-        found = f"{len(self.neighbours)} nearest image{'s' * (len(self.neighbours) != 1)}"
+        found = counted(len(self.neighbours), "nearest image")
         if self.left_out is None:
             return f"{found}, the query's own patient included"
         if self.query_patient is None:
@@ -114,6 +119,13 @@ class QueryResult(Shown):
         if self.left_out == 0:
             return f"{found}, patient {self.query_patient} has none in the index"
         return f"{found} of other patients ({self.left_out} of patient {self.query_patient} left out)"
+
+    def known(self) -> str | None:
+        """What the index says of the query itself, where it holds it."""
+        if self.query_image is None:
+            return None
+        findings = _findings(self.query_findings)
+        return f"the query is in the index as {self.query_image}: {', '.join(findings or ['findings unknown'])}"
 
     def to_frame(self) -> pd.DataFrame:
         """The neighbours: columns rank, image, patient, distance, findings, view; with a box also region."""
@@ -133,6 +145,8 @@ class QueryResult(Shown):
             "index": self.index,
             "neighbours": self.neighbours.records(),
             "query_patient": self.query_patient,
+            "query_image": self.query_image,
+            "query_findings": _findings(self.query_findings),
             "votes": None if self.votes is None else self.votes_records(),
             "predictions": None if self.head is None else self.predictions_records(),
             "typicality": {
@@ -160,6 +174,10 @@ class QueryResult(Shown):
         if self.head is None:
             return []
         return [{"finding": f, "probability": float(p)} for f, p in zip(*self.head, strict=True)]
+
+
+def _findings(known: tuple[str, ...] | None) -> list[str] | None:
+    return None if known is None else list(known) or [NO_FINDING]
 
 
 def _number(value: float) -> float | None:

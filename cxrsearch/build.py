@@ -29,6 +29,7 @@ from cxrsearch.store.manifest import Manifest
 from cxrsearch.store.search import build_vectors, require_kind
 from cxrsearch.store.shards import ShardFiller
 from cxrsearch.store.writer import IndexWriter, present_manifest
+from cxrsearch.words import counted
 from cxrsearch_indexes import Metric, Restriction, VectorIndex
 from cxrsearch_indexes.vectors import Vectors
 
@@ -147,7 +148,7 @@ def require_replaceable(folder: Path, ours: Callable[[Manifest], bool]) -> None:
     if present is not None and not ours(present):
         root = present.images_root or "imported embeddings"
         raise StoreError(
-            f"{folder} is an index already: {present.n} images of {root}, encoder {present.encoder_label}",
+            f"{folder} is an index already: {counted(present.n, 'image')} of {root}, encoder {present.encoder_label}",
             "name another --index, or put this one in its place with --replace",
         )
 
@@ -229,14 +230,15 @@ def build_result(path: Path, content: IndexContent, manifest: Manifest) -> Build
 
 
 def _warnings(content: IndexContent, manifest: Manifest) -> list[str]:
-    warnings = []
+    warnings = list(content.catalogue.warnings)
     if content.matched.patient_source == "file":
         warnings.append(
             "patients are not known: every file counts as its own patient, so a query may find images of its own "
             "patient (give --labels or --patient-pattern)"
         )
     elif content.own_patients:
-        warnings.append(f"{content.own_patients} images without a patient id count as their own patients")
+        one = "image without a patient id counts as its own patient"
+        warnings.append(counted(content.own_patients, one, "images without a patient id count as their own patients"))
     if manifest.untrained:
         warnings.append("the encoder is untrained: neighbours and votes carry no medical meaning")
     return warnings

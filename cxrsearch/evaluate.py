@@ -21,7 +21,7 @@ from cxrsearch.encoder.train import Report
 from cxrsearch.errors import CatalogueError, CxrsearchError, UsageError
 from cxrsearch.evaluation_parts import in_strata, retrieve, vote_with_fractions
 from cxrsearch.evaluation_result import EvaluationResult
-from cxrsearch.images.splits import PARTS
+from cxrsearch.images.tables import PARTS
 from cxrsearch.progress import Progress, silent
 from cxrsearch.query import Index, open_index
 from cxrsearch.rows import FitOn, Rows, default_split, divide
@@ -29,6 +29,7 @@ from cxrsearch.scoring import DENSENET, Predictions, Wanted, predict
 from cxrsearch.seen import Seen, seen_by
 from cxrsearch.trained_index import trained_index
 from cxrsearch.training_request import Training
+from cxrsearch.words import counted
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ def evaluate_images(
     """
     with TemporaryDirectory(prefix="cxrsearch-") as temporary:
         built = build_index(images, labels, index=Path(temporary) / "index", progress=progress, **options)
-        return replace(evaluate_index(open_index(built.path), question, progress), refused=built.refused)
+        found = evaluate_index(open_index(built.path), question, progress)
+        return replace(found, refused=built.refused, warnings=(*built.warnings, *found.warnings))
 
 
 def cross_validate(
@@ -181,11 +183,10 @@ def cross_validate(
     for fold in range(1, folds + 1):
         split, where = f"patient-fold:{fold}/{folds}", (Path(out) / f"fold-{fold}", Path(out) / f"index-{fold}")
         asked = training.settled(split=split)
-        index, refused = trained_index(
-            images, labels, asked, *where, pixels=fold == 1, progress=progress, report=report
-        )
+        index, built = trained_index(images, labels, asked, *where, pixels=fold == 1, progress=progress, report=report)
         done.append(_fold(index, question, split, progress, done[0].index if done else None))
-    return replace(_result(question, f"patient-fold:1..{folds}/{folds}", done), refused=refused)
+    found = _result(question, f"patient-fold:1..{folds}/{folds}", done)
+    return replace(found, refused=built.refused, warnings=(*built.warnings, *found.warnings))
 
 
 def _fold(index: Index, question: Question, definition: str, progress: Progress, pixels: Index | None = None) -> _Fold:
@@ -223,13 +224,13 @@ def _require_unseen(seen: Seen, rows: Rows, question: Question) -> list[str]:
             "score another part or split; --allow-seen goes on and says so in the result",
         )
     if learned:
-        warnings.append(f"{learned} of the {len(rows.scored)} scored images are ones the encoder was trained on")
+        warnings.append(f"the encoder was trained on {learned} of the {len(rows.scored)} scored images")
     if chosen:
         warnings.append(f"{chosen} of the {len(rows.scored)} scored images chose the encoder's best epoch")
     if fitted:
         warnings.append(
-            f"second-stage models learn from {fitted} images that the encoder was trained on, whose embeddings are "
-            "better than those of new images; --fit-on val takes others"
+            f"second-stage models learn from {counted(fitted, 'image')} that the encoder was trained on, and its "
+            "embeddings of these are better than of new images (--fit-on val takes others)"
         )
     return warnings
 

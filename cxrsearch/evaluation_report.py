@@ -9,6 +9,7 @@ from cxrsearch.errors import UsageError
 from cxrsearch.evaluation_result import EvaluationResult
 from cxrsearch.files import require_folder, write_bytes
 from cxrsearch.report.evaluation_page import EvaluationPage, evaluation_page
+from cxrsearch.words import counted, images_of
 
 _SOFTWARE = ("cxrsearch", "numpy", "scipy", "scikit-learn", "torch", "matplotlib")
 
@@ -67,7 +68,7 @@ def _facts(result: EvaluationResult, command: str | None) -> list[tuple[str, str
     facts += [
         ("Encoder", result.encoder),
         ("Split", f"{result.split}, part {result.part}"),
-        ("Scored", f"{result.images:,} images of {result.patients:,} patients; {len(result.refused)} files refused"),
+        ("Scored", f"{images_of(result.images, result.patients)}, {counted(len(result.refused), 'file')} refused"),
         ("Bootstrap", f"{result.replicates:,} replicates of the patients, seed {result.seed}"),
         ("Reference", result.reference or "none: the embeddings come without a trained head"),
     ]

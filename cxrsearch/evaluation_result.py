@@ -15,6 +15,7 @@ from cxrsearch.analysis.stratified import Stratum
 from cxrsearch.evaluation_rows import fractions_json, number, published_json, retrieval_json, strata_json
 from cxrsearch.files import Json
 from cxrsearch.shown import Shown
+from cxrsearch.words import images_of
 
 MEAN = "Mean"
 
@@ -64,7 +65,7 @@ class EvaluationResult(Shown):
     def heading(self) -> str:
         """What was scored, in one line."""
         which = f"{self.folds}-fold cross-validation" if self.folds > 1 else f"part {self.part} of split {self.split}"
-        return f"{self.images:,} images of {self.patients:,} patients, {which}, encoder {self.encoder}"
+        return f"{images_of(self.images, self.patients)}, {which}, encoder {self.encoder}"
 
     def published(self) -> dict[str, list[float]]:
         """The paper's AUROC of each finding and the mean, by model; nothing where the split or the part is another."""

@@ -51,11 +51,13 @@ class Identity:
         patient: as the catalogue writes it; None where it is not known.
         own: bool (n,), the rows that are this image or another one of its patient.
         warnings: what makes the answer less certain.
+        row: the first row that is this image, by file or pixels; None where none is.
     """
 
     patient: str | None
     own: _Rows
     warnings: tuple[str, ...] = ()
+    row: int | None = None
 
 
 def identify(stored: StoredIndex, path: PurePath, radiograph: Source, given: str | None = None) -> Identity:
@@ -72,7 +74,8 @@ def identify(stored: StoredIndex, path: PurePath, radiograph: Source, given: str
     """
     copies = copies_of(stored, radiograph)
     identity = _identify(stored, path, radiograph, copies, given)
-    return _cautioned(stored, replace(identity, own=identity.own | copies))
+    row = int(copies.argmax()) if copies.any() else None
+    return _cautioned(stored, replace(identity, own=identity.own | copies, row=row))
 
 
 def identity_of_row(stored: StoredIndex, row: int, given: str | None = None) -> Identity:
@@ -89,7 +92,7 @@ def identity_of_row(stored: StoredIndex, row: int, given: str | None = None) -> 
             copies |= stored.files[column].eq(digest).to_numpy(dtype=np.bool_)
     owners = replace(_owners(stored, copies), patient=stored.catalogue.patients[row])
     identity = owners if given is None else _as_given(stored, given)
-    return _cautioned(stored, replace(identity, own=identity.own | copies))
+    return _cautioned(stored, replace(identity, own=identity.own | copies, row=row))
 
 
 def _cautioned(stored: StoredIndex, identity: Identity) -> Identity:

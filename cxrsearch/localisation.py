@@ -23,12 +23,14 @@ from cxrsearch.images.catalogue import Catalogue, match_images, read_table
 from cxrsearch.images.findings import Vocabulary
 from cxrsearch.images.loading import RefusedImage
 from cxrsearch.images.preprocess import Pixels
-from cxrsearch.images.splits import PARTS, parse_split
+from cxrsearch.images.splits import parse_split
+from cxrsearch.images.tables import PARTS
 from cxrsearch.localisation_result import LocalisationResult, rows_of
 from cxrsearch.progress import Progress, silent
 from cxrsearch.query import Index
 from cxrsearch.seen import Seen, seen_by
 from cxrsearch.training_request import DEFAULT_SPLIT
+from cxrsearch.words import counted
 
 RANDOM_DRAWS = 10
 """Random maps of each case, whose scores are averaged."""
@@ -180,7 +182,7 @@ def _evaluated(images: _Images, boxes: Boxes, question: LocalisationQuestion, pr
         validation_images=len({case.image for case in choosing}),
         thresholds=thresholds,
         rows=tuple(rows_of((*findings, "all"), averages)),
-        warnings=(*warnings, *said),
+        warnings=(*images.catalogue.warnings, *warnings, *said),
         replicates=question.replicates,
         seed=question.seed,
     )
@@ -200,7 +202,8 @@ def _cases(catalogue: Catalogue, boxes: Boxes, findings: tuple[str, ...], side: 
         fix = "name the table of the boxes of these images"
         raise CatalogueError(f"none of the {len(set(boxes.images))} boxed images is among these images", fix)
     known = [i for i in here if boxes.findings[i] in findings]
-    said = [] if len(known) == len(here) else [f"{len(here) - len(known)} boxes of findings the head does not know"]
+    unknown = counted(len(here) - len(known), "box", "boxes")
+    said = [] if len(known) == len(here) else [f"{unknown} of findings the head does not know"]
     pixels, members = boxes.pixels(side), dict[tuple[int, int], list[int]]()
     for i in known:
         members.setdefault((rows[boxes.images[i]], findings.index(boxes.findings[i])), []).append(i)

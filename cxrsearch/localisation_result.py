@@ -12,6 +12,7 @@ from cxrsearch.analysis.bootstrap import Averages
 from cxrsearch.analysis.localisation import LEVELS
 from cxrsearch.files import Json
 from cxrsearch.shown import Shown
+from cxrsearch.words import images_of
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ class LocalisationResult(Shown):
         """What was scored, in words."""
         height, width = self.cells
         return (
-            f"{self.encoder}, {self.method} of {height} x {width} cells: {self.images} boxed images of "
-            f"{self.patients} patients (part {self.part} of {self.split})"
+            f"{self.encoder}, {self.method} of {height} x {width} cells: "
+            f"{images_of(self.images, self.patients, 'boxed image')} (part {self.part} of {self.split})"
         )
 
     def row(self, finding: str, model: str, measure: str, level: float) -> LocalisationRow:

@@ -14,7 +14,7 @@ from cxrsearch.files import Json
 from cxrsearch.finding_maps import FindingMaps, Method, finding_maps, on_stored
 from cxrsearch.images.findings import Vocabulary
 from cxrsearch.images.preprocess import Pixels
-from cxrsearch.images.radiograph import read_radiograph
+from cxrsearch.images.radiograph import Picture, name_of, radiograph_of
 from cxrsearch.query import Index
 
 THRESHOLD = 0.5
@@ -37,6 +37,7 @@ class Localised:
         boxes: for each finding float64 (m, 4), left, top, width and height in pixels of the original image, that of
             the highest peak first; none where a map is nowhere positive; None where none were asked for.
         size: width and height of the original image.
+        cell: width and height of a cell of the maps, in pixels of the original image.
     """
 
     image: str
@@ -47,6 +48,16 @@ class Localised:
     threshold: float
     boxes: tuple[Floats, ...] | None
     size: tuple[int, int]
+    cell: tuple[float, float]
+
+    def resolution(self) -> str:
+        """How fine the maps are, in a sentence."""
+        height, width = self.found.maps.shape[1:]
+        across, down = self.cell
+        return (
+            f"The maps have {width} x {height} cells of {across:.0f} x {down:.0f} pixels each: nothing smaller can be "
+            "located or outlined."
+        )
 
     def stored_boxes(self, finding: int) -> Floats:
         """A finding's boxes in stored pixels, float64 (m, 4); none where none were asked for."""
@@ -68,9 +79,10 @@ class Localised:
             | ({} if self.boxes is None else {"boxes": self.boxes[number].tolist()})
             for number, (finding, p, logit, values) in enumerate(columns)
         ]
-        heading = {"image": self.image, "encoder": self.encoder, "method": self.found.method}
+        heading: Json = {"image": self.image, "encoder": self.encoder, "method": self.found.method}
         threshold = {} if self.boxes is None else {"threshold": self.threshold}
-        return heading | {"width": self.size[0], "height": self.size[1]} | threshold | {"findings": findings}
+        heading |= {"width": self.size[0], "height": self.size[1], "cell": list(self.cell)}
+        return heading | threshold | {"findings": findings}
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +119,7 @@ class Alike:
 
 def localise_image(
     embedder: Embedder,
-    image: Path | str,
+    image: Path | str | Picture,
     *,
     findings: Sequence[str] = (),
     method: Method = "cam",
@@ -125,8 +137,7 @@ def localise_image(
         threshold: a share of each map's range, between 0 and 1.
 
     Raises:
-        UsageError: no trained head, an unknown method, a threshold outside (0, 1).
-        VocabularyError: an unknown finding.
+        UsageError: no trained head, an unknown finding or method, a threshold outside (0, 1).
         ImageError: the image cannot be used.
     """
     if not 0 < threshold < 1:
@@ -135,7 +146,7 @@ def localise_image(
     if spec.findings is None:
         raise UsageError(f"{spec.label} has no trained head, so no finding can be located", "name trained weights")
     rows = _asked(spec.findings, findings)
-    radiograph = read_radiograph(Path(image))
+    radiograph = radiograph_of(image)
     stored = spec.preprocess.stored_pixels(radiograph.pixels)
     every = finding_maps(embedder, stored, method)
     assert every is not None
@@ -144,10 +155,12 @@ def localise_image(
     size = radiograph.pixels.shape[1], radiograph.pixels.shape[0]
     placed = [_boxes(values, threshold) * _factors(size, len(stored)) for values in shown] if boxes else None
     whole = None if placed is None else tuple(placed)
-    return Localised(str(image), stored, spec.label, found, shown, threshold, whole, size)
+    side = spec.preprocess.window()[1] / len(stored)
+    cell = size[0] * side / found.maps.shape[2], size[1] * side / found.maps.shape[1]
+    return Localised(name_of(image), stored, spec.label, found, shown, threshold, whole, size, cell)
 
 
-def compare_image(index: Index, image: Path | str, against: str) -> Alike:
+def compare_image(index: Index, image: Path | str | Picture, against: str) -> Alike:
     """Find which regions make an image like an indexed one, which is named by its id, or by its row as `#12`.
 
     Raises:
@@ -156,7 +169,7 @@ def compare_image(index: Index, image: Path | str, against: str) -> Alike:
     """
     row = _row(index, against)
     preprocess = index.embedder.spec.preprocess
-    stored = preprocess.stored_pixels(read_radiograph(Path(image)).pixels)
+    stored = preprocess.stored_pixels(radiograph_of(image).pixels)
     own, other = index.similarity_maps(stored, row)
     theirs = index.stored_pixels(row)
     assert theirs is not None
@@ -165,7 +178,7 @@ def compare_image(index: Index, image: Path | str, against: str) -> Alike:
     product = float(own.mean())
     shown = on_stored(preprocess, own), on_stored(preprocess, other)
     cosine = product / max(float(lengths.prod()), np.finfo(np.float64).tiny)
-    return Alike(str(image), index.catalogue.ids[row], stored, theirs, (own, other), shown, product, cosine)
+    return Alike(name_of(image), index.catalogue.ids[row], stored, theirs, (own, other), shown, product, cosine)
 
 
 def _boxes(values: Floats, threshold: float) -> Floats:
@@ -175,7 +188,7 @@ def _boxes(values: Floats, threshold: float) -> Floats:
 
 def _asked(known: Sequence[str], findings: Sequence[str]) -> list[int]:
     vocabulary = Vocabulary(tuple(known))
-    return list(dict.fromkeys(known.index(vocabulary.canonical(name)) for name in findings))
+    return list(dict.fromkeys(known.index(vocabulary.asked(name)) for name in findings))
 
 
 def _taken(found: FindingMaps, rows: Sequence[int]) -> FindingMaps:

@@ -31,6 +31,7 @@ from cxrsearch.report.scatter_colours import (
 )
 from cxrsearch.report.scatter_page import scatter_page
 from cxrsearch.store.search import open_vectors, search_rows
+from cxrsearch.words import images_of
 from cxrsearch_indexes import Restriction
 
 Colour = Literal["finding", "view", "age", "novelty"]
@@ -221,7 +222,7 @@ def _drawn(path: Path, scatter: Scatter, index: Index, colourings: Sequence[Colo
 
 
 def _title(images: int, patients: int) -> str:
-    return f"{images:,} images of {patients:,} patient{'s' * (patients != 1)}"
+    return images_of(images, patients)
 
 
 def _lines(index: Index, projection: Projection) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from cxrsearch.progress import Progress, silent
 from cxrsearch.query import Index, open_index
 from cxrsearch.rows import default_split, divide
 from cxrsearch.seen import Knowledge, knowledge_of, seen_by
+from cxrsearch.words import counted
 
 MOST_NOVEL = 10
 
@@ -83,8 +84,7 @@ def evaluate_novelty(
         progress: called as work goes on.
 
     Raises:
-        VocabularyError: no such finding.
-        UsageError: a question that cannot be meant.
+        UsageError: a question that cannot be meant, or no such finding.
         CatalogueError: the findings are not known, the split cannot be applied, or nothing but the finding remains.
         StoreError: the index cannot be opened.
     """
@@ -206,7 +206,7 @@ def evaluate_novelty_of_images(
             if holdout.lower() == "all"
             else evaluate_novelty(index, holdout, question, progress=progress)
         )
-        return replace(found, refused=built.refused)
+        return replace(found, refused=built.refused, warnings=(*built.warnings, *found.warnings))
 
 
 def _opened(index: Index | Path | str) -> Index:
@@ -229,15 +229,17 @@ def _about(trial: Trial, knowledge: Knowledge) -> list[str]:
     learned = int(encoder.learned[trial.rows.scored].sum())
     if learned:
         said.append(
-            f"{learned} of the {len(trial.rows.scored)} scored images are ones the encoder was trained on: they look "
-            "better known than new images do"
+            f"the encoder was trained on {learned} of the {len(trial.rows.scored)} scored images, which look better "
+            "known than new ones do"
         )
     shown = trial.labels[:, trial.finding]
     patients = len(np.unique(trial.patients[shown]))
     if not shown.any():
         said.append(f"no scored image shows {trial.held.finding}: nothing can be computed")
     elif patients < MIN_POSITIVE_PATIENTS:
-        said.append(f"{trial.held.finding} is shown by {patients} scored patients: under 10 there is no interval")
+        said.append(
+            f"{trial.held.finding} is shown by {counted(patients, 'scored patient')}: under 10 there is no interval"
+        )
     return said
 
 
@@ -253,7 +255,9 @@ def _shots(trial: Trial, question: NoveltyQuestion, choice: Choice) -> list[Shot
     shots = few_shots(trial.known, trial.cases, embeddings, positive, question.shots, **options)
     there = 0 if trial.cases is None else len(np.unique(trial.cases.patients))
     if max(question.shots) > there:
-        trial.warnings.append(f"{there} patients with {trial.held.finding} to draw few shots from: more cannot be had")
+        trial.warnings.append(
+            f"{counted(there, 'patient')} with {trial.held.finding} to draw few shots from: more cannot be had"
+        )
     return shots
 
 

@@ -15,6 +15,7 @@ from cxrsearch.images.findings import NO_FINDING
 from cxrsearch.images.preprocess import Pixels
 from cxrsearch.seen import Mode
 from cxrsearch.shown import Shown
+from cxrsearch.words import images_of
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class NoveltyResult(Shown):
     def heading(self) -> str:
         """What was held out, and of what."""
         return (
-            f"{self.holdout} held out: {self.known} known images of {self.known_patients} patients, "
+            f"{self.holdout} held out: {images_of(self.known, self.known_patients, 'known image')}, "
             f"{self.scored_images} scored of {self.scored_patients} ({self.split}, part test)"
         )
 

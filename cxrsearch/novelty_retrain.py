@@ -47,8 +47,7 @@ def retrain(
         progress, report: called as work goes on, see `train`.
 
     Raises:
-        VocabularyError: no such finding.
-        UsageError: a training that contradicts the question, or on several devices.
+        UsageError: no such finding, a training that contradicts the question, or on several devices.
         CxrsearchError: as `train`, `build_index` and `evaluate_novelty`.
     """
     question, training = question or NoveltyQuestion(), training or Training()
@@ -57,8 +56,9 @@ def retrain(
     asked = training.settled(split=split, seed=question.seed, holdout=held.finding, strict=held.strict, devices=1)
     asked, folder = replace(asked, cache=asked.cache or Path(out) / "pixels"), Path(out) / held.finding
     where = folder / "run", folder / "index"
-    index, refused = trained_index(images, labels, asked, *where, progress=progress, report=report)
-    result = replace(evaluate_novelty(index, held.finding, question, split=split, progress=progress), refused=refused)
+    index, built = trained_index(images, labels, asked, *where, progress=progress, report=report)
+    found = evaluate_novelty(index, held.finding, question, split=split, progress=progress)
+    result = replace(found, refused=built.refused, warnings=(*built.warnings, *found.warnings))
     write_json(folder / RESULT, result.to_json())
     return result
 

@@ -30,7 +30,7 @@ from cxrsearch.errors import UsageError
 from cxrsearch.finding_maps import FindingMaps, Method, finding_maps, similarity_maps
 from cxrsearch.identify import Identity, Source, identify, identity_of_row
 from cxrsearch.images.preprocess import Pixels, Preprocess
-from cxrsearch.images.radiograph import read_radiograph
+from cxrsearch.images.radiograph import Picture, name_of, radiograph_of
 from cxrsearch.progress import Progress, silent
 from cxrsearch.query_options import QueryOptions, Vote
 from cxrsearch.region import CANDIDATES, box_shares, match_regions
@@ -94,7 +94,7 @@ class Index:
 
     def query(
         self,
-        image: Path | str,
+        image: Path | str | Picture,
         *,
         k: int = 20,
         vote: Vote = "uniform",
@@ -109,7 +109,7 @@ class Index:
         """The nearest indexed images of other patients, and what follows from them.
 
         Args:
-            image: a PNG, JPEG or DICOM file.
+            image: a PNG, JPEG or DICOM file; or its pixels, uint8 or uint16 (height, width), or a grey Pillow image.
             k: neighbours wanted; fewer come where fewer may answer.
             vote: `uniform`, `distance`, `softmax` or `mlknn`.
             patient: the query's patient, where it is known better than from the file.
@@ -130,9 +130,10 @@ class Index:
         if box is not None:
             self._require_pixels(0)
         filters.rows(self.catalogue)  # so that an unknown filter is refused before the image is decoded
-        radiograph = read_radiograph(Path(image))
+        radiograph = radiograph_of(image)
         embedded = self.embed([self.preprocess.stored_pixels(radiograph.pixels)])[0]
-        return self.answer(str(image), Path(image), radiograph, embedded, options, progress)
+        path = Path(image) if isinstance(image, str | Path) else PurePath()
+        return self.answer(name_of(image), path, radiograph, embedded, options, progress)
 
     @property
     def preprocess(self) -> Preprocess:
@@ -225,6 +226,8 @@ class Index:
             index=self._described(),
             neighbours=self._retrieved(neighbours, regions),
             query_patient=identity.patient,
+            query_image=None if identity.row is None else self.catalogue.ids[identity.row],
+            query_findings=None if identity.row is None else self.catalogue.findings(identity.row),
             left_out=None if options.same_patient else int(identity.own.sum()),
             findings=self.manifest.findings,
             votes=votes,

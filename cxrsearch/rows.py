@@ -10,6 +10,7 @@ from cxrsearch.errors import SplitError
 from cxrsearch.images.splits import parse_split, place
 from cxrsearch.query import Index
 from cxrsearch.training_request import DEFAULT_SPLIT
+from cxrsearch.words import counted
 
 FitOn = Literal["train", "val"]
 
@@ -55,12 +56,12 @@ def divide(index: Index, definition: str, part: str = "test", fit_on: FitOn = "t
         fit, choose = _halves(index, choose, 2)
     elif len(fit) and not len(choose):
         fit, choose = _halves(index, fit, 8)
-        said = [
-            f"no validation part: settings are chosen by {len(choose)} images, of an eighth of the training patients"
-        ]
+        images = counted(len(choose), "image")
+        said = [f"no validation part: settings are chosen by {images}, of an eighth of the training patients"]
     if len(fit) and not len(choose):
+        images = counted(len(fit), "image")
         raise SplitError(
-            f"split {definition} leaves nobody to choose settings by: {len(fit)} images to fit, of too few patients",
+            f"split {definition} leaves nobody to choose settings by: {images} to fit, of too few patients",
             "use a split with a validation part of more patients",
         )
     return Rows(fit, choose, scored), said

@@ -18,6 +18,7 @@ from cxrsearch.images.boxes import Boxes
 from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.images.holdout import Holdout
 from cxrsearch.images.splits import ids_digest, parse_split
+from cxrsearch.words import counted
 
 Mode = Literal["frozen", "retrain"]
 
@@ -130,7 +131,8 @@ def _differing(training: Provenance, definition: str, here: int) -> str:
     said = (
         "no image of another part was among them" if sure else "that none of the others was among them is not certain"
     )
+    trained = counted(training.n_train or 0, "image")
     return (
-        f"the encoder was trained on {training.n_train} images, part train of {definition}; "
-        f"{here} images here are in that part, which are not the same ones: {said}"
+        f"the encoder was trained on {trained}, part train of {definition}, "
+        f"which here has {counted(here, 'image')} and not the same ones: {said}"
     )

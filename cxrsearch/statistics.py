@@ -24,6 +24,7 @@ from cxrsearch.progress import Progress, silent
 from cxrsearch.query import Index
 from cxrsearch.statistics_result import GroupStatistics, StatisticsResult, number
 from cxrsearch.store.search import open_vectors, search_rows
+from cxrsearch.words import counted
 from cxrsearch_indexes import Restriction
 
 GLOBAL = "Global"
@@ -253,10 +254,8 @@ def _warnings(
         yield f"{test.permutations} permutations are too few to quote a p-value: use at least {PERMUTATIONS}"
     if test.fixed_patients:
         alike = "number of images" + (f" of each {' and '.join(stratify)}" if stratify else "")
-        yield (
-            f"{test.fixed_patients} patients ({test.fixed_images} images) share their {alike} with nobody, "
-            "and keep their labels in the permutation test"
-        )
+        patients, images = counted(test.fixed_patients, "patient"), counted(test.fixed_images, "image")
+        yield (f"{patients} ({images}) with a {alike} that nobody shares keep their labels in the permutation test")
     empty = [group.group for group in table if not group.images]
     if empty:
         yield f"no images: {', '.join(empty)}"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cxrsearch.build import build_index
+from cxrsearch.build import BuildResult, build_index
 from cxrsearch.encoder.train import Report
 from cxrsearch.progress import Progress
 from cxrsearch.query import Index, open_index
@@ -20,11 +20,11 @@ def trained_index(
     pixels: bool = True,
     progress: Progress,
     report: Report,
-) -> tuple[Index, tuple[tuple[str, str], ...]]:
+) -> tuple[Index, BuildResult]:
     """Train into the folder `run`, and embed all images into `index`; interrupted, the same call goes on.
 
     Returns:
-        The index, open, and image and reason for every file that is not in it.
+        The index, open, and what became of the images.
 
     Raises:
         CxrsearchError: as `train` and `build_index`.
@@ -43,4 +43,4 @@ def trained_index(
         cache=training.cache,
         progress=progress,
     )
-    return open_index(built.path, device=training.device), built.refused
+    return open_index(built.path, device=training.device), built

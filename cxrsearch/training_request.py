@@ -33,8 +33,8 @@ class Training:
         save_every, tensorboard: steps from one saved state to the next; also log for TensorBoard (an extra).
 
     Raises:
-        UsageError: no such recipe or entry of one, numbers that cannot be meant, values that exclude each other.
-        VocabularyError: no such finding to hold out.
+        UsageError: no such recipe or entry of one, no such finding to hold out, numbers that cannot be meant, values
+            that exclude each other.
     """
 
     config: str = "paper"

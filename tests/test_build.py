@@ -121,11 +121,18 @@ def open_stored_embeddings(data_set: DataSet, tmp_path: Path) -> np.ndarray[Any,
     return np.concatenate(open_stored(tmp_path / "whole").blocks)
 
 
+def test_a_view_that_is_not_known_is_said(data_set: DataSet, tmp_path: Path) -> None:
+    table = tmp_path / "lateral.csv"
+    table.write_text(data_set.labels.read_text().replace(",PA,", ",LL,", 1))
+    result = build_index(data_set.images, table, index=tmp_path / "index", **SMALL)
+    assert result.warnings[0].startswith("1 row of lateral.csv has another view than PA and AP, such as 'LL': ")
+
+
 def test_strict_builds_nothing_when_an_image_is_refused(data_set: DataSet, tmp_path: Path) -> None:
     images = tmp_path / "images"
     shutil.copytree(data_set.images, images)
     (images / "03.png").write_bytes(b"")
-    with pytest.raises(ImageError, match=r"1 refused: 03.png: 03.png is empty"):
+    with pytest.raises(ImageError, match=r"^1 image refused: is empty \(03\.png\) — mend or remove"):
         build_index(images, data_set.labels, index=tmp_path / "index", strict=True, **SMALL)
     assert not (tmp_path / "index" / "manifest.json").exists()
     shutil.copy(images / "00.png", images / "extra.png")
@@ -137,8 +144,21 @@ def test_strict_builds_nothing_when_an_image_is_refused(data_set: DataSet, tmp_p
 def test_a_folder_of_refused_images_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").write_bytes(b"")
-    with pytest.raises(ImageError, match=r"a\.png is empty"):
+    for name in "bcd":
+        (tmp_path / "images" / f"{name}.png").write_bytes(name.encode())
+    reasons = r"is neither PNG, JPEG nor DICOM \(3 images, as b\.png\), is empty \(a\.png\)"
+    with pytest.raises(ImageError, match=rf"^4 images refused: {reasons} — no image is left to index"):
         build_index(tmp_path / "images", index=tmp_path / "index", **SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+def test_a_build_that_comes_to_nothing_leaves_a_folder_that_was_there(tmp_path: Path) -> None:
+    for name in ("images", "index"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(b"")
+    with pytest.raises(ImageError):
+        build_index(tmp_path / "images", index=tmp_path / "index", **SMALL)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "index"]
 
 
 def test_without_a_table_findings_are_unknown_and_every_file_is_its_own_patient(

@@ -130,7 +130,7 @@ def test_images_that_the_encoder_has_seen_are_refused(trained: Path) -> None:
     with pytest.raises(CxrsearchError, match=r"trained on 6 of the 6 images.*--allow-seen"):
         evaluate_index(index, Question(part="train"))
     result = evaluate_index(index, Question(part="train", models=(), baselines=(), allow_seen=True, replicates=5))
-    assert "6 of the 6 scored images are ones the encoder was trained on" in result.warnings
+    assert "the encoder was trained on 6 of the 6 scored images" in result.warnings
     chosen = evaluate_index(index, Question(part="val", models=(), baselines=(), replicates=5))
     assert "2 of the 2 scored images chose the encoder's best epoch" in chosen.warnings
 
@@ -180,11 +180,15 @@ def test_nothing_to_evaluate(imported: Path) -> None:
         evaluate_index(open_index(imported), Question(models=(), baselines=()))
 
 
-def test_images_are_embedded_into_an_index_that_is_thrown_away(data_set: DataSet, split_table: Path, run: Path) -> None:
-    question = Question(replicates=5, models=(), baselines=())
-    result = evaluate_images(data_set.images, split_table, question, weights=str(run), **SMALL)
+def test_images_are_embedded_into_an_index_that_is_thrown_away(
+    data_set: DataSet, split_table: Path, run: Path, tmp_path: Path
+) -> None:
+    question, table = Question(replicates=5, models=(), baselines=()), tmp_path / "t.csv"
+    table.write_text(split_table.read_text().replace(",PA,", ",LL,"))
+    result = evaluate_images(data_set.images, table, question, weights=str(run), **SMALL)
     assert result.images == 2
     assert result.refused == ()
+    assert result.warnings[0].startswith("5 rows of t.csv have another view than PA and AP, such as 'LL': ")
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +215,7 @@ def test_a_cross_validation_scores_every_image_once(data_set: DataSet, halves: P
     assert sorted(result.image_ids) == [f"{i:02d}.png" for i in range(10)]
     assert result.folds == 2
     assert result.heading().count("2-fold cross-validation") == 1
-    assert not any("scored images are ones" in warning for warning in result.warnings)
+    assert not any("scored images" in warning for warning in result.warnings)
     runs = sorted(path.name for path in tmp_path.iterdir())
     assert runs == ["fold-1", "fold-2", "index-1", "index-2", "pixels"]
     again = cross_validate(data_set.images, halves, 2, question, training, out=tmp_path)
@@ -282,6 +286,16 @@ def test_the_tables_are_whole_at_either_width(imported: Path, width: int, monkey
     assert max(map(len, answer.stdout.splitlines())) <= max(width, 90)
     for word in ("Pleural_Thickening", "baseline-view", "knn-tuned", "100 patients"):
         assert word in answer.stdout
+
+
+def test_where_there_is_no_mean_the_tables_say_so(trained_index: Path) -> None:
+    split = ("--split", "patient-hash:0.3/0.5/0.2")
+    said = "No mean and no intervals: no finding has 10 positive patients among the scored images\n"
+    answer = called("--index", str(trained_index), *split, "--models", "none", "--baselines", "none", *HERE[:2])
+    assert answer.exit_code == 0, answer.output
+    assert said in answer.stdout
+    assert "Mean AUROC" not in answer.stdout
+    assert not [line for line in answer.stdout.splitlines() if line.strip() == "Mean"]
 
 
 def test_csv_and_latex(imported: Path) -> None:

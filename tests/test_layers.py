@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ["images", "encoder", "store", "analysis", "report"]
 TOP = "web"  # stands on the modules that bring the rooms together, and nothing of the library stands on it
-BASE = ["errors", "files", "progress"]
+BASE = ["errors", "files", "progress", "words"]
 SOURCES = sorted(path for top in ("cxrsearch", "indexes", "cli") for path in (ROOT / top).rglob("*.py"))
 
 

@@ -186,7 +186,7 @@ def test_the_command_prints_tables_json_or_csv(index: Index, boxes: Path) -> Non
     common = ("--index", index.stored.folder, "--boxes", boxes, "--replicates", "20", "--device", "cpu")
     table, value, rows = (asked(*common, "--split", "column", *form) for form in ((), ("--json",), ("--csv",)))
     assert (table.exit_code, value.exit_code, rows.exit_code) == (0, 0, 0)
-    assert "2 boxed images of 1 patients (part test of column)" in table.stdout
+    assert "2 boxed images of 1 patient (part test of column)" in table.stdout
     assert "IoBB > 0.25" in table.stdout
     found = json.loads(value.stdout)
     assert set(found["thresholds"]) == {"map", "random"}

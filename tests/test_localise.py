@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from cxrsearch import overlays
 from cxrsearch.analysis.boxes import map_boxes
 from cxrsearch.encoder.embed import Embedder
-from cxrsearch.errors import UsageError, VocabularyError
+from cxrsearch.errors import UsageError
 from cxrsearch.finding_maps import Method, on_stored
 from cxrsearch.images.preprocess import Preprocess
 from cxrsearch.localise import compare_image, localise_image
@@ -58,6 +58,13 @@ def test_boxes_are_in_pixels_of_the_file(index: Index, wide: Path) -> None:
     plain = localise_image(index.embedder, wide, findings=("Mass",)).to_json()
     assert "boxes" not in plain["findings"][0]
     assert "threshold" not in plain
+
+
+def test_the_resolution_of_the_maps_is_said(index: Index, wide: Path) -> None:
+    result = localise_image(index.embedder, wide, findings=("Mass",))
+    assert result.to_json()["cell"] == [200, 100]  # two cells a side
+    said = "The maps have 2 x 2 cells of 200 x 100 pixels each: nothing smaller can be located or outlined."
+    assert result.resolution() == said
 
 
 def test_a_map_that_speaks_against_its_finding_everywhere_has_no_box(index: Index, wide: Path) -> None:
@@ -126,7 +133,7 @@ def test_what_cannot_be_located_is_refused(index: Index, small_index: Path, data
     image = data_set.images / "00.png"
     with pytest.raises(UsageError, match="no trained head"):
         localise_image(open_index(small_index, device="cpu").embedder, image)
-    with pytest.raises(VocabularyError, match="unknown finding 'Flu'"):
+    with pytest.raises(UsageError, match="unknown finding 'Flu'"):
         localise_image(index.embedder, image, findings=("Flu",))
     with pytest.raises(UsageError, match="between 0 and 1"):
         localise_image(index.embedder, image, boxes=True, threshold=1.0)
@@ -141,6 +148,7 @@ def test_the_command_prints_a_table_or_json_and_draws(trained_index: Path, data_
     table = asked(image, "--index", trained_index, "--boxes", "--overlay", drawn)
     assert table.exit_code == 0
     assert "(80 x 80 pixels): cam of made" in table.stdout
+    assert "The maps have 2 x 2 cells of 40 x 40 pixels each: " in table.stdout
     with Image.open(drawn) as picture:
         assert picture.mode == "RGB"
     weights = trained_file(tmp_path / "made.safetensors")

@@ -157,7 +157,8 @@ def test_typicality_ignores_filters_and_flags_what_is_far(index: Index, data_set
 def test_json_has_exactly_the_promised_fields(index: Index, data_set: DataSet) -> None:
     value = index.query(data_set.images / "00.png", k=2).to_json()
     assert list(value) == [
-        "query", "index", "neighbours", "query_patient", "votes", "predictions", "typicality", "warnings",
+        "query", "index", "neighbours", "query_patient", "query_image", "query_findings", "votes", "predictions",
+        "typicality", "warnings",
     ]  # fmt: skip
     assert set(value["index"]) == {"path", "generation", "encoder"}
     assert set(value["neighbours"][0]) == {"rank", "image", "patient", "distance", "findings", "view"}
@@ -179,6 +180,48 @@ def test_the_heading_says_who_was_left_out(index: Index, data_set: DataSet, tmp_
     assert other.heading() == "1 nearest image, patient p9 has none in the index"
     included = index.query(tmp_path / "new.png", k=1, same_patient=True)
     assert not any("patient is not known" in warning for warning in included.warnings)
+
+
+def test_an_indexed_image_is_shown_with_its_own_findings(index: Index, data_set: DataSet, tmp_path: Path) -> None:
+    """Known by its bytes or its pixels, not by its name, which another image may have."""
+    Image.open(data_set.images / "02.png").save(tmp_path / "copy.png", compress_level=1)
+    shutil.copy(data_set.images / "04.png", tmp_path / "02.png")
+    noise = np.random.default_rng(3).integers(0, 256, (40, 40), dtype=np.uint8)
+    asked: list[Any] = [tmp_path / "copy.png", tmp_path / "02.png", noise]
+    given = [index.query(image, k=1) for image in asked]
+    assert [answer.query_image for answer in given] == ["02.png", "04.png", None]
+    assert [answer.query_findings for answer in given] == [("Effusion", "Mass"), (), None]
+    assert [answer.to_json()["query_findings"] for answer in given] == [["Effusion", "Mass"], ["No Finding"], None]
+    assert given[0].known() == "the query is in the index as 02.png: Effusion, Mass"
+    assert given[2].known() is None
+
+
+def test_decoded_pixels_are_asked_as_the_file_is(index: Index, data_set: DataSet) -> None:
+    path = data_set.images / "02.png"
+    expected = index.query(path, k=3).to_json()
+    pixels = np.asarray(Image.open(path))
+    doubled = pixels.astype(np.uint16) * 257
+    for image, name in ((pixels, "array"), (doubled, "array"), (Image.open(path), "picture")):
+        assert index.query(image, k=3).to_json() == expected | {"query": name}
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (np.zeros((64, 64)), "ndarray float64 (64, 64) is no radiograph — give a path, an array of uint8 or uint16"),
+        (np.zeros((64, 64, 3), dtype=np.uint8), "ndarray uint8 (64, 64, 3) is no radiograph"),
+        (np.zeros((64, 64), dtype=np.uint8), "array shows nothing"),
+        (np.zeros((8, 8), dtype=np.uint8), "array has 8 x 8 pixels, fewer than 32"),
+        (Image.new("RGB", (64, 64), "red"), "picture is in colour"),
+        (Image.new("F", (64, 64)), "picture is no 8- or 16-bit grey image"),
+        (None, "NoneType is no radiograph"),
+        ([[1, 2]], "list is no radiograph"),
+    ],
+)
+def test_pixels_of_no_radiograph_are_refused_in_one_line(index: Index, image: Any, said: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        index.query(image)
+    assert str(caught.value).startswith(said)
 
 
 def test_the_frame_has_a_row_a_neighbour(index: Index, data_set: DataSet) -> None:

@@ -203,7 +203,7 @@ def test_warnings_say_what_a_reader_must_know(result: StatisticsResult) -> None:
         assert expected in text
     sizes = pd.Series(catalogue().patients).value_counts()
     alone = sizes[sizes.map(sizes.value_counts()) == 1]
-    assert f"{len(alone)} patients ({alone.sum()} images) share their number of images with nobody" in text
+    assert f"{len(alone)} patients ({alone.sum()} images) with a number of images that nobody shares" in text
     enough = embedding_statistics(np.delete(embeddings(), 3, axis=1), catalogue(), permutations=1000)
     assert not any("permutations are" in warning or "dimensions" in warning for warning in enough.warnings)
     for name in ("raw", "whitened"):
@@ -230,7 +230,7 @@ def test_stratified_permutations_keep_views_apart() -> None:
     assert plain.stratified == ()
     missing = int(catalogue().frame["view"].isna().sum())
     assert f"the view of {missing} of {N} images is not known: these are a stratum of their own" in result.warnings
-    assert any("share their number of images of each view and sex with nobody" in w for w in result.warnings)
+    assert any("with a number of images of each view and sex that nobody shares" in w for w in result.warnings)
     assert [row.effect for row in result.groups] == [row.effect for row in plain.groups]
     assert [row.p_value for row in result.groups] != [row.p_value for row in plain.groups]
     with pytest.raises(UsageError, match="cannot stratify by 'age' — use view, sex or both"):

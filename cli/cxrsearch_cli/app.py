@@ -108,6 +108,6 @@ app.command("phantom")(phantom.command)
 
 
 def main() -> None:
-    """The console script; a polite kill ends it as Ctrl-C does."""
+    """Run a command; a polite kill ends it as Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
     app(prog_name="cxrsearch")

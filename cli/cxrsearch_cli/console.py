@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cxrsearch.errors import CxrsearchError, UsageError
 from cxrsearch.progress import Progress
+from cxrsearch.words import by_reason, counted
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -92,15 +93,20 @@ def error(problem: CxrsearchError) -> None:
 
 
 def refused(images: Sequence[tuple[str, str]], place: str = "") -> None:
-    """List refused images, by name and reason, on stderr: the first ten, and where all of them are listed."""
-    if images:
-        note(f"{len(images)} images refused:")
+    """List refused images, by name and reason, on stderr: the first ten, where all are listed, how many a reason."""
+    if not images:
+        return
+    note(f"{counted(len(images), 'image')} refused:")
     for image, reason in images[:_SHOWN]:
         note(f"  {image}: {reason}")
     if len(images) > _SHOWN:
         note(
             f"  ... all are listed in {place}" if place else f"  ... and {len(images) - _SHOWN} more (--json lists all)"
         )
+    if len(images) > 1:
+        note("by reason:")
+        for problem, names in by_reason(images):
+            note(f"  {len(names):>{len(str(len(images)))}}  {problem}")
 
 
 def table(title: str, columns: Mapping[str, bool], rows: Iterable[Iterable[str]]) -> None:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from cxrsearch.words import counted
 from cxrsearch_cli import console
 
 if TYPE_CHECKING:
@@ -18,12 +19,10 @@ def show_tables(result: "EvaluationResult") -> None:
     first = result.reference or next(iter(result.metrics))
     _show_findings(result, first)
     for group in _columns(list(result.metrics)):
-        rows = [
-            [name, *[cells[i] for i in group]]
-            for name, cells in zip((*result.findings, MEAN), result.auroc_cells(lambda cell: f"{cell}*"), strict=True)
-        ]
+        marked = zip((*result.findings, MEAN), result.auroc_cells(lambda cell: f"{cell}*"), strict=True)
+        rows = [[name, *[cells[i] for i in group]] for name, cells in marked if name != MEAN or any(cells)]
         heads = {"finding": False} | {list(result.metrics)[i]: True for i in group}
-        console.table("AUROC" + ("; * best, and apart from densenet" if result.reference else ""), heads, rows)
+        console.table("AUROC" + (" (* best, and apart from densenet)" if result.reference else ""), heads, rows)
     _show_published(result)
     _show_models(result)
     _show_strata(result)
@@ -60,7 +59,7 @@ def _show_findings(result: "EvaluationResult", model: str) -> None:
         ]
         for f, finding in enumerate(result.findings)
     ]
-    title = f"{model}, each finding, with 95% intervals; share, images, patients: those that have it"
+    title = f"{model}, each finding, with 95% intervals (share, images, patients: those that have it)"
     console.table(title, {"finding": False} | columns, rows)
 
 
@@ -70,16 +69,22 @@ def _show_models(result: "EvaluationResult") -> None:
         columns |= {"apart": True, "its interval": True}
     rows = [[name, *_mean_cells(metrics, result.reference)] for name, metrics in result.metrics.items()]
     n = next(iter(result.metrics.values())).auroc.mean.findings
-    out = len(result.findings) - n
-    title = f"Mean over the {n} findings with 10 positive patients or more" + (f"; {out} left out" if out else "")
-    title += f"; apart: minus {result.reference}" if result.reference is not None else ""
-    console.table(title, {"model": False} | columns, rows)
+    if n:
+        title = f"Mean AUROC over {_those(n, len(result.findings))} with 10 positive patients or more"
+        title += f" (apart: minus {result.reference})" if result.reference is not None else ""
+        console.table(title, {"model": False} | columns, rows)
+    else:
+        console.text("No mean and no intervals: no finding has 10 positive patients among the scored images\n")
     heads = ["Brier", "ECE", "calibrated Brier", "calibrated ECE"]
     console.table(
-        "Calibration, mean over all findings; calibrated on the images that settings are chosen by",
+        "Calibration, mean over all findings (calibrated on the images that settings are chosen by)",
         {"model": False} | dict.fromkeys(heads, True),
         [[name, *_calibration_cells(metrics)] for name, metrics in result.metrics.items()],
     )
+
+
+def _those(n: int, findings: int) -> str:
+    return f"the {counted(n, 'finding')}" if n == findings else f"the {n} of {findings} findings"
 
 
 def _mean_cells(metrics: "ModelMetrics", reference: str | None) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cxrsearch.words import images_of
 from cxrsearch_cli import console
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _title(result: "NoveltyResult", rows: Sequence["NoveltyRow"], words: str) ->
 
 
 def _counted(images: int, patients: int) -> str:
-    return f"{images:,} image{'s' * (images != 1)} of {patients:,} patient{'s' * (patients != 1)}"
+    return images_of(images, patients)
 
 
 def _lines(rows: Sequence["NoveltyRow"]) -> list[list[str]]:

@@ -1,6 +1,7 @@
 """Options that several commands share, and what they mean when they are not given."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -73,6 +74,39 @@ def index_folder(argument: Path | None, option: Path | None = None) -> Path:
     return argument or option or Path(os.environ.get("CXRSEARCH_INDEX") or "cxr-index")
 
 
+def present_index(argument: Path | None, option: Path | None = None) -> Path:
+    """The index directory, as `index_folder`, in which there is an index: to be asked before torch is imported.
+
+    Raises:
+        StoreError: there is none, or its manifest cannot be used.
+    """
+    folder = index_folder(argument, option)
+    findings_of(folder)
+    return folder
+
+
+def findings_of(folder: Path) -> tuple[str, ...]:
+    """The vocabulary of an index, from its manifest alone. Raises StoreError as `present_index`."""
+    from cxrsearch.store.manifest import read_manifest
+
+    return read_manifest(folder.resolve()).findings
+
+
+def require_finding(name: str, vocabulary: Sequence[str]) -> None:
+    """Raise UsageError where a vocabulary (none given: NIH's) has no such finding, before torch is imported."""
+    from cxrsearch.images.findings import Vocabulary
+
+    (Vocabulary(tuple(vocabulary)) if vocabulary else Vocabulary()).asked(name)
+
+
+def require_split(definition: str | None) -> None:
+    """Raise UsageError where a split's definition cannot be meant, before torch is imported."""
+    from cxrsearch.images.splits import parse_split
+
+    if definition is not None:
+        parse_split(definition)
+
+
 def data_folder() -> Path:
     """The folder of a data set: `$CXRSEARCH_DATA`, else `data`."""
     return Path(os.environ.get("CXRSEARCH_DATA") or "data")
@@ -93,12 +127,15 @@ def inputs(images: Path | None, labels: Path | None) -> tuple[Path, Path | None]
     """The folder and the table: as given, else where a data set lies; a folder that is given needs no table.
 
     Raises:
-        CatalogueError: the folder that is given is none.
+        CatalogueError: there is no such folder, or no such table.
         UsageError: several tables lie there.
     """
-    if images is not None and not images.is_dir():
-        raise CatalogueError(f"no folder of images at {images}", "check the path")
     folder = images or data_folder() / "images"
+    if not folder.is_dir():
+        fix = "name the folder of images" if images is None else "check the path"
+        raise CatalogueError(f"no folder of images at {folder}", fix)
+    if labels is not None and not labels.exists():
+        raise CatalogueError(f"cannot read the table {labels}: No such file or directory", "check the path")
     beside = sorted(folder.parent.glob("Data_Entry_2017*.csv"))
     if labels is not None:
         return folder, labels

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cxrsearch.errors import UsageError
-from cxrsearch_cli.options import inputs, names
+from cxrsearch_cli.options import inputs, names, present_index, require_one_source, require_split
 
 if TYPE_CHECKING:
     from cxrsearch.training_request import Training
@@ -55,16 +55,40 @@ Precision = Annotated[
 Workers = Annotated[int | None, typer.Option(help="Processes that prepare images; 0: none.", min=0, show_default=False)]
 
 
-def training_inputs(images: Path | None, labels: Path | None) -> tuple[Path, Path]:
-    """The folder and the table, as `inputs`; a table there must be: to train, and to evaluate.
+def training_inputs(
+    images: Path | None, labels: Path | None, split: str | None = None, config: str = "paper"
+) -> tuple[Path, Path]:
+    """The folder and the table, as `inputs`, the split and the recipe being some; a table there must be.
+
+    To be asked before torch is imported, which takes over a second.
 
     Raises:
-        UsageError: there is none, or there are several.
+        UsageError: there is no table, or there are several; no such split or recipe.
     """
+    from cxrsearch.encoder.recipe import load_recipe
+
     folder, table = inputs(images, labels)
+    require_split(split)
+    load_recipe(config)
     if table is None:
         raise UsageError("the findings of these images are not known", "name the table with --labels")
     return folder, table
+
+
+def evaluated_inputs(given: Mapping[str, Any], *, trains: bool) -> tuple[Path, Path | None]:
+    """The images and their table, or an index's folder and None, as a command's options name them, and a split.
+
+    Raises:
+        UsageError: images and an index, a table beside an index, no such split or recipe; as `training_inputs`.
+        StoreError: there is no index.
+    """
+    require_one_source(given["images"], given["index"])
+    if trains or given["images"] is not None:
+        return training_inputs(given["images"], given["labels"], given["split"], given["config"])
+    if given["labels"] is not None:
+        raise UsageError("a table beside an index, which has its own", "leave --labels out, or name the images")
+    require_split(given["split"])
+    return present_index(None, given["index"]), None
 
 
 def training(given: Mapping[str, Any]) -> "Training":

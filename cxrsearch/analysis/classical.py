@@ -31,6 +31,7 @@ from cxrsearch.analysis.models import (
 )
 from cxrsearch.analysis.scaling import Scale
 from cxrsearch.progress import Progress, silent
+from cxrsearch.words import counted
 
 Kind = Literal["adaboost", "svc", "tree"]
 
@@ -103,7 +104,7 @@ def _sampled(train: Sample, part: Sample) -> list[str]:
     if part is train:
         return []
     patients = len(np.unique(part.patients))
-    return [f"fitted on {len(part)} of {len(train)} images, those of {patients} patients drawn at random"]
+    return [f"fitted on {len(part)} of {len(train)} images, those of {counted(patients, 'patient')} drawn at random"]
 
 
 def _unfinished(classifiers: list[Any]) -> list[str]:

@@ -293,7 +293,7 @@ def _copy(tensor: Tensor, shape: torch.Size, what: str) -> Tensor:
         raise CheckpointError(f"{what}: is not made of plain floating-point numbers", "save the weights as float32")
     copy = torch.empty(shape, dtype=torch.float32).copy_(tensor.detach())
     if not torch.isfinite(copy).all():
-        raise CheckpointError(f"{what}: holds values that are not finite", "the training diverged; use other weights")
+        raise CheckpointError(f"{what}: holds values that are not finite", "the training diverged: use other weights")
     return copy
 
 

@@ -108,7 +108,7 @@ class Embedder:
         """
         embeddings, logits = self._computed(self.encoder, network_pixels)
         if not torch.isfinite(embeddings).all():
-            raise CheckpointError("the encoder's embeddings are not finite", "the weights are damaged; use others")
+            raise CheckpointError("the encoder's embeddings are not finite", "the weights are damaged: use others")
         return embeddings.cpu().numpy(), None if logits is None else logits.cpu().numpy()
 
     def activations(self, network_pixels: Pixels) -> NDArray[np.float32]:
@@ -159,7 +159,7 @@ class Embedder:
     @staticmethod
     def _finite(maps: Tensor) -> NDArray[np.float32]:
         if not torch.isfinite(maps).all():
-            raise CheckpointError("the encoder's feature maps are not finite", "the weights are damaged; use others")
+            raise CheckpointError("the encoder's feature maps are not finite", "the weights are damaged: use others")
         array: NDArray[np.float32] = maps.cpu().numpy()
         return array
 

@@ -1,11 +1,12 @@
 """The catalogue: the table of images, from a CSV or from the files themselves, and which file belongs to which row.
 
 With a table, an image is one of its rows, and its id is the table's. An id is found by its path relative to the folder
-where any id of the table has a `/`, else by the file's name in whatever sub-folder. Without a table the id is the
-relative path. The order is that of the relative paths, so a re-sorted or corrected table moves no image.
+where any id of the table has a `/`, else by the file's name in whatever sub-folder; one without the file's suffix, as
+`00000001_000`, is completed. Without a table the id is the relative path. The order is that of the relative paths, so
+a re-sorted or corrected table moves no image.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +19,8 @@ from numpy.typing import NDArray
 from cxrsearch.errors import CatalogueError, ImageError
 from cxrsearch.images.findings import Vocabulary
 from cxrsearch.images.patients import hash_patient, patient_salt, patients_by_pattern
-from cxrsearch.images.radiograph import DicomTags, find_images, read_tags
-from cxrsearch.images.tables import parse_age, parse_sex, parse_view, read_cells
+from cxrsearch.images.radiograph import SUFFIXES, DicomTags, find_images, read_tags
+from cxrsearch.images.tables import parse_age, parse_part, parse_sex, parse_view, read_cells
 from cxrsearch.progress import Progress, silent
 
 PatientSource = Literal["table", "dicom", "pattern", "file"]
@@ -42,15 +43,17 @@ class Catalogue:
     Attributes:
         frame: the columns `COLUMNS`, in this order and with these dtypes, and a row number as index. `id` and
             `patient` are never null; `view` is PA, AP or null, `sex` M, F or null, `age` years up to 120 or null,
-            `split` what the table says or null, `path` relative to the folder of images, with `/`, or null. The
+            `split` train, val, test or null, `path` relative to the folder of images, with `/`, or null. The
             constructor brings any frame with `id` and `patient` into this form.
         vocabulary: the findings.
         labels: bool (n, len(vocabulary)); None where the findings are unknown.
+        warnings: what a user should know of the table that it was read from.
     """
 
     frame: pd.DataFrame
     vocabulary: Vocabulary
     labels: NDArray[np.bool_] | None = None
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         frame = self.frame.reindex(columns=list(COLUMNS)).astype(COLUMNS).reset_index(drop=True)
@@ -135,9 +138,10 @@ def read_table(path: Path, vocabulary: Vocabulary | None = None) -> Catalogue:
         "view": table.parsed("view", parse_view, ""),
         "sex": table.parsed("sex", parse_sex, "write M or F, or nothing where it is unknown"),
         "age": table.parsed("age", parse_age, "write years as 58, or 058Y or 018M, or nothing where it is unknown"),
-        "split": table.parsed("split", lambda cell: cell or None, ""),
+        "split": table.parsed("split", parse_part, "write train, val or test, or nothing for an image in no part"),
     }
-    return Catalogue(pd.DataFrame(columns, dtype=object), vocabulary, table.labels(vocabulary))
+    frame = pd.DataFrame(columns, dtype=object)
+    return Catalogue(frame, vocabulary, table.labels(vocabulary), tuple(table.warnings()))
 
 
 def match_images(table: Catalogue, folder: Path) -> Matched:
@@ -152,13 +156,13 @@ def match_images(table: Catalogue, folder: Path) -> Matched:
     found: dict[int, str] = {}
     unlisted = []
     for name in names:
-        row = rows.get(name if by_path else name.rpartition("/")[2])
+        row = _row_of(_id_of(name, by_path), rows)
         if row is None:
             unlisted.append(folder / name)
         elif row in found:
             raise CatalogueError(
                 f"two files for the image {table.ids[row]!r}: {found[row]} and {name}",
-                "remove one of them, or write relative paths in the table",
+                "remove one of them, or write relative paths with suffixes in the table",
             )
         else:
             found[row] = name
@@ -169,8 +173,20 @@ def match_images(table: Catalogue, folder: Path) -> Matched:
             "give the folder and the table that belong together",
         )
     catalogue = table.take(list(found))
-    catalogue = replace(catalogue, frame=catalogue.frame.assign(path=list(found.values())))
+    ids = [_id_of(name, by_path) for name in found.values()]
+    catalogue = replace(catalogue, frame=catalogue.frame.assign(id=ids, path=list(found.values())))
     return Matched(catalogue, folder, tuple(unlisted), len(table) - len(found))
+
+
+def _id_of(name: str, by_path: bool) -> str:
+    """A file's id: its relative path, or its name alone."""
+    return name if by_path else name.rpartition("/")[2]
+
+
+def _row_of(image: str, rows: Mapping[str, int]) -> int | None:
+    """The row of a file's id, which the table may write without the suffix."""
+    stem, _, suffix = image.rpartition(".")
+    return rows.get(image, rows.get(stem) if f".{suffix.lower()}" in SUFFIXES else None)
 
 
 def catalogue_of_folder(

@@ -32,7 +32,7 @@ ELSEWHERE = (
 )
 """Words of a body part (PS3.16, annex L) that is not the chest, unless one of `CHEST` is among them too."""
 
-_NOT_CHEST = "leave it out; if the tag is wrong, correct it or export the image as PNG"
+_NOT_CHEST = "leave it out, or, if the tag is wrong, correct it or export the image as PNG"
 _Values = NDArray[np.float64]
 
 

@@ -1,5 +1,6 @@
 """The vocabulary of findings: NIH ChestX-ray14's fourteen by default, any other list on request."""
 
+import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrsearch.errors import VocabularyError
+from cxrsearch.errors import UsageError, VocabularyError
 
 NO_FINDING = "No Finding"
 
@@ -84,6 +85,19 @@ class Vocabulary:
                 f"unknown finding {label!r}; the vocabulary is {', '.join(self.findings)}",
                 "correct the label, or name your own vocabulary with --findings a,b,c",
             ) from None
+
+    def asked(self, name: str) -> str:
+        """The finding that a caller asks for, understood as by `canonical`.
+
+        Raises:
+            UsageError: no such finding; the message lists the vocabulary and suggests the nearest.
+        """
+        try:
+            return self.canonical(name)
+        except VocabularyError as error:
+            near = difflib.get_close_matches(_key(name), self._by_key, n=1, cutoff=0.5)
+            fix = f"did you mean {self._by_key[near[0]]}?" if near else "choose one of these"
+            raise UsageError(error.problem, fix) from None
 
     def unknown(self, cells: Iterable[str]) -> list[str]:
         """The labels of a table's cells that are neither a finding nor `No Finding`, each once, in order."""

@@ -1,12 +1,11 @@
 """A finding that is held out: the images that show it, and the vocabulary without it."""
 
-import difflib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrsearch.errors import UsageError, VocabularyError
+from cxrsearch.errors import UsageError
 from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.images.findings import Vocabulary
 
@@ -60,12 +59,6 @@ def hold_out(name: str, vocabulary: Vocabulary, *, strict: bool = False) -> Hold
     """Hold out the finding of this name, in any case, with spaces or underscores.
 
     Raises:
-        VocabularyError: there is none; the message lists the vocabulary and suggests the nearest.
+        UsageError: there is none; see `Vocabulary.asked`.
     """
-    try:
-        return Holdout(vocabulary.canonical(name), strict)
-    except VocabularyError as error:
-        lower = {finding.lower(): finding for finding in vocabulary.findings}
-        near = difflib.get_close_matches(name.lower().replace(" ", "_"), lower, n=1, cutoff=0.5)
-        fix = f"did you mean {lower[near[0]]}?" if near else "choose one of these"
-        raise VocabularyError(error.problem, fix) from None
+    return Holdout(vocabulary.asked(name), strict)

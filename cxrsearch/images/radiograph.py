@@ -37,6 +37,10 @@ _CHROMA_NOISE = 8  # grey levels between channels: 0 in a grey image saved as co
 _FIX = "mend the file or leave it out"
 
 
+Picture = NDArray[np.uint8] | NDArray[np.uint16] | Image.Image
+"""Pixels that somebody has decoded: uint8 or uint16 (height, width), or a grey image of Pillow."""
+
+
 @dataclass(frozen=True)
 class DicomTags:
     """What a DICOM header says of the image; None where it says nothing usable.
@@ -84,6 +88,43 @@ def read_radiograph(path: Path) -> Radiograph:
     return decode_radiograph(read_bytes(path), path.name)
 
 
+def radiograph_of(image: Path | str | Picture) -> Radiograph:
+    """Read a file, or take pixels that are decoded already; their digest as a source is that of the pixels.
+
+    Raises:
+        ImageError: as `read_radiograph`; or pixels that no radiograph has.
+    """
+    if isinstance(image, str | os.PathLike):
+        return read_radiograph(Path(image))
+    name = name_of(image)
+    pixels, description = _taken(image, name)
+    height, width = pixels.shape
+    require_size(height, width, name)
+    require_usable(pixels, name)
+    digest = _pixel_sha256(pixels)
+    return Radiograph(pixels, digest, digest, f"{name}, {description}", None)
+
+
+def _taken(image: object, name: str) -> tuple[NDArray[np.uint8], str]:
+    """The grey pixels of an array or a picture, and what it was."""
+    if isinstance(image, Image.Image):
+        return _grey(image, name)
+    what = type(image).__name__
+    if isinstance(image, np.ndarray):
+        if image.ndim == 2 and image.size and image.dtype in (np.uint8, np.uint16):
+            return (image, "8-bit grey") if image.dtype == np.uint8 else _from_16_bit(image)
+        what = f"{what} {image.dtype} {image.shape}"
+    fix = "give a path, an array of uint8 or uint16 (height, width), or a grey image of Pillow"
+    raise ImageError(f"{what} is no radiograph", fix)
+
+
+def name_of(image: Path | str | Picture) -> str:
+    """What an answer calls an image: its path as it was given, or `array` or `picture`."""
+    if isinstance(image, str | os.PathLike):
+        return str(image)
+    return "array" if isinstance(image, np.ndarray) else "picture"
+
+
 def read_bytes(path: Path) -> bytes:
     """A file's bytes. Raises ImageError where it cannot be read, or is larger than any image that would be decoded."""
     with _opened(path) as file:
@@ -92,6 +133,12 @@ def read_bytes(path: Path) -> bytes:
             limit = f"{MAX_BYTES // 1_000_000} MB"
             raise ImageError(f"{path.name} has {size // 1_000_000} MB, over the limit of {limit}", _FIX)
         return file.read()
+
+
+def require_readable(path: Path) -> None:
+    """Refuse a file that cannot be opened. Raises ImageError."""
+    with _opened(path):
+        pass
 
 
 @contextmanager

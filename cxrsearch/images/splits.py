@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -31,10 +30,9 @@ from numpy.typing import NDArray
 
 from cxrsearch.errors import SplitError, UsageError
 from cxrsearch.images.catalogue import Catalogue
-from cxrsearch.images.tables import listed
+from cxrsearch.images.tables import PARTS, Part, listed
+from cxrsearch.words import counted
 
-Part = Literal["train", "val", "test"]
-PARTS: tuple[Part, ...] = get_args(Part)
 FORMS = "paper[:DIR], official[:DIR], patient-hash:a/b/c, patient-fold:i/K or column"
 
 _OFFICIAL_VAL = "0.9/0.1/0"
@@ -217,8 +215,9 @@ def _require_disjoint(catalogue: Catalogue, parts: NDArray[np.object_], definiti
         if shared:
             rows = [row for row in np.flatnonzero(parts == one) if patients[row] in shared]
             images = [catalogue.ids[row] for row in rows]
+            patients_are = counted(len(shared), "patient is", "patients are")
             raise SplitError(
-                f"split {definition}: {len(shared)} patients are in both {one} and {other}, for example those of "
+                f"split {definition}: {patients_are} in both {one} and {other}, for example those of "
                 f"{listed(images, 3)}",
                 "keep all images of a patient in one part",
             )

@@ -13,15 +13,19 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrsearch.errors import CatalogueError, VocabularyError
 from cxrsearch.images.findings import Vocabulary
+from cxrsearch.words import counted
 
 T = TypeVar("T")
+
+Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = get_args(Part)
 
 REQUIRED = ("id", "patient", "findings")
 
@@ -78,6 +82,17 @@ class Table:
                     raise CatalogueError(self.at(row, f"{cell!r} is no {column}"), fix) from None
         return [known[cell] for cell in self.columns[column]] if column in self.columns else [None] * len(self.lines)
 
+    def warnings(self) -> list[str]:
+        """What a user should know: views that count as unknown."""
+        others = [cell for cell in self.columns.get("view", ()) if cell.strip() and parse_view(cell) is None]
+        if not others:
+            return []
+        rows = f"{counted(len(others), 'row')} of {self.name} {'has' if len(others) == 1 else 'have'}"
+        return [
+            f"{rows} another view than PA and AP, such as {others[0]!r}: it counts as unknown, and lateral films are "
+            "better left out"
+        ]
+
     def labels(self, vocabulary: Vocabulary) -> NDArray[np.bool_]:
         """The label matrix, bool (n, len(vocabulary)), of the findings column.
 
@@ -119,6 +134,19 @@ def parse_view(cell: str) -> str | None:
     """`PA` or `AP`, in any case; any other view is none of the two, hence None."""
     view = cell.strip().upper()
     return view if view in ("PA", "AP") else None
+
+
+def parse_part(cell: str) -> Part | None:
+    """`train`, `val` or `test`, in any case; None where empty: an image in no part.
+
+    Raises:
+        ValueError: anything else.
+    """
+    named: dict[str, Part | None] = {"": None} | {part: part for part in PARTS}
+    try:
+        return named[cell.strip().lower()]
+    except KeyError:
+        raise ValueError(cell) from None
 
 
 def parse_sex(cell: str) -> str | None:
@@ -197,6 +225,12 @@ def _positions(header: Sequence[str], name: str) -> dict[str, int]:
     columns = [(known[field], at) for at, field in enumerate(names) if field in known]
     positions = dict(columns)
     missing = [field for field, column in known.items() if column in REQUIRED and column not in positions]
+    own = [field.strip() for field in header if not Vocabulary().unknown([field]) and field.strip()]
+    if missing and "findings" not in positions and own:
+        raise CatalogueError(
+            f"{name} lacks {', '.join(missing)}: its findings have a column each ({listed(own)})",
+            f"write those of an image into one column {missing[-1]}, as Effusion|Mass (docs/GUIDE.md shows how)",
+        )
     if missing:
         raise CatalogueError(
             f"{name} lacks {', '.join(missing)}: its header is {listed(header) or 'empty'}",
@@ -222,8 +256,8 @@ def _require_unique(table: Table) -> None:
     if repeated:
         lines = [str(line) for image, line in zip(ids, table.lines, strict=True) if image == repeated[0]]
         raise CatalogueError(
-            f"{table.name}: image {repeated[0]!r} has {len(lines)} rows (lines {listed(lines)}); "
-            f"images with several rows: {len(repeated)}",
+            f"{table.name}: image {repeated[0]!r} has {len(lines)} rows (lines {listed(lines)}), "
+            f"one of {counted(len(repeated), 'image')} with several",
             "leave one row for each image",
         )
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from cxrsearch.report import style
 from cxrsearch.report.drawing import Drawing, Sheet, fitting
+from cxrsearch.words import counted
 
 _MARKERS = "osD^"
 _LINE = 44
@@ -96,9 +97,9 @@ def _draw_scales(axes: Axes, lines: Sequence[FindingLine]) -> None:
     for place, line in enumerate(lines):
         if place % 2:
             axes.axhspan(place - 0.5, place + 0.5, color=style.BACKGROUND, alpha=0.5, linewidth=0)
-        counted = f"{_counted(line.images, 'image')}, {_counted(line.patients, 'patient')}"
+        numbers = f"{counted(line.images, 'image')}, {counted(line.patients, 'patient')}"
         where = axes.get_yaxis_transform()
-        axes.text(1 + style.GAP / _PLOT, place, counted, transform=where, color=style.INK_QUIET, va="center")
+        axes.text(1 + style.GAP / _PLOT, place, numbers, transform=where, color=style.INK_QUIET, va="center")
     names = [fitting(line.finding.replace("_", " "), style.BODY, _NAMES) for line in lines]
     axes.set_yticks(range(len(lines)), names, color=style.INK)
     axes.tick_params(axis="y", length=0)
@@ -115,10 +116,6 @@ def _lowest(lines: Sequence[FindingLine]) -> float:
     ends = [end for line in lines for auroc, low, _ in line.points.values() for end in (auroc, low)]
     least = min((end for end in ends if not np.isnan(end)), default=0.4)
     return max(0.0, min(0.4, math.floor(10 * least) / 10))
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def _draw_mark(axes: Axes, place: float, point: Point | None, number: int) -> None:

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrsearch.errors import CatalogueError, UsageError, VocabularyError
+from cxrsearch.errors import CatalogueError
 from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.images.findings import NO_FINDING
 from cxrsearch.report import style
@@ -118,10 +118,7 @@ def rows_with(catalogue: Catalogue, finding: str) -> tuple[str, Mask]:
     labels = _labels(catalogue)
     if finding.replace("_", " ").lower() == NO_FINDING.lower():
         return NO_FINDING, np.logical_not(labels.any(axis=1))
-    try:
-        name = catalogue.vocabulary.canonical(finding)
-    except VocabularyError as error:
-        raise UsageError(error.problem, f"name a finding of the vocabulary, or {NO_FINDING!r}") from error
+    name = catalogue.vocabulary.asked(finding)
     rows: Mask = labels[:, catalogue.vocabulary.findings.index(name)]
     return name, rows
 

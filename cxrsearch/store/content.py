@@ -16,13 +16,14 @@ from cxrsearch.images.findings import NO_FINDING
 from cxrsearch.store.layout import CATALOGUE, ENCODER, REPORT, TYPICALITY
 from cxrsearch.store.manifest import Manifest
 from cxrsearch.store.writer import ShardRecord
+from cxrsearch.words import by_reason, counted
 from cxrsearch_indexes import VectorIndex
 
 _FIX = {
     True: "mend or remove them, or build without --strict",
     False: "no image is left to index: name a folder of readable ones",
 }
-_NAMED = 10  # refused images named in an error
+_REASONS = 5  # that an error names
 UNLISTED = "the table has no row for it"
 _SOFTWARE: tuple[str, ...] = ("cxrsearch", "numpy")
 _EMBEDDING_SOFTWARE = ("pillow", "torch")
@@ -133,6 +134,11 @@ class IndexContent:
 
 def refusal(refused: Sequence[tuple[str, str]], strict: bool = True) -> ImageError:
     """The error for images, by name and reason, that must not be refused; not strict: as none is left."""
-    listed = "; ".join(f"{name}: {reason}" for name, reason in refused[:_NAMED])
-    more = f"; and {len(refused) - _NAMED} more" if len(refused) > _NAMED else ""
-    return ImageError(f"{len(refused)} refused: {listed}{more}", _FIX[strict])
+    groups = by_reason(refused)
+    said = [f"{reason} ({_named(images)})" for reason, images in groups[:_REASONS]]
+    more = f", {len(groups) - _REASONS} other reasons" if len(groups) > _REASONS else ""
+    return ImageError(f"{counted(len(refused), 'image')} refused: {', '.join(said)}{more}", _FIX[strict])
+
+
+def _named(images: Sequence[str]) -> str:
+    return images[0] if len(images) == 1 else f"{counted(len(images), 'image')}, as {images[0]}"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import cxrsearch_indexes as vectors
-from cxrsearch.errors import MissingDependencyError, StoreError, UsageError, VocabularyError, WriteError
+from cxrsearch.errors import MissingDependencyError, StoreError, UsageError, WriteError
 from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.progress import Progress, silent
 from cxrsearch.store.reader import StoredIndex
@@ -80,11 +80,7 @@ def _with_finding(catalogue: Catalogue, name: str) -> NDArray[np.bool_]:
         raise UsageError(
             "the findings of this index's images are not known", "build it with --labels to filter by them"
         )
-    try:
-        column = catalogue.vocabulary.findings.index(catalogue.vocabulary.canonical(name))
-    except VocabularyError as error:
-        raise UsageError(error.problem, "name a finding of the vocabulary") from error
-    return catalogue.labels[:, column]
+    return catalogue.labels[:, catalogue.vocabulary.findings.index(catalogue.vocabulary.asked(name))]
 
 
 def _vector_device(kind: str, device: str) -> str:

@@ -76,6 +76,7 @@ class IndexWriter(AbstractContextManager["IndexWriter"]):
         _require_index_or_nothing(self.folder)
         _require_only(self.staging, {"plan", "content", MANIFEST})
         with translated("make the index directory", self.folder):
+            self._made = not self.folder.exists()
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.folder / LOCK, timeout=0)
             try:
@@ -93,7 +94,20 @@ class IndexWriter(AbstractContextManager["IndexWriter"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and self._has_nothing():
+            self._leave_nothing()
         self._lock.release()
+
+    def _has_nothing(self) -> bool:
+        """Whether no shard was finished, and no commit is waiting for its second rename."""
+        empty = self.content.is_dir() and not any((self.content / EMBEDDINGS).iterdir())
+        return empty and not (self.staging / MANIFEST).exists()
+
+    def _leave_nothing(self) -> None:
+        """Remove what a build that came to nothing has made; a folder that was there before stays."""
+        shutil.rmtree(self.staging, ignore_errors=True)
+        if self._made:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self

@@ -33,6 +33,8 @@ ANSWER: Final[Schema] = _object(
         )
     ),
     query_patient=_TEXT,
+    query_image=_TEXT,
+    query_findings=_list(_STRING, maybe=True),
     votes=_list(_object(finding=_STRING, probability=_NUMBER, prevalence=_NUMBER, lift=_NUMBER), maybe=True),
     predictions=_list(_object(finding=_STRING, probability={"type": "number"}), maybe=True),
     typicality=_object(

@@ -116,12 +116,31 @@ def test_two_files_of_one_name_are_refused_only_where_the_table_has_it(tmp_path:
     assert len(match_images(csv(tmp_path, "b.png,1,"), folder).unlisted) == 2
 
 
-@pytest.mark.parametrize("image", ["A.png", "a.PNG", "a", "a.png.png", "./a.png"])
+@pytest.mark.parametrize("image", ["A.png", "a.PNG", "A", "a.png.png", "./a.png"])
 def test_no_id_is_guessed(tmp_path: Path, image: str) -> None:
     folder = add_images(tmp_path / "images", "a.png", "b.png")
     matched = match_images(csv(tmp_path, f"{image},1,", "b.png,1,"), folder)
     assert matched.catalogue.ids == ["b.png"]
     assert (matched.unlisted, matched.rows_without_image) == ((folder / "a.png",), 1)
+
+
+def test_an_id_without_its_suffix_is_completed(tmp_path: Path) -> None:
+    folder = add_images(tmp_path / "images", "sub/00000001_000.png", "b.JPG", "c.png")
+    dicom = add_dicom(folder, "1.2.840")
+    matched = match_images(csv(tmp_path, "c,1,", "00000001_000,2,Mass", "b,3,", "1.2,4,"), folder)
+    assert matched.catalogue.ids == ["b.JPG", "c.png", "00000001_000.png"]
+    assert matched.catalogue.frame["path"].tolist() == ["b.JPG", "c.png", "sub/00000001_000.png"]
+    assert matched.catalogue.findings(2) == ("Mass",)
+    assert (matched.unlisted, matched.rows_without_image) == ((dicom,), 1)  # .840 is no suffix of images
+
+
+def test_a_whole_id_goes_before_one_without_suffix_and_two_files_for_it_are_refused(tmp_path: Path) -> None:
+    folder = add_images(tmp_path / "images", "a.png", "a.jpg")
+    assert match_images(csv(tmp_path, "a,1,Mass", "a.png,2,Edema"), folder).catalogue.patients == ["1", "2"]
+    with pytest.raises(CatalogueError, match=r"two files for the image 'a': a\.jpg and a\.png — .* with suffixes"):
+        match_images(csv(tmp_path, "a,1,"), folder)
+    paths = add_images(tmp_path / "more", "p1/a.png", "p2/a.png")
+    assert match_images(csv(tmp_path, "p1/a,1,", "p2/a,2,"), paths).catalogue.ids == ["p1/a.png", "p2/a.png"]
 
 
 def test_a_table_of_other_images_is_refused_with_an_example_of_each(tmp_path: Path) -> None:

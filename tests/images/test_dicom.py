@@ -307,7 +307,7 @@ def test_chest_radiographs_are_accepted(tags: dict[str, Any]) -> None:
     ("tags", "reason"),
     [
         *(({"Modality": kind}, f"has modality {kind}, and is no") for kind in ("CT", "MR", "US", "SR", "PR", "SEG")),
-        ({"BodyPartExamined": "LEG"}, "x.dcm has body part LEG, not the chest — leave it out; if the tag is wrong"),
+        ({"BodyPartExamined": "LEG"}, "x.dcm has body part LEG, not the chest — leave it out, or, if the tag is wrong"),
         ({"BodyPartExamined": "L SPINE"}, "has body part L SPINE, not the chest"),
         ({"PresentationIntentType": "FOR PROCESSING"}, "holds raw detector values"),
         ({"NumberOfFrames": 3}, "x.dcm holds 3 frames, not one image"),

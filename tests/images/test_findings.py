@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxrsearch.errors import VocabularyError
+from cxrsearch.errors import UsageError, VocabularyError
 from cxrsearch.images.findings import NIH_FINDINGS, Vocabulary
 
 
@@ -64,6 +64,15 @@ def test_unknown_labels_are_listed_once_and_in_order() -> None:
 def test_infiltrate_is_a_synonym_only_where_infiltration_is_a_finding() -> None:
     assert Vocabulary(("Infiltrate", "Mass")).canonical("infiltrate") == "Infiltrate"
     assert Vocabulary(("Mass",)).unknown(["Infiltrate"]) == ["Infiltrate"]
+
+
+def test_a_finding_that_is_asked_for_is_understood_or_the_nearest_is_suggested() -> None:
+    vocabulary = Vocabulary(("Pleural_Thickening", "Mass"))
+    assert vocabulary.asked("pleural thickening") == "Pleural_Thickening"
+    for name, fix in (("pleural thick", "did you mean Pleural_Thickening?"), ("zzz", "choose one of these")):
+        with pytest.raises(UsageError) as caught:
+            vocabulary.asked(name)
+        assert str(caught.value) == f"unknown finding {name!r}; the vocabulary is Pleural_Thickening, Mass — {fix}"
 
 
 @pytest.mark.parametrize("names", [(), ("a", ""), ("a", "A"), ("a b", "a_b"), ("a", "No Finding"), ("a|b",)])

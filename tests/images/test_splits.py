@@ -13,7 +13,8 @@ from cxrsearch.errors import SplitError, UsageError
 from cxrsearch.images import splits
 from cxrsearch.images.catalogue import Catalogue, read_table
 from cxrsearch.images.findings import Vocabulary
-from cxrsearch.images.splits import PARTS, _parse_fractions, default_lists_folder, ids_digest, parse_split, place
+from cxrsearch.images.splits import _parse_fractions, default_lists_folder, ids_digest, parse_split, place
+from cxrsearch.images.tables import PARTS
 from tests.refusals import message
 
 
@@ -295,7 +296,7 @@ def test_lists_that_share_a_patient(tmp_path: Path, shared: tuple[str, str]) -> 
     names = {part: f"{part}.png" for part in PARTS}
     folder = lists(tmp_path, **names)
     patients = ["7" if part in shared else "1" for part in PARTS]
-    with pytest.raises(SplitError, match=f"1 patients are in both {shared[0]} and {shared[1]}, .* {shared[0]}.png"):
+    with pytest.raises(SplitError, match=f"1 patient is in both {shared[0]} and {shared[1]}, .* {shared[0]}.png"):
         parse_split(f"paper:{folder}").assign(catalogue(patients, list(names.values())))
 
 

@@ -12,7 +12,7 @@ import pytest
 from cxrsearch.errors import CatalogueError, VocabularyError
 from cxrsearch.images.catalogue import read_table
 from cxrsearch.images.findings import NIH_FINDINGS, Vocabulary
-from cxrsearch.images.tables import parse_age, parse_sex, parse_view
+from cxrsearch.images.tables import parse_age, parse_part, parse_sex, parse_view
 
 NIH_2017 = """Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,\
 OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y],
@@ -126,6 +126,27 @@ def test_sexes_and_views() -> None:
     assert [parse_view(cell) for cell in ("PA", "ap", " Ap ", "LATERAL", "LL", "")] == ["PA", "AP", "AP", *[None] * 3]
 
 
+def test_parts_of_a_split() -> None:
+    assert [parse_part(cell) for cell in ("train", "Val", " TEST ", "", " ")] == ["train", "val", "test", None, None]
+    for cell in ("training", "0", "nan"):
+        with pytest.raises(ValueError):
+            parse_part(cell)
+
+
+def test_views_that_are_not_known_are_counted_with_an_example(tmp_path: Path) -> None:
+    """Silently a lateral film would count as a frontal one of unknown view."""
+    header = "image,patient,findings,view\n"
+    path = table(tmp_path, header + "a,1,,PA\nb,1,,LATERAL\nc,1,,ap\nd,1,,LL\ne,1,, \n", "t.csv")
+    assert read_table(path).warnings == (
+        "2 rows of t.csv have another view than PA and AP, such as 'LATERAL': it counts as unknown, and lateral films "
+        "are better left out",
+    )
+    path = table(tmp_path, header + "a,1,,PA\nb,1,,LL\n", "t.csv")
+    assert read_table(path).warnings[0].startswith("1 row of t.csv has another view than PA and AP, such as 'LL': ")
+    for silent in (header + "a,1,,PA\nb,1,,\n", "image,patient,findings\na,1,\n"):
+        assert read_table(table(tmp_path, silent)).warnings == ()
+
+
 HEADER = "image,patient,findings,sex,age\n"
 
 
@@ -148,6 +169,16 @@ HEADER = "image,patient,findings,sex,age\n"
         (HEADER + "a ,1,,M,5\n", "line 2: the image begins or ends with a space"),
         (HEADER + "a,1,,M,5\nb,1,,X,5\n", "line 3: 'X' is no sex — write M or F"),
         (HEADER + "a,1,,M,5\nb,1,,M,5 yrs\n", "line 3: '5 yrs' is no age — write years"),
+        (
+            HEADER.replace(",age", ",split") + "a,1,,M,val\nb,1,,M,tset\n",
+            "line 3: 'tset' is no split — write train, val",
+        ),
+        (
+            "Path,Sex,No Finding,Cardiomegaly,pleural thickening\np/view1.jpg,F,,1.0,-1.0\n",
+            r"lacks image, patient, findings: its findings have a column each \(No Finding, Cardiomegaly, pleural "
+            r"thickening\) — write those of an image into one column findings, as Effusion\|Mass \(docs/GUIDE\.md",
+        ),
+        ("Image Index,Patient ID,Mass\na.png,1,0\n", r"lacks finding labels: its findings have a column each \(Mass\)"),
         (HEADER + 'a,1,,M,"5\n', "line 2: unexpected end of data"),
         (HEADER.encode() + b"a,1,,M,5\n\xe4,1,,M,5\n", r"^t\.csv, line 3: not UTF-8"),
         (HEADER.encode("utf-16"), "not UTF-8"),
@@ -155,7 +186,7 @@ HEADER = "image,patient,findings,sex,age\n"
         (b"\x1f\x8b\x08\x00garbage that is no gzip", "damaged gzip file"),
         (
             HEADER + "a,1,,M,5\nb,1,,M,5\na,1,,M,5\nb,1,,M,5\nc,1,,M,5\na,2,,M,5\n",
-            r"image 'a' has 3 rows \(lines 2, 4, 7\); images with several rows: 2",
+            r"image 'a' has 3 rows \(lines 2, 4, 7\), one of 2 images with several",
         ),
     ],
 )

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cxrsearch.errors import UsageError
+from cxrsearch.words import counted, images_of
 from cxrsearch_cli import console
 from cxrsearch_cli.options import (
     AsJson,
@@ -20,6 +22,7 @@ from cxrsearch_cli.options import (
     index_folder,
     inputs,
     names,
+    require_split,
 )
 
 if TYPE_CHECKING:
@@ -104,10 +107,13 @@ def command(
     Images that cannot be read, or that the table does not name, are left out, listed, and make the exit code 3.
     """
     given = dict(locals())
+    if part is not None and split is None:
+        raise UsageError(f"part {part!r} of no split", "name a --split as well")
+    folder, table = inputs(images, labels)
+    require_split(split)
     from cxrsearch.build import build_index
     from cxrsearch.encoder.weights import default_weights
 
-    folder, table = inputs(images, labels)
     if weights is None:
         weights = default_weights(os.environ, Path.cwd())
         console.note(f"weights: {weights} (none were named: $CXRSEARCH_WEIGHTS, the newest run in runs/, or imagenet)")
@@ -133,7 +139,8 @@ def _show(result: "BuildResult", as_json: bool) -> None:
     if as_json:
         console.json_line(result.to_json())
     else:
-        console.text(f"{result.path}: {result.images} images of {result.patients} patients, {result.generation}")
+        console.text(f"{result.path}: {images_of(result.images, result.patients)}, {result.generation}")
     if result.rows_without_image:
-        console.note(f"{result.rows_without_image} rows of the table have no image in the folder")
+        rows = counted(result.rows_without_image, "row of the table has", "rows of the table have")
+        console.note(f"{rows} no image in the folder")
     console.refused(result.refused, str(result.path / result.generation / "report.json"))

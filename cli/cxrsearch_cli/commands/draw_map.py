@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from cxrsearch.words import images_of
 from cxrsearch_cli import console
-from cxrsearch_cli.options import AsJson, IndexOption, index_folder
+from cxrsearch_cli.options import AsJson, IndexOption, present_index
 
 _Out = Annotated[
     list[Path] | None,
@@ -45,10 +46,11 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Draw the embeddings of an index as a map: similar images lie side by side. As a figure, or a page to explore."""
+    folder = present_index(None, index)
     from cxrsearch.map import draw_map
     from cxrsearch.query import open_index
 
-    opened = open_index(index_folder(None, index))
+    opened = open_index(folder)
     with console.progress() as progress:
         result = draw_map(
             opened,
@@ -66,4 +68,4 @@ def command(
         console.json_line(result.to_json())
         return
     files = ", ".join(str(path) for path in result.files)
-    console.text(f"{files}: {len(result.images)} images of {result.patients} patients, {result.projection.description}")
+    console.text(f"{files}: {images_of(len(result.images), result.patients)}, {result.projection.description}")

@@ -21,9 +21,7 @@ from cxrsearch_cli.options import (
     LabelsOption,
     Replicates,
     Weights,
-    index_folder,
     names,
-    require_one_source,
 )
 from cxrsearch_cli.training_options import (
     Arch,
@@ -35,8 +33,8 @@ from cxrsearch_cli.training_options import (
     Size,
     Workers,
     embedding,
+    evaluated_inputs,
     training,
-    training_inputs,
 )
 
 if TYPE_CHECKING:
@@ -149,11 +147,12 @@ def command(
     """
     given = dict(locals())  # typer's context holds them unconverted in some versions
     console.require_one_form(as_json, as_csv, as_latex)
+    source, table = evaluated_inputs(given, trains=cv is not None)
     from cxrsearch.evaluation_report import require_writable, write_report
 
     if report is not None:
         require_writable(report)
-    result = _evaluated(_question(given), given)
+    result = _evaluated(_question(given), source, table, given)
     console.result(result, as_json, as_csv, as_latex, lambda: show_tables(result))
     if report is not None:
         write_report(result, report, shlex.join(["cxrsearch", *sys.argv[1:]]))
@@ -176,15 +175,19 @@ def _question(given: Mapping[str, Any]) -> "Question":
     )
 
 
-def _evaluated(question: "Question", given: Mapping[str, Any]) -> "EvaluationResult":
-    """The evaluation of a recipe, a folder of images, or an index, whichever the options name."""
-    images, labels = given["images"], given["labels"]
-    require_one_source(images, given["index"])
-    if given["cv"] is not None:
-        return _cross_validated(question, given)
-    if images is not None:
-        return _of_images(question, given)
-    return _of_index(given["index"], given["weights"], labels, question, given["device"])
+def _evaluated(question: "Question", source: Path, table: Path | None, given: Mapping[str, Any]) -> "EvaluationResult":
+    """The evaluation of a recipe, a folder of images, or, without a table, of an index."""
+    from cxrsearch.evaluate import cross_validate, evaluate_images, evaluate_index
+    from cxrsearch.query import open_index
+
+    with console.progress() as progress:
+        if table is None:
+            index = open_index(source, device=given["device"], weights=given["weights"])
+            return evaluate_index(index, question, progress)
+        if given["cv"] is None:
+            return evaluate_images(source, table, question, progress=progress, **embedding(given))
+        out = given["out"] or Path("runs") / f"cv-{given['config']}"
+        return cross_validate(source, table, given["cv"], question, training(given), out=out, progress=progress)
 
 
 def _names(given: str, what: str) -> tuple[str, ...]:
@@ -207,32 +210,3 @@ def _shares(given: str | None) -> tuple[float, ...]:
         return tuple(float(number) for number in names(given))
     except ValueError as error:
         raise UsageError(f"the fractions {given!r} are not numbers", "use --fractions 0.01,0.1,1") from error
-
-
-def _cross_validated(question: "Question", given: Mapping[str, Any]) -> "EvaluationResult":
-    from cxrsearch.evaluate import cross_validate
-
-    folder, table = training_inputs(given["images"], given["labels"])
-    out = given["out"] or Path("runs") / f"cv-{given['config']}"
-    with console.progress() as progress:
-        return cross_validate(folder, table, given["cv"], question, training(given), out=out, progress=progress)
-
-
-def _of_images(question: "Question", given: Mapping[str, Any]) -> "EvaluationResult":
-    from cxrsearch.evaluate import evaluate_images
-
-    folder, table = training_inputs(given["images"], given["labels"])
-    with console.progress() as progress:
-        return evaluate_images(folder, table, question, progress=progress, **embedding(given))
-
-
-def _of_index(
-    index: Path | None, weights: str | None, labels: Path | None, question: "Question", device: str
-) -> "EvaluationResult":
-    from cxrsearch.evaluate import evaluate_index
-    from cxrsearch.query import open_index
-
-    if labels is not None:
-        raise UsageError("a table beside an index, which has its own", "leave --labels out, or name the images")
-    with console.progress() as progress:
-        return evaluate_index(open_index(index_folder(None, index), device=device, weights=weights), question, progress)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cxrsearch.errors import UsageError
+from cxrsearch.words import counted
 from cxrsearch_cli import console
 from cxrsearch_cli.options import (
     AsJson,
@@ -14,7 +15,7 @@ from cxrsearch_cli.options import (
     IndexOption,
     LabelsOption,
     Replicates,
-    index_folder,
+    present_index,
     require_one_source,
 )
 
@@ -109,7 +110,7 @@ def _evaluated(
     if images is None:
         if labels is not None or weights is not None:
             raise UsageError("a table or weights beside an index, which has its own", "name the folder of images, too")
-        opened = open_index(index_folder(None, index), device=device)
+        opened = open_index(present_index(None, index), device=device)
         with console.progress() as progress:
             return evaluate_localisation(opened, boxes, question, progress)
     require_one_source(images, index)
@@ -126,7 +127,7 @@ def _show(result: "LocalisationResult") -> None:
     for measure, level in _SHOWN:
         console.table(f"{_NAMES[measure]} > {level:g}", _columns(result), _rows(result, measure, level))
     chosen = ", ".join(f"{model} {threshold:g}" for model, threshold in result.thresholds.items())
-    console.text(f"thresholds, chosen on {result.validation_images} validation images: {chosen}")
+    console.text(f"thresholds, chosen on {counted(result.validation_images, 'validation image')}: {chosen}")
 
 
 def _columns(result: "LocalisationResult") -> dict[str, bool]:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cxrsearch.words import images_of
 from cxrsearch_cli import console
 from cxrsearch_cli.options import AsJson, FindingsOption, IndexOption, KindOption, MetricOption, index_folder, names
 
@@ -52,4 +53,4 @@ def command(
     if as_json:
         console.json_line(result.to_json())
     else:
-        console.text(f"{result.path}: {result.images} images of {result.patients} patients, {result.generation}")
+        console.text(f"{result.path}: {images_of(result.images, result.patients)}, {result.generation}")

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from cxrsearch.files import Json
 from cxrsearch.images.findings import NO_FINDING
+from cxrsearch.words import counted
 from cxrsearch_cli import console
 from cxrsearch_cli.options import AsJson, IndexArgument, IndexOption, index_folder
 
@@ -25,16 +26,18 @@ def command(directory: IndexArgument = None, index: IndexOption = None, as_json:
         console.json_line({"path": str(folder.resolve()), "bytes": size} | manifest.to_json())
         return
     summary = manifest.summary
+    patients = counted(summary["patients"], "patient")
     rows = {
         "generation": manifest.generation,
-        "images": f"{manifest.n} of {summary['patients']} patients (patients from: {manifest.patient_source})",
+        "images": f"{manifest.n:,} of {patients} (patients from: {manifest.patient_source})",
         "views": ", ".join(f"{view} {count}" for view, count in summary["views"].items()) or "unknown",
-        "not indexed": f"{summary['refused']} images refused, {summary['rows_without_image']} table rows without image",
+        "not indexed": f"{counted(summary['refused'], 'image')} refused, "
+        f"{counted(summary['rows_without_image'], 'table row')} without image",
         **_encoder(manifest),
         "search": f"{manifest.kind}, {manifest.metric}",
         "split": describe_split(manifest.split),
         "images root": manifest.images_root or "none",
-        "size": f"{size / 1e6:.1f} MB in {len(manifest.files)} files",
+        "size": f"{size / 1e6:.1f} MB in {counted(len(manifest.files), 'file')}",
     }
     console.table(str(folder), {"": False, " ": False}, rows.items())
     _show_findings(manifest)
@@ -43,7 +46,7 @@ def command(directory: IndexArgument = None, index: IndexOption = None, as_json:
 def _encoder(manifest: "Manifest") -> dict[str, str]:
     encoder = manifest.encoder
     if encoder is None:
-        return {"encoder": f"none: {manifest.encoder_label}, {manifest.dim} dimensions; `query` needs an encoder"}
+        return {"encoder": f"none: {manifest.encoder_label}, {manifest.dim} dimensions (`query` needs an encoder)"}
     return {
         "encoder": f"{encoder['label']}, {encoder['architecture']}, {manifest.dim} dimensions, {encoder['precision']}",
         "fingerprint": encoder["fingerprint"],
@@ -54,7 +57,8 @@ def _encoder(manifest: "Manifest") -> dict[str, str]:
 def _provenance(provenance: Json) -> str:
     if provenance["train_ids_sha256"] is None:
         return "unknown"
-    return f"{provenance['n_train']} images, split {provenance['split']}, ids {provenance['train_ids_sha256'][:16]}"
+    images = counted(provenance["n_train"], "image")
+    return f"{images}, split {provenance['split']}, ids {provenance['train_ids_sha256'][:16]}"
 
 
 def _show_findings(manifest: "Manifest") -> None:

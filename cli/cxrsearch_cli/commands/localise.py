@@ -7,7 +7,7 @@ import typer
 
 from cxrsearch.errors import UsageError
 from cxrsearch_cli import console
-from cxrsearch_cli.options import AsJson, Device, IndexOption, index_folder
+from cxrsearch_cli.options import AsJson, Device, IndexOption, present_index
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -62,16 +62,21 @@ def command(
     A class-activation map is exact: its mean plus a constant is the finding's logit. It says what the network looks at,
     which need not be where the disease is.
     """
+    from cxrsearch.images.radiograph import require_readable
+
     if overlay is not None:
         _require_overlay(overlay)
+    if against is not None and (weights is not None or finding or boxes or method != "cam"):
+        raise UsageError("--against beside options of findings", "give it with --index and --overlay alone")
+    if weights is not None and index is not None:
+        raise UsageError("an index and weights", "leave one of --index and --weights out")
+    require_readable(image)
     if against is not None:
-        if weights is not None or finding or boxes or method != "cam":
-            raise UsageError("--against beside options of findings", "give it with --index and --overlay alone")
         _compare(image, index, against, overlay, device, as_json)
         return
+    embedder = _embedder(index, weights, device)
     from cxrsearch.localise import localise_image
 
-    embedder = _embedder(index, weights, device)
     asked = tuple(finding or ())
     result = localise_image(embedder, image, findings=asked, method=method, boxes=boxes, threshold=threshold)
     _show(result, as_json)
@@ -83,11 +88,10 @@ def command(
 
 def _embedder(index: Path | None, weights: str | None, device: str) -> "Embedder":
     if weights is None:
+        folder = present_index(None, index)
         from cxrsearch.query import open_index
 
-        return open_index(index_folder(None, index), device=device).embedder
-    if index is not None:
-        raise UsageError("an index and weights", "leave one of --index and --weights out")
+        return open_index(folder, device=device).embedder
     from cxrsearch.encoder.embed import Embedder
     from cxrsearch.encoder.weights import load_encoder
 
@@ -108,6 +112,7 @@ def _show(result: "Localised", as_json: bool) -> None:
     width, height = result.size
     title = f"{result.image} ({width} x {height} pixels): {result.found.method} of {result.encoder}"
     console.table(title, columns, rows)
+    console.text(result.resolution())
 
 
 def _box(box: list[float]) -> str:
@@ -115,10 +120,11 @@ def _box(box: list[float]) -> str:
 
 
 def _compare(image: Path, index: Path | None, against: str, overlay: Path | None, device: str, as_json: bool) -> None:
+    folder = present_index(None, index)
     from cxrsearch.localise import compare_image
     from cxrsearch.query import open_index
 
-    result = compare_image(open_index(index_folder(None, index), device=device), image, against)
+    result = compare_image(open_index(folder, device=device), image, against)
     if as_json:
         console.json_line(result.to_json())
     else:

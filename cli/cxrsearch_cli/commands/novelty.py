@@ -18,9 +18,9 @@ from cxrsearch_cli.options import (
     IndexOption,
     LabelsOption,
     Replicates,
-    index_folder,
+    findings_of,
     names,
-    require_one_source,
+    require_finding,
 )
 from cxrsearch_cli.training_options import (
     Arch,
@@ -32,8 +32,8 @@ from cxrsearch_cli.training_options import (
     Size,
     Workers,
     embedding,
+    evaluated_inputs,
     training,
-    training_inputs,
 )
 from cxrsearch_cli.training_progress import reporting
 
@@ -132,7 +132,12 @@ def command(
     given = dict(locals())  # typer's context holds them unconverted in some versions
     console.require_one_form(as_json, as_csv, as_latex)
     _require_drawable(holdout, plot, sheet)
-    result = _evaluated(_question(given), given)
+    if retrain and index is not None:
+        raise UsageError("--retrain of an index, which holds no originals", "name the folder of images and --labels")
+    source, table = evaluated_inputs(given, trains=retrain)
+    if holdout.lower() != "all":
+        require_finding(holdout, names(findings) if table else findings_of(source))
+    result = _evaluated(_question(given), source, table, given)
     console.result(result, as_json, as_csv, as_latex, lambda: show(result))
     write_figures(result, plot, sheet)
     console.refused(result.refused)
@@ -156,21 +161,26 @@ def _numbers(given: str | None) -> tuple[int, ...]:
         raise UsageError(f"the shots {given!r} are not whole numbers", "use --shots 0,1,5,20") from error
 
 
-def _evaluated(question: "NoveltyQuestion", given: Mapping[str, Any]) -> "NoveltyResult | NoveltyTable":
-    """Of a training without the finding, of a folder of images, or of an index, whichever the options name."""
+def _evaluated(
+    question: "NoveltyQuestion", source: Path, table: Path | None, given: Mapping[str, Any]
+) -> "NoveltyResult | NoveltyTable":
+    """Of a training without the finding, of a folder of images, or, without a table, of an index."""
+    if table is None:
+        return _of_index(question, source, given)
     if given["retrain"]:
-        return _retrained(question, given)
-    if given["images"] is not None:
-        return _of_images(question, given)
-    return _of_index(question, given)
+        return _retrained(question, source, table, given)
+    from cxrsearch.novelty import evaluate_novelty_of_images
+
+    options = embedding(given)
+    with console.progress() as progress:
+        return evaluate_novelty_of_images(source, table, given["holdout"], question, progress=progress, **options)
 
 
-def _retrained(question: "NoveltyQuestion", given: Mapping[str, Any]) -> "NoveltyResult | NoveltyTable":
+def _retrained(
+    question: "NoveltyQuestion", folder: Path, table: Path, given: Mapping[str, Any]
+) -> "NoveltyResult | NoveltyTable":
     from cxrsearch.novelty_retrain import retrain, retrain_every
 
-    if given["index"] is not None:
-        raise UsageError("--retrain of an index, which holds no originals", "name the folder of images and --labels")
-    folder, table = training_inputs(given["images"], given["labels"])
     asked = training({name: value for name, value in given.items() if name != "holdout"})
     out = given["out"] or Path("runs") / f"novelty-{given['config']}"
     with console.progress() as progress:
@@ -180,23 +190,11 @@ def _retrained(question: "NoveltyQuestion", given: Mapping[str, Any]) -> "Novelt
         return retrain(folder, table, given["holdout"], question, asked, **options)
 
 
-def _of_images(question: "NoveltyQuestion", given: Mapping[str, Any]) -> "NoveltyResult | NoveltyTable":
-    from cxrsearch.novelty import evaluate_novelty_of_images
-
-    require_one_source(given["images"], given["index"])
-    folder, table = training_inputs(given["images"], given["labels"])
-    options = embedding(given)
-    with console.progress() as progress:
-        return evaluate_novelty_of_images(folder, table, given["holdout"], question, progress=progress, **options)
-
-
-def _of_index(question: "NoveltyQuestion", given: Mapping[str, Any]) -> "NoveltyResult | NoveltyTable":
+def _of_index(question: "NoveltyQuestion", folder: Path, given: Mapping[str, Any]) -> "NoveltyResult | NoveltyTable":
     from cxrsearch.novelty import evaluate_every, evaluate_novelty
     from cxrsearch.query import open_index
 
-    if given["labels"] is not None:
-        raise UsageError("a table beside an index, which has its own", "leave --labels out, or name the images")
-    opened = open_index(index_folder(None, given["index"]), device=given["device"], weights=given["weights"])
+    opened = open_index(folder, device=given["device"], weights=given["weights"])
     with console.progress() as progress:
         if given["holdout"].lower() == "all":
             return evaluate_every(opened, question, progress=progress)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from cxrsearch.words import images_of
 from cxrsearch_cli import console
 
 
@@ -23,4 +24,4 @@ def command(
 
     with console.progress() as progress:
         made = make_phantom(out, n, seed=seed, prevalence=prevalence, size=size, progress=progress)
-    console.text(f"{made.folder}: {made.images} synthetic images of {made.patients} patients")
+    console.text(f"{made.folder}: {images_of(made.images, made.patients, 'synthetic image')}")

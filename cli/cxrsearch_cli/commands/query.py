@@ -7,7 +7,7 @@ import typer
 
 from cxrsearch.errors import CatalogueError, CxrsearchError, UsageError
 from cxrsearch_cli import console
-from cxrsearch_cli.options import AsJson, Device, IndexOption, index_folder, names
+from cxrsearch_cli.options import AsJson, Device, IndexOption, names, present_index
 
 if TYPE_CHECKING:
     from cxrsearch.answer import QueryResult
@@ -77,15 +77,15 @@ def command(
 
     Several images, or a folder, print one answer each, in name order; one that fails makes the exit code 3.
     """
+    paths, several = _paths(images)
+    region = _region(box, len(paths))
+    _require_sheet(sheet, len(paths))
+    folder = present_index(None, index)
     from cxrsearch.query import open_index
     from cxrsearch.store.search import Filters, years
 
     filters = Filters(_upper(view), _upper(sex), years(age), names(present), names(absent))
-    paths, several = _paths(images)
-    region = _region(box, len(paths))
-    if sheet is not None:
-        _require_sheet(sheet, len(paths))
-    opened = open_index(index_folder(None, index), device=device, weights=weights)
+    opened = open_index(folder, device=device, weights=weights)
     failed = 0
     for path in paths:
         try:
@@ -134,17 +134,21 @@ def _upper(value: str | None) -> str | None:
 
 def _paths(images: list[Path]) -> tuple[list[Path], bool]:
     """The images to ask for, and whether several were meant; folders stand for the images in them."""
-    from cxrsearch.images.radiograph import find_images
+    from cxrsearch.images.radiograph import find_images, require_readable
 
     several = len(images) > 1 or images[0].is_dir()
+    if not several:
+        require_readable(images[0])
     paths = [path for image in images for path in (find_images(image) if image.is_dir() else [image])]
     if not paths:
         raise CatalogueError(f"no images in {images[0]}", "name a folder of PNG, JPEG or DICOM files")
     return (sorted(paths, key=lambda path: (path.name, path)) if several else paths), several
 
 
-def _require_sheet(path: Path, queries: int) -> None:
+def _require_sheet(path: Path | None, queries: int) -> None:
     """Refuse a sheet that could not be written, before the work."""
+    if path is None:
+        return
     from cxrsearch.files import require_folder
     from cxrsearch.report.contact_sheet import require_png
 
@@ -183,6 +187,8 @@ def _show(result: "QueryResult", as_json: bool) -> None:
     if result.box is not None:
         title += f", by region {','.join(f'{side:g}' for side in result.box)}"
     console.table(title, columns, rows)
+    if (known := result.known()) is not None:
+        console.text(f"{known}\n")
     _show_votes(result)
     console.text(result.typicality.description)
 

@@ -6,7 +6,7 @@ import typer
 
 from cxrsearch.errors import UsageError
 from cxrsearch_cli import console
-from cxrsearch_cli.options import AsJson, AsLatex, Device, IndexOption, index_folder, names
+from cxrsearch_cli.options import AsJson, AsLatex, Device, IndexOption, names, present_index
 
 if TYPE_CHECKING:
     from cxrsearch.analysis.reproduce import PaperTest
@@ -57,10 +57,11 @@ def command(
     console.require_one_form(as_json, as_csv, as_latex)
     if sample is not None and not reproduce:
         raise UsageError("--sample without --reproduce", "add --reproduce: only the paper's test takes a sample")
+    folder = present_index(None, index)
     from cxrsearch.query import open_index
     from cxrsearch.statistics import index_statistics
 
-    opened = open_index(index_folder(None, index), device="cpu")
+    opened = open_index(folder, device="cpu")
     with console.progress() as progress:
         result = index_statistics(
             opened,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cxrsearch.words import counted
 from cxrsearch_cli import console
 from cxrsearch_cli.options import AsJson, FindingsOption, ImagesArgument, LabelsOption
 from cxrsearch_cli.training_options import (
@@ -92,10 +93,14 @@ def command(
     cannot be read are left out, listed, and make the exit code 3.
     """
     given = dict(locals())
+    folder, table = training_inputs(images, labels, split, config)
+    asked = training(given)
+    if boxes is not None:
+        from cxrsearch.images.boxes import read_boxes
+
+        read_boxes(boxes)
     from cxrsearch.training import train
 
-    folder, table = training_inputs(images, labels)
-    asked = training(given)
     with console.progress() as display:
         result = train(folder, table, asked, out=out, progress=display, report=reporting(display, _predicted(asked)))
     if result.rank == 0:
@@ -118,7 +123,7 @@ def _show(result: "TrainResult", as_json: bool) -> None:
     else:
         best = result.best
         console.text(
-            f"{result.path}: {result.n_train} training and {result.n_val} validation images; best epoch "
+            f"{result.path}: {result.n_train:,} training and {counted(result.n_val, 'validation image')}, best epoch "
             f"{best.epoch} of {len(result.epochs)}, mean validation AUROC {score(best.mean_auroc)}"
         )
     console.refused(result.refused)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cxrsearch.words import counted
 from cxrsearch_cli import console
 from cxrsearch_cli.options import AsJson, FindingsOption, ImagesArgument, LabelsOption
 from cxrsearch_cli.training_options import (
@@ -79,9 +80,9 @@ def command(
     best.toml, which is what --config of train takes.
     """
     given = dict(locals())
+    folder, table = training_inputs(images, labels, split, config)
     from cxrsearch.tuning import tune
 
-    folder, table = training_inputs(images, labels)
     with console.progress() as display:
         result = tune(
             folder,
@@ -153,7 +154,7 @@ def _show_trials(result: "TuneResult") -> None:
         for trial in result.trials
     )
     title = (
-        f"{result.path}: {len(result.trials)} trials on {result.n_train} training and {result.n_val} validation "
-        "images; AUROC: the best epoch's, mean over the findings"
+        f"{result.path}: {counted(len(result.trials), 'trial')} on {result.n_train:,} training and "
+        f"{counted(result.n_val, 'validation image')} (AUROC: the best epoch's, mean over the findings)"
     )
     console.table(title, columns, rows)

@@ -1,6 +1,7 @@
 """`cxrsearch verify`: is every byte of an index what was written?"""
 
 from cxrsearch.errors import IntegrityError
+from cxrsearch.words import counted
 from cxrsearch_cli import console
 from cxrsearch_cli.options import AsJson, IndexArgument, IndexOption, index_folder
 
@@ -14,9 +15,10 @@ def command(directory: IndexArgument = None, index: IndexOption = None, as_json:
     manifest = read_manifest(folder)
     check_files(folder, manifest)
     if strange := unlisted_files(folder, manifest):
+        files = counted(len(strange), "file that is", "files that are")
         raise IntegrityError(
-            f"{folder} holds {len(strange)} files that are not in its manifest: {', '.join(strange[:3])}",
-            "remove them; the next build-index removes what an interrupted one left",
+            f"{folder} holds {files} not in its manifest: {', '.join(strange[:3])}",
+            "remove them (the next build-index removes what an interrupted one left)",
         )
     size = sum(entry.size for entry in manifest.files.values())
     if as_json:

@@ -16,8 +16,10 @@ from cxrsearch.images.holdout import Holdout
 from cxrsearch.images.loading import RefusedImage
 from cxrsearch.images.pixel_cache import PixelCache
 from cxrsearch.images.preprocess import Preprocess
-from cxrsearch.images.splits import Part, ids_digest, parse_split
+from cxrsearch.images.splits import ids_digest, parse_split
+from cxrsearch.images.tables import Part
 from cxrsearch.progress import Progress
+from cxrsearch.words import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,7 @@ class Parts:
         unlisted: files in the folder that the table does not name.
         boxes: whose patients' images were left out of `train`; None: nobody's.
         spared: how many images that were.
+        table_warnings: what a user should know of the table.
     """
 
     split: str
@@ -46,6 +49,7 @@ class Parts:
     unlisted: int
     boxes: Boxes | None = None
     spared: int = 0
+    table_warnings: tuple[str, ...] = ()
 
     def settings(self) -> Json:
         """What of it decides the result."""
@@ -62,11 +66,13 @@ class Parts:
 
     def warnings(self) -> list[str]:
         """What a user should know."""
-        warnings = []
+        warnings = list(self.table_warnings)
         if self.boxes is not None:
-            warnings.append(f"{self.spared} images of boxed patients were left out of the training part")
+            images = counted(self.spared, "image of a boxed patient was", "images of boxed patients were")
+            warnings.append(f"{images} left out of the training part")
         if self.unlisted:
-            warnings.append(f"{self.unlisted} files in the folder are not in the table and are not used")
+            files = counted(self.unlisted, "file in the folder is", "files in the folder are")
+            warnings.append(f"{files} not in the table, and not used")
         shown = np.atleast_1d(self.train.labels.any(axis=0))
         absent = [name for name, known in zip(self.findings, shown, strict=True) if not known]
         if absent:
@@ -130,6 +136,7 @@ def read_parts(
         unlisted=len(matched.unlisted),
         boxes=boxes,
         spared=spared,
+        table_warnings=matched.catalogue.warnings,
     )
 
 

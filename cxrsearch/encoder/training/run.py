@@ -64,11 +64,9 @@ def require_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     before, now = _flat(recorded), _flat(settings)
     differing = [name for name in sorted(before | now) if before.get(name) != now.get(name)]
     if differing:
-        name = differing[0]
+        said = ", ".join(f"{name} is {before.get(name)}, asked for {now.get(name)}" for name in differing)
         raise UsageError(
-            f"the run {folder} has other settings: {', '.join(differing)} (there {before.get(name)}, now "
-            f"{now.get(name)})",
-            "go on with the same settings, or name another --out",
+            f"the run {folder} has other settings: {said}", "go on with the run's settings, or name another --out"
         )
 
 

@@ -156,7 +156,7 @@ def _checked(name: str, entry: Entry) -> Entry:
         values = tuple(_typed(name, value) for value in entry.values)
         if len(values) < 2 or len(set(values)) < len(values):
             raise UsageError(
-                f"the choices {list(values)} of {name}", "give at least two, each once; --set takes a single one"
+                f"the choices {list(values)} of {name}", "give at least two, each once (--set takes a single one)"
             )
         return Choices(values)
     if _TYPES[name] not in (int, float) or not isinstance(entry.log, bool):
