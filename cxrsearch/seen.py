@@ -2,7 +2,8 @@
 
 A checkpoint records the split it was trained on and a digest of the training part's ids. Here the split is applied to
 the images at hand: that is what it learned from, for certain where the digests agree. A training that started from
-the weights of another has seen the images of both.
+the weights of another has seen the images of both. One without a table knew no patients, so its split says something of
+these very files only.
 """
 
 from dataclasses import dataclass, replace
@@ -109,7 +110,7 @@ def _seen_in(training: Provenance, catalogue: Catalogue, nothing: Seen, boxes: B
     if training.split is None:
         return replace(nothing, warning=_UNKNOWN)
     try:
-        parts = parse_split(training.split).assign(catalogue)
+        parts = parse_split(training.split).assign(catalogue if training.from_table else _own_patients(catalogue))
     except CatalogueError as error:
         warning = f"{_UNKNOWN} (its split {training.split} cannot be applied: {error.problem})"
         return replace(nothing, warning=warning)
@@ -123,7 +124,14 @@ def _seen_in(training: Provenance, catalogue: Catalogue, nothing: Seen, boxes: B
         learned = learned & ~spared
     ids = np.array(catalogue.ids, dtype=object)
     same = ids_digest(ids[learned]) == training.train_ids_sha256
+    if not (same or training.from_table):
+        return replace(nothing, warning=_UNKNOWN)
     return Seen(learned, chosen, spared, None if same else _differing(training, training.split, int(learned.sum())))
+
+
+def _own_patients(catalogue: Catalogue) -> Catalogue:
+    """Every image its own patient, by its id: as a training without a table split a folder."""
+    return replace(catalogue, frame=catalogue.frame.assign(patient=catalogue.frame["id"]))
 
 
 def _differing(training: Provenance, definition: str, here: int) -> str:

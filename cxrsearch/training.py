@@ -83,7 +83,7 @@ class TrainResult:
 
 def train(
     images: Path | str,
-    labels: Path | str,
+    labels: Path | str | None,
     training: Training | None = None,
     *,
     out: Path | str | None = None,
@@ -93,7 +93,8 @@ def train(
     """Train an encoder; interrupted, the same call goes on where it was and ends with the same weights.
 
     Args:
-        images, labels: a folder of images, and NIH's table or a plain CSV.
+        images, labels: a folder of images, and NIH's table or a plain CSV. None where the recipe needs no labels
+            (`unlabelled`); patients are then known from DICOM only, and any other file is its own.
         training: what is asked for; None: the paper's recipe.
         out: the run's folder, None: `runs/ARCH-CONFIG-SEED`.
         progress, report: called while images are read and embedded; and after every step and epoch; on rank 0.
@@ -104,7 +105,8 @@ def train(
     training = training or Training()
     fabric = launched(training)
     with ExitStack() as claims:
-        prepare = partial(_prepared, training, Path(images), Path(labels), out, fabric, progress, claims)
+        table = None if labels is None else Path(labels)
+        prepare = partial(_prepared, training, Path(images), table, out, fabric, progress, claims)
         encoder, parts, task = _agreed(fabric, prepare)
         if training.freeze:
             end = train_head(fabric, encoder, task, progress)
@@ -116,7 +118,7 @@ def train(
 def _prepared(
     training: Training,
     images: Path,
-    labels: Path,
+    labels: Path | None,
     out: Path | str | None,
     fabric: Fabric,
     progress: Progress,
@@ -149,14 +151,22 @@ def _prepared(
     return _encoder(start, parts, task), parts, task
 
 
-def parts_of(training: Training, images: Path, labels: Path, preprocess: Preprocess, progress: Progress) -> Parts:
+def parts_of(
+    training: Training, images: Path, labels: Path | None, preprocess: Preprocess, progress: Progress
+) -> Parts:
     """What a training learns from, read; its cache is named.
 
     Raises:
+        UsageError: the findings are to be learnt, or images left out by what a table says, and there is none.
         CxrsearchError: as `read_parts` and `read_boxes`.
     """
     assert training.cache is not None
-    return read_parts(
+    unlabelled = training.recipe().objective == "views"
+    if labels is None and not unlabelled:
+        raise UsageError("the findings of these images are not known", "name the table with --labels")
+    if labels is None and (training.holdout or training.boxes):
+        raise UsageError("images to be left out by their findings or boxes, without a table", "name it with --labels")
+    parts = read_parts(
         images,
         labels,
         training.vocabulary(),
@@ -168,6 +178,7 @@ def parts_of(training: Training, images: Path, labels: Path, preprocess: Preproc
         workers=1 if training.workers is None else training.workers,
         progress=progress,
     )
+    return parts.without_labels() if unlabelled else parts
 
 
 def _agreed(fabric: Fabric, prepare: Callable[[], _Outcome]) -> _Outcome:
@@ -239,7 +250,7 @@ def _encoder(start: Encoder, parts: Parts, task: Task) -> Encoder:
     """The encoder to train; its label is the run's name."""
     return with_head(
         start,
-        parts.findings,
+        parts.findings or None,
         task.recipe.preprocess(start.spec.preprocess),
         seed=task.seed,
         label=task.folder.resolve().name,
@@ -251,6 +262,7 @@ def _encoder(start: Encoder, parts: Parts, task: Task) -> Encoder:
             None if parts.holdout is None else parts.holdout.finding,
             parts.holdout is not None and parts.holdout.strict,
             None if parts.boxes is None else parts.boxes.sha256,
+            parts.from_table,
         ),
     )
 

@@ -18,7 +18,7 @@ class Training:
     """What a training is asked for. `train` takes it; so do `tune`, `cross_validate` and `retrain`, for many.
 
     Attributes:
-        config: `paper`, `modern` or a TOML file, see `Recipe`.
+        config: `paper`, `modern`, `unlabelled` or a TOML file, see `Recipe`.
         changes: entries of the recipe that differ: `{"arch": "densenet121", "epochs": 3}`; those that are None do not.
         split: the definition of a split; its `train` is learnt from, its `val` chooses the best epoch.
         seed, max_minutes: of everything random; stop after about so long, over all sessions of the run, see `Task`.
@@ -68,7 +68,8 @@ class Training:
             raise UsageError(
                 "a head trained alone, on several devices or for TensorBoard", "leave --freeze or these out"
             )
-        self.recipe()
+        if self.recipe().objective == "views" and self.freeze:
+            raise UsageError("a head trained alone, without labels", "leave --freeze out, or take another recipe")
         self.held_out()
 
     def recipe(self) -> Recipe:

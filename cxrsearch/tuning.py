@@ -135,6 +135,8 @@ def tune(
     study_class = _study_class()
     training = (training or Training()).settled(devices=1, freeze=False)
     recipe = training.recipe()
+    if recipe.objective == "views":
+        raise UsageError(f"a search by AUROC with the recipe {recipe.name}, which learns no finding", "use another")
     searched = _searched(space, recipe, training.changes)
     fabric = launched(training)
     folder = Path("studies") / f"{recipe.arch}-{recipe.name}-{training.seed}" if out is None else Path(out)

@@ -56,6 +56,23 @@ def test_other_images_of_a_split_by_lists_are_not_certain(catalogue: Catalogue, 
     assert "not certain" in seen.warning
 
 
+def test_a_training_without_a_table_split_by_file(catalogue: Catalogue) -> None:
+    """Each file was its own patient; of other images, nothing is known."""
+    files = Catalogue(catalogue.frame.assign(patient=catalogue.ids), Vocabulary())
+    parts = parse_split(SPLIT).assign(files)
+    assert parts.tolist() != parse_split(SPLIT).assign(catalogue).tolist()
+    learned = [image for image, part in zip(catalogue.ids, parts, strict=True) if part == "train"]
+    encoder = trained(SPLIT, ids_digest(learned))
+    encoder["provenance"]["from_table"] = False
+    seen = seen_by(encoder, catalogue)
+    assert (seen.learned.tolist(), seen.warning) == ((parts == "train").tolist(), None)
+    encoder["provenance"]["train_ids_sha256"] = "another"
+    seen = seen_by(encoder, catalogue)
+    assert not (seen.learned | seen.chosen).any()
+    assert seen.warning is not None
+    assert "it is not known which images" in seen.warning
+
+
 @pytest.mark.parametrize("label", ["imagenet", "random:0 (untrained)"])
 def test_an_encoder_that_never_saw_an_xray(catalogue: Catalogue, label: str) -> None:
     seen = seen_by(trained(None, None, label), catalogue)

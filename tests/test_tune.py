@@ -128,7 +128,7 @@ def test_a_training_that_diverges_is_a_failed_trial(
     def nan(*_: object) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         return lambda logits, labels: logits.sum() * float("nan")
 
-    monkeypatch.setattr("cxrsearch.encoder.train.finding_loss", nan)
+    monkeypatch.setattr("cxrsearch.encoder.training.objective.finding_loss", nan)
     with pytest.raises(
         CxrsearchError, match=r"none of the 1 trials .* the training diverged: the loss is nan in step 1"
     ):

@@ -21,7 +21,12 @@ Split = Annotated[
         "count."
     ),
 ]
-Config = Annotated[str, typer.Option(help="The recipe: paper, modern, or a TOML file that changes one of them.")]
+Config = Annotated[
+    str,
+    typer.Option(
+        help="The recipe: paper, modern, unlabelled (learns without labels), or a TOML file that changes one of them."
+    ),
+]
 Arch = Annotated[
     str | None,
     typer.Option(help="densenet121, 169 or 201. Default: the recipe's, or that of the weights.", show_default=False),

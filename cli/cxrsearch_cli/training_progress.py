@@ -20,7 +20,7 @@ def reporting(display: console.Display, findings: Sequence[str] | None) -> "Repo
             display("training", event.step, event.total, detail)
         else:
             console.note(_epoch_line(event))
-            if findings is not None:
+            if findings:
                 scores = (f"{name} {score(value)}" for name, value in zip(findings, event.auroc, strict=True))
                 console.note("  AUROC: " + ", ".join(scores))
 
@@ -28,9 +28,10 @@ def reporting(display: console.Display, findings: Sequence[str] | None) -> "Repo
 
 
 def _epoch_line(record: "EpochRecord") -> str:
+    quality = f"mean AUROC {score(record.mean_auroc)}, " if record.auroc else ""
     return (
-        f"epoch {record.epoch}: loss {record.train_loss:.4f}, validation loss {record.val_loss:.4f}, mean AUROC "
-        f"{score(record.mean_auroc)}, {record.images_per_second:.1f} images/s, {record.waiting:.1%} of it waiting"
+        f"epoch {record.epoch}: loss {record.train_loss:.4f}, validation loss {record.val_loss:.4f}, {quality}"
+        f"{record.images_per_second:.1f} images/s, {record.waiting:.1%} of it waiting"
     )
 
 

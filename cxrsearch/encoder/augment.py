@@ -56,7 +56,14 @@ def augmented(stored: Pixels, preprocess: Preprocess, recipe: Recipe, rng: np.ra
         pixels = _resized_crop(pixels, preprocess.size, recipe.smallest_area, rng)
     else:
         pixels = preprocess.network_pixels(pixels)
+    if recipe.exposure:
+        pixels = _exposure(recipe.exposure, rng)[pixels]
     return np.ascontiguousarray(pixels[:, ::-1] if flipped else pixels)
+
+
+def two_views(stored: Pixels, preprocess: Preprocess, recipe: Recipe, rng: np.random.Generator) -> Pixels:
+    """Two variations of an image, one after the other from the same generator: uint8 (2, size, size)."""
+    return np.stack([augmented(stored, preprocess, recipe, rng) for _ in range(2)])
 
 
 def crops(stored: Pixels, preprocess: Preprocess, which: Crops) -> Pixels:
@@ -89,6 +96,14 @@ def _moved(pixels: Pixels, recipe: Recipe, rng: np.random.Generator) -> Pixels:
     shift = rng.uniform(-recipe.translation, recipe.translation, size=2) * pixels.shape[0]
     moved = Image.fromarray(pixels).rotate(angle, Image.Resampling.BILINEAR, translate=(shift[0], shift[1]))
     return np.asarray(moved)
+
+
+def _exposure(strength: float, rng: np.random.Generator) -> Pixels:
+    """What becomes of each of the 256 grey levels: gamma, then contrast about middle grey, then brightness."""
+    gamma, contrast = np.exp(strength * rng.uniform(-1, 1)), 2 ** (strength * rng.uniform(-1, 1))
+    levels = (np.linspace(0, 1, 256) ** gamma - 0.5) * contrast + 0.5 + strength / 3 * rng.uniform(-1, 1)
+    table: Pixels = np.rint(255 * levels.clip(0, 1)).astype(np.uint8)
+    return table
 
 
 def _resized_crop(pixels: Pixels, size: int, smallest_area: float, rng: np.random.Generator) -> Pixels:

@@ -1,10 +1,15 @@
-"""The loss: weighted binary cross-entropy, summed over the findings; focal and asymmetric losses are its other values.
+"""The losses: of findings, and of views.
+
+That of findings is weighted binary cross-entropy, summed over them; focal and asymmetric losses are its other values:
 
     L = - sum over findings of  w+ t (1 - p)^g+ log p  +  w- (1 - t) q^g- log(1 - q),   q = max(p - m, 0)
 
 with p = sigmoid(logit) and the target t. With g+ = g- = m = 0 it is the paper's weighted cross-entropy; equal g are
 the focal loss (Lin et al., ICCV 2017, https://arxiv.org/abs/1708.02002); g- > g+ and m > 0 the asymmetric loss
 (Ridnik et al., ICCV 2021, https://arxiv.org/abs/2009.14119).
+
+That of views needs no labels: NT-Xent of Chen et al., A Simple Framework for Contrastive Learning of Visual
+Representations, ICML 2020, equation 1 (https://arxiv.org/abs/2002.05709).
 """
 
 from dataclasses import dataclass
@@ -13,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
 
 def class_weights(labels: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -70,3 +75,20 @@ class FindingLoss:
     def _log_of_no(self, logits: Tensor) -> Tensor:
         """log(1 - q); without a margin in the form that no logit is too large for."""
         return torch.log1p(-self._shifted(logits)) if self.margin else logsigmoid(-logits)
+
+
+def view_loss(projections: Tensor, temperature: float) -> Tensor:
+    """How badly the two views of each image are told from the views of the other images, a scalar.
+
+        L = mean over views i of  - log( exp(s(i, i') / t) / sum over k != i of exp(s(i, k) / t) )
+
+    with s the cosine, i' the other view of the same image and t the temperature.
+
+    Args:
+        projections: float (2 b, D); rows 2 j and 2 j + 1 are the views of image j.
+        temperature: > 0.
+    """
+    units = normalize(projections, dim=1)
+    similarities = (units @ units.T / temperature).fill_diagonal_(-torch.inf)
+    partners = torch.arange(len(units), device=units.device) ^ 1
+    return cross_entropy(similarities, partners)

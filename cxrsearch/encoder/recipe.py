@@ -1,8 +1,9 @@
 """A recipe: everything that decides how an encoder is trained, as one readable object.
 
-`PAPER` is Wu & Yang's, done correctly; `MODERN` is what one would use today. A TOML file may change either:
+`PAPER` is Wu & Yang's, done correctly; `MODERN` is what one would use today; `UNLABELLED` learns from images whose
+findings nobody knows, for one of the others to start from. A TOML file may change any of them:
 
-    base = "paper"      # or "modern"; paper where it is left out
+    base = "paper"      # or "modern", "unlabelled"; paper where it is left out
     epochs = 3
     lr = 3e-4
 """
@@ -20,6 +21,7 @@ from cxrsearch.images.preprocess import DISPLAY_SIDE, Preprocess
 TIMED_STEPS = 20
 """How many steps are timed before a time limit becomes a number of steps."""
 
+Objective = Literal["findings", "views"]
 Optimiser = Literal["adam", "adamw"]
 Schedule = Literal["plateau", "cosine"]
 Crop = Literal["none", "random"]
@@ -27,6 +29,7 @@ Crops = Literal["one", "five", "ten"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "arch": tuple(LAYERS),
+    "objective": get_args(Objective),
     "optimiser": get_args(Optimiser),
     "schedule": get_args(Schedule),
     "crop": get_args(Crop),
@@ -46,10 +49,12 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "gamma_positive": (0, 10),
     "gamma_negative": (0, 10),
     "margin": (0, 0.99),
+    "temperature": (0.01, 10),
     "flip": (0, 1),
     "smallest_area": (0.01, 1),
     "rotation": (0, 180),
     "translation": (0, 0.5),
+    "exposure": (0, 1),
 }
 
 
@@ -61,6 +66,8 @@ class Recipe:
         name: of the recipe it started from.
         arch, weights: the network and what it starts from; see `load_encoder`.
         size: side of the network's input, in pixels.
+        objective: `findings`: learn the labels; `views`: no labels, but to tell two variations of an image from those
+            of the other images in the batch.
         epochs: passes over the training part.
         batch_size: images a step and device.
         optimiser: `adam` or `adamw`, with betas (0.9, 0.999).
@@ -74,11 +81,13 @@ class Recipe:
         dropout: share of each layer's new channels' values that is dropped.
         class_weights: whether the loss weights findings by their prevalence in the training part.
         label_smoothing, gamma_positive, gamma_negative, margin: of the loss; see `losses`.
+        temperature: of the loss of views; see `losses`.
         flip: probability of a mirrored image.
         crop: `none`: the network sees the whole image; `random`: a random `size` square of the image at 8/7 of it
             (256 for 224), and the centre in use.
         smallest_area: random resized crops keep at least this share of the image; 1 for none.
         rotation, translation: largest, in degrees and in shares of the side.
+        exposure: how much gamma, contrast and brightness vary; 1 is up to a factor of e, twofold, and a third of white.
         evaluation_crops: `one` (whole or centre), `five` (corners and centre) or `ten` (these, and mirrored),
             probabilities averaged; more than one needs `crop` random.
 
@@ -90,6 +99,7 @@ class Recipe:
     arch: Architecture = "densenet169"
     weights: str = "imagenet"
     size: int = 224
+    objective: Objective = "findings"
     epochs: int = 10
     batch_size: int = 16
     optimiser: Optimiser = "adam"
@@ -105,11 +115,13 @@ class Recipe:
     gamma_positive: float = 0.0
     gamma_negative: float = 0.0
     margin: float = 0.0
+    temperature: float = 0.15
     flip: float = 0.5
     crop: Crop = "none"
     smallest_area: float = 1.0
     rotation: float = 0.0
     translation: float = 0.0
+    exposure: float = 0.0
     evaluation_crops: Crops = "one"
 
     def __post_init__(self) -> None:
@@ -117,6 +129,8 @@ class Recipe:
             _require_value(field.name, getattr(self, field.name), type(field.default))
         if self.evaluation_crops != "one" and self.crop == "none":
             raise UsageError(f"{self.evaluation_crops} crops of whole images", 'set crop = "random" as well')
+        if self.objective == "views" and self.evaluation_crops != "one":
+            raise UsageError(f"{self.evaluation_crops} crops of views, which are varied anyway", "use one crop")
         if self.crop == "random" and self.smallest_area < 1:
             raise UsageError("random crops and random resized crops at once", "set one of crop and smallest_area")
         if self.schedule == "cosine" and self.warmup < TIMED_STEPS:
@@ -178,11 +192,26 @@ MODERN = Recipe(
     rotation=7.0,
     translation=0.05,
 )
-RECIPES = {recipe.name: recipe for recipe in (PAPER, MODERN)}
+UNLABELLED = Recipe(
+    name="unlabelled",
+    objective="views",
+    epochs=20,
+    batch_size=64,
+    optimiser="adamw",
+    lr=1e-3,
+    weight_decay=1e-4,
+    schedule="cosine",
+    warmup=50,
+    dropout=0.0,
+    smallest_area=0.3,
+    rotation=15.0,
+    exposure=0.5,
+)
+RECIPES = {recipe.name: recipe for recipe in (PAPER, MODERN, UNLABELLED)}
 
 
 def load_recipe(config: str) -> Recipe:
-    """The recipe `paper` or `modern`, or that of a TOML file.
+    """The recipe of this name (`paper`, `modern`, `unlabelled`), or that of a TOML file.
 
     Raises:
         UsageError: no such recipe or file, or a file that is no recipe.
@@ -198,5 +227,5 @@ def load_recipe(config: str) -> Recipe:
         raise UsageError(f"cannot read the recipe {config}: {reason}", "name a TOML file") from error
     base = entries.pop("base", "paper")
     if not (isinstance(base, str) and base in RECIPES):
-        raise UsageError(f"unknown base {base!r} in {config}", f"use {' or '.join(RECIPES)}")
+        raise UsageError(f"unknown base {base!r} in {config}", f"use {', '.join(RECIPES)}")
     return RECIPES[base].changed({"name": Path(config).stem} | entries)

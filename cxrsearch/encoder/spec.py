@@ -44,6 +44,7 @@ class Provenance:
         strict: all images of patients with that finding were.
         boxes_sha256: of the ids of the boxed images, all images of whose patients were left out of training (not of
             validation); None: none were.
+        from_table: a table gave the patients of the split; otherwise it was applied without one.
     """
 
     split: str | None = None
@@ -53,6 +54,7 @@ class Provenance:
     held_out: str | None = None
     strict: bool = False
     boxes_sha256: str | None = None
+    from_table: bool = True
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Provenance":

@@ -19,13 +19,12 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from cxrsearch.encoder.augment import step_seed
 from cxrsearch.encoder.checkpoint import BEST, save_checkpoint
 from cxrsearch.encoder.densenet import Encoder
-from cxrsearch.encoder.losses import FindingLoss, class_weights
 from cxrsearch.encoder.recipe import TIMED_STEPS, Recipe
 from cxrsearch.encoder.training.clock import Clock
 from cxrsearch.encoder.training.data import (
@@ -37,6 +36,7 @@ from cxrsearch.encoder.training.data import (
     training_batches,
 )
 from cxrsearch.encoder.training.log import Log
+from cxrsearch.encoder.training.objective import Score, encoder_in, objective_of
 from cxrsearch.encoder.training.schedule import learning_rate, make_optimiser
 from cxrsearch.encoder.training.state import EpochRecord, Position, restore_state, save_state
 from cxrsearch.errors import CxrsearchError, UsageError
@@ -46,9 +46,6 @@ LAST, STATE, LOG = "last.safetensors", "state.safetensors", "log.jsonl"
 
 _LOGGED = 10
 """Every so many steps make a line of the log."""
-
-Score = Callable[[NDArray[np.bool_], NDArray[np.float64]], NDArray[np.float64]]
-"""The AUROC of each finding: labels (n, F) and probabilities (n, F) to float64 (F,), nan without both classes."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ class Trainer:
 
     Args:
         fabric: launched; its devices and precision are used.
-        encoder: with a head for the findings of the labels; trained in place.
+        encoder: trained in place; with a head for the findings of the labels, where these are what is learnt.
         task: everything else.
 
     Raises:
@@ -120,13 +117,19 @@ class Trainer:
         encoder.set_dropout(recipe.dropout)
         encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]  # the stubs do not know it
         self.encoder = encoder.to(fabric.device)
-        self.averaged = copy.deepcopy(encoder).eval() if recipe.ema else encoder
-        self.optimiser = make_optimiser(recipe, encoder)
-        self.loss = finding_loss(task.recipe, task.train.labels, fabric.device)
+        self.objective = objective_of(recipe, task.train.labels, task.score, fabric.device)
+        self.network = self.objective.network(encoder, task.seed).to(fabric.device)
+        self.averaging = copy.deepcopy(self.network).eval() if recipe.ema else self.network
+        self.optimiser = make_optimiser(recipe, self.network)
         self.position = Position()
         if (state := task.folder / STATE).exists():
             self.position = restore_state(state, self._modules(), self.optimiser)
-        self.module = fabric.setup_module(encoder)
+        self.module = fabric.setup_module(self.network)
+
+    @property
+    def averaged(self) -> Encoder:
+        """The encoder that is evaluated and kept."""
+        return encoder_in(self.averaging)
 
     @property
     def total(self) -> int:
@@ -200,10 +203,10 @@ class Trainer:
     def _backward(self, batch: Batch) -> float:
         """Leave the gradient of the mean over all ranks' batches, and return its loss."""
         pixels, labels = (tensor.to(self.fabric.device, non_blocking=True) for tensor in batch)
-        self.encoder.train()
+        self.network.train()
         self.optimiser.zero_grad()
-        _, logits = self.module(pixels)
-        loss = self.loss(logits.float(), labels)
+        _, outputs = self.module(pixels.flatten(0, -3))
+        loss = self.objective.loss(outputs.float(), labels)
         self.fabric.backward(loss)
         mean = float(cast(Tensor, self.fabric.all_reduce(loss.detach(), reduce_op="mean")))
         if not math.isfinite(mean):
@@ -217,38 +220,38 @@ class Trainer:
 
     def _average(self) -> None:
         """Move the average on; in its first steps it forgets faster, so that the untrained weights leave it."""
-        if self.averaged is not self.encoder:
+        if self.averaging is not self.network:
             decay = min(self.task.recipe.ema, (1 + self.position.step) / (10 + self.position.step))
             move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-            move(list(self.averaged.parameters()), list(self.encoder.parameters()), None)
+            move(list(self.averaging.parameters()), list(self.network.parameters()), None)
 
     def evaluate(self) -> NDArray[np.float64]:
-        """The probabilities of the validation images, float64 (n, F), each computed once, by one of the ranks."""
+        """What the objective keeps of the validation images, float64 (n, width), each by one of the ranks, once."""
         task, fabric = self.task, self.fabric
         self._share_buffers()
-        self.averaged.eval()
+        self.averaging.eval()
         rows = range(fabric.global_rank, len(task.val), fabric.world_size)
-        shares = torch.zeros(task.val.labels.shape, dtype=torch.float64, device=fabric.device)
+        shares = torch.zeros((len(task.val), self.objective.width), dtype=torch.float64, device=fabric.device)
         batches = evaluation_batches(task.val, self.encoder.spec.preprocess, task.recipe, rows, task.workers)
         done = 0
         with torch.inference_mode(), fabric.autocast():
             for views, _ in batches:
                 at = rows[done : done + len(views)]
-                shares[list(at)] = self._probabilities(views.to(fabric.device))
+                shares[list(at)] = self._answers(views.to(fabric.device))
                 done += len(views)
-        probabilities = cast(Tensor, fabric.all_reduce(shares, reduce_op="sum"))
-        return cast(NDArray[np.float64], probabilities.cpu().numpy())
+        answers = cast(Tensor, fabric.all_reduce(shares, reduce_op="sum"))
+        return cast(NDArray[np.float64], answers.cpu().numpy())
 
-    def _probabilities(self, views: Tensor) -> Tensor:
-        """(b, crops, size, size) to float64 (b, F), averaged over the crops."""
-        _, logits = self.averaged(views.flatten(0, 1))
-        return torch.sigmoid(logits.double()).reshape(*views.shape[:2], -1).mean(dim=1)
+    def _answers(self, views: Tensor) -> Tensor:
+        """(b, views, size, size) to float64 (b, width)."""
+        _, outputs = self.averaging(views.flatten(0, 1))
+        return self.objective.answers(outputs.double().reshape(*views.shape[:2], -1))
 
     def end_epoch(self, step: StepReport) -> EpochRecord:
         """Evaluate, and begin the next epoch."""
-        position, probabilities = self.position, self.evaluate()
-        if not np.isfinite(probabilities).all():
-            raise self._diverged(f"probabilities are not finite after step {step.step}")
+        position, answers = self.position, self.evaluate()
+        if not np.isfinite(answers).all():
+            raise self._diverged(f"answers are not finite after step {step.step}")
         record = EpochRecord(
             epoch=step.epoch,
             step=step.step,
@@ -256,7 +259,7 @@ class Trainer:
             lr=step.lr,
             images_per_second=step.images_per_second,
             waiting=step.waiting,
-            **validated(self.task.score, self.loss, self.task.val.labels, probabilities),
+            **self.objective.validated(self.task.val.labels, answers),
         )
         position.history.append(record)
         position.loss_sum = 0.0
@@ -271,13 +274,13 @@ class Trainer:
         if best is record:
             save_checkpoint(self.task.folder / BEST, self.averaged, extra)
 
-    def _modules(self) -> dict[str, Encoder]:
-        modules = {"encoder": self.encoder}
-        return modules if self.averaged is self.encoder else modules | {"averaged": self.averaged}
+    def _modules(self) -> dict[str, nn.Module]:
+        modules = {"encoder": self.network}
+        return modules if self.averaging is self.network else modules | {"averaged": self.averaging}
 
     def _share_buffers(self) -> None:
         """Evaluate everywhere with the batch norms' averages of rank 0, as they are now."""
-        for kept, buffer in zip(self.averaged.buffers(), self.encoder.buffers(), strict=True):
+        for kept, buffer in zip(self.averaging.buffers(), self.network.buffers(), strict=True):
             if kept is not buffer:
                 kept.copy_(buffer)
             if self.fabric.world_size > 1:
@@ -294,33 +297,6 @@ class Trainer:
         a_step = float(np.median(clock.durations)) * (1 + evaluation)
         left = int((60 * task.max_minutes - position.seconds) / a_step)
         position.budget = position.step + max(0, int(self.fabric.broadcast(left)))
-
-
-def finding_loss(recipe: Recipe, labels: NDArray[np.bool_], device: torch.device) -> FindingLoss:
-    """The recipe's loss, weighted by the labels of the whole training part where it weights at all."""
-    weights = class_weights(labels) if recipe.class_weights else (np.ones(labels.shape[1], np.float32),) * 2
-    positive, negative = (torch.from_numpy(weight).to(device) for weight in weights)
-    return FindingLoss(
-        positive, negative, recipe.gamma_positive, recipe.gamma_negative, recipe.margin, recipe.label_smoothing
-    )
-
-
-def validated(score: Score, loss: FindingLoss, labels: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> Json:
-    """What an `EpochRecord` says of the validation part: `val_loss`, `auroc` and `mean_auroc`.
-
-    Args:
-        score, loss: what to compute.
-        labels, probabilities: (n, F).
-    """
-    auroc = score(labels, probabilities)
-    known = auroc[~np.isnan(auroc)]
-    logits = torch.logit(torch.from_numpy(probabilities), eps=1e-12)
-    device = loss.positive.device
-    return {
-        "val_loss": float(loss(logits.to(device), torch.from_numpy(labels).to(device, torch.float64))),
-        "auroc": tuple(None if math.isnan(value) else float(value) for value in auroc),
-        "mean_auroc": float(known.mean()) if len(known) else None,
-    }
 
 
 @contextmanager

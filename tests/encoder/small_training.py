@@ -67,11 +67,11 @@ def examples(folder: Path, preprocess: Preprocess, n: int, seed: int) -> Watched
     return Watched(cache, names, labels)
 
 
-def encoder(recipe: Recipe = RECIPE) -> Encoder:
-    """An untrained one for the three findings."""
+def encoder(recipe: Recipe = RECIPE, findings: tuple[str, ...] | None = FINDINGS) -> Encoder:
+    """An untrained one for the three findings, or without a head."""
     start = Encoder(random_tensors("densenet121", 0), Preprocess(), label="start")
     preprocess = recipe.preprocess(start.spec.preprocess)
-    return with_head(start, FINDINGS, preprocess, seed=0, label="run", provenance=Provenance("column", "ids", 11))
+    return with_head(start, findings, preprocess, seed=0, label="run", provenance=Provenance("column", "ids", 11))
 
 
 def task(folder: Path, recipe: Recipe = RECIPE, **fields: Any) -> Task:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cxrsearch.encoder.augment import augmented, crops, image_rng, order_rng, step_seed
-from cxrsearch.encoder.recipe import MODERN, PAPER
+from cxrsearch.encoder.augment import augmented, crops, image_rng, order_rng, step_seed, two_views
+from cxrsearch.encoder.recipe import MODERN, PAPER, UNLABELLED
 from cxrsearch.images.preprocess import Preprocess, resize
 
 RANDOM = PAPER.changed({"size": 56, "crop": "random", "flip": 0.0})
@@ -111,3 +111,27 @@ def test_ten_crops_are_the_centre_the_corners_and_their_mirrors(stored: NDArray[
 def test_one_crop_is_what_an_index_would_hold(stored: NDArray[np.uint8]) -> None:
     for preprocess in (PREPROCESS, Preprocess(size=32, pixel_side=64)):
         assert np.array_equal(crops(stored, preprocess, "one"), preprocess.network_pixels(stored)[None])
+
+
+def test_exposure_moves_grey_levels_by_what_the_recipe_allows() -> None:
+    """On a ramp of all grey levels: still in order, brighter and darker, steeper and flatter."""
+    ramp = np.arange(256, dtype=np.uint8).repeat(256).reshape(256, 256)
+    preprocess = Preprocess(size=256, pixel_side=256)
+    recipe = WHOLE.changed({"size": 256, "flip": 0, "exposure": 0.5})
+    levels = [augmented(ramp, preprocess, recipe, image_rng(0, 0, i))[:, 0].astype(int) for i in range(200)]
+    assert all((np.diff(own) >= 0).all() for own in levels)
+    middles = np.array([own[128] for own in levels]) / 255
+    lowest, highest = ((128 / 255) ** np.exp(0.5 * sign) for sign in (1, -1))
+    lowest, highest = ((value - 0.5) * 2**0.5 + 0.5 + sign / 6 for value, sign in ((lowest, -1), (highest, 1)))
+    assert lowest - 0.01 < middles.min() < lowest + 0.15
+    assert highest - 0.15 < middles.max() < highest + 0.01
+    plain = augmented(ramp, preprocess, recipe.changed({"exposure": 0.0}), image_rng(0, 0, 0))
+    assert np.array_equal(plain, ramp)
+
+
+def test_two_views_are_two_variations_from_one_generator(stored: NDArray[np.uint8]) -> None:
+    recipe, preprocess = UNLABELLED.changed({"size": 32}), Preprocess(size=32, pixel_side=64)
+    views = two_views(stored, preprocess, recipe, image_rng(3, 1, 4))
+    rng = image_rng(3, 1, 4)
+    assert np.array_equal(views, [augmented(stored, preprocess, recipe, rng) for _ in range(2)])
+    assert not np.array_equal(views[0], views[1])

@@ -21,9 +21,10 @@ from cxrsearch.encoder.checkpoint import load_checkpoint, read_header
 from cxrsearch.encoder.densenet import DenseLayer, Encoder
 from cxrsearch.encoder.embed import Embedder
 from cxrsearch.encoder.recipe import MODERN, PAPER
-from cxrsearch.encoder.train import STATE, StepReport, Trainer, finding_loss, validated
+from cxrsearch.encoder.train import STATE, StepReport, Trainer
 from cxrsearch.encoder.training.clock import Clock
 from cxrsearch.encoder.training.data import BatchOrder, epoch_batches, training_batches
+from cxrsearch.encoder.training.objective import finding_loss, validated
 from cxrsearch.encoder.training.schedule import learning_rate
 from cxrsearch.encoder.training.state import EpochRecord
 from cxrsearch.errors import CheckpointError, CxrsearchError, UsageError

@@ -7,7 +7,7 @@ import typer
 
 from cxrsearch.words import counted
 from cxrsearch_cli import console
-from cxrsearch_cli.options import AsJson, FindingsOption, ImagesArgument, LabelsOption
+from cxrsearch_cli.options import AsJson, FindingsOption, ImagesArgument, LabelsOption, inputs, require_split
 from cxrsearch_cli.training_options import (
     Arch,
     Cache,
@@ -90,10 +90,11 @@ def command(
     """Train an encoder on chest X-rays. Interrupted, the same command goes on where it was.
 
     The run's folder holds the encoder of the best epoch, and is what --weights of the other commands takes. Images that
-    cannot be read are left out, listed, and make the exit code 3.
+    cannot be read are left out, listed, and make the exit code 3. With --config unlabelled no table is needed: the
+    encoder learns to know an image again, and is one to start from, with --weights, where findings are to be learnt.
     """
     given = dict(locals())
-    folder, table = training_inputs(images, labels, split, config)
+    folder, table = _inputs(images, labels, split, config)
     asked = training(given)
     if boxes is not None:
         from cxrsearch.images.boxes import read_boxes
@@ -109,8 +110,20 @@ def command(
         raise typer.Exit(3)
 
 
+def _inputs(images: Path | None, labels: Path | None, split: str, config: str) -> tuple[Path, Path | None]:
+    """The folder and the table, which a recipe that learns no findings can do without."""
+    from cxrsearch.encoder.recipe import load_recipe
+
+    if load_recipe(config).objective == "findings":
+        return training_inputs(images, labels, split, config)
+    require_split(split)
+    return inputs(images, labels)
+
+
 def _predicted(asked: "Training") -> tuple[str, ...]:
-    """What the encoder will predict."""
+    """What the encoder will predict; nothing where the recipe learns no findings."""
+    if asked.recipe().objective == "views":
+        return ()
     vocabulary, held = asked.vocabulary(), asked.held_out()
     return (vocabulary if held is None else held.rest(vocabulary)).findings
 
@@ -122,8 +135,13 @@ def _show(result: "TrainResult", as_json: bool) -> None:
         console.json_line(result.to_json())
     else:
         best = result.best
+        quality = (
+            f"mean validation AUROC {score(best.mean_auroc)}"
+            if result.findings
+            else f"validation loss {best.val_loss:.4f}"
+        )
         console.text(
             f"{result.path}: {result.n_train:,} training and {counted(result.n_val, 'validation image')}, best epoch "
-            f"{best.epoch} of {len(result.epochs)}, mean validation AUROC {score(best.mean_auroc)}"
+            f"{best.epoch} of {len(result.epochs)}, {quality}"
         )
     console.refused(result.refused)

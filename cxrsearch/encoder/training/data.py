@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from cxrsearch.encoder.augment import augmented, crops, image_rng, order_rng
+from cxrsearch.encoder.augment import augmented, crops, image_rng, order_rng, two_views
 from cxrsearch.encoder.embed import ends_with_parent, load_batches
 from cxrsearch.encoder.recipe import Recipe
 from cxrsearch.errors import CxrsearchError
@@ -22,8 +22,11 @@ from cxrsearch.progress import Progress
 _FILLED = 32
 """Images that a decoding process works on at a time."""
 
+_FIXED_SEED = 0
+"""Validation images have the same two views in every epoch and run."""
+
 Batch = tuple[Tensor, Tensor]
-"""uint8 (b, size, size), or (b, crops, size, size) in evaluation; and labels, float32 (b, F)."""
+"""uint8 (b, size, size), or (b, views, size, size) in evaluation and of pairs of views; and labels, float32 (b, F)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +124,7 @@ def training_batches(
 def evaluation_batches(
     examples: Examples, preprocess: Preprocess, recipe: Recipe, rows: Sequence[int], workers: int
 ) -> Iterator[Batch]:
-    """These rows in order, without variation, each in the crops of the recipe.
+    """These rows in order, each in the crops of the recipe, or in two views that never change.
 
     Raises:
         CxrsearchError: a worker process was killed (usually for want of memory).
@@ -136,17 +139,22 @@ class _Varied(Dataset[tuple[Pixels, NDArray[np.bool_]]]):
 
     def __getitem__(self, place: tuple[int, int]) -> tuple[Pixels, NDArray[np.bool_]]:
         epoch, row = place
+        varied = two_views if self._recipe.objective == "views" else augmented
         rng = image_rng(self._seed, epoch, row)
-        pixels = augmented(self._examples.stored(row), self._preprocess, self._recipe, rng)
-        return pixels, self._examples.labels[row]
+        return varied(self._examples.stored(row), self._preprocess, self._recipe, rng), self._examples.labels[row]
 
 
 class _Fixed(Dataset[tuple[Pixels, NDArray[np.bool_]]]):
     def __init__(self, examples: Examples, preprocess: Preprocess, recipe: Recipe) -> None:
-        self._examples, self._preprocess, self._which = examples, preprocess, recipe.evaluation_crops
+        self._examples, self._preprocess, self._recipe = examples, preprocess, recipe
 
     def __getitem__(self, row: int) -> tuple[Pixels, NDArray[np.bool_]]:
-        return crops(self._examples.stored(row), self._preprocess, self._which), self._examples.labels[row]
+        return self._views(self._examples.stored(row), row), self._examples.labels[row]
+
+    def _views(self, stored: Pixels, row: int) -> Pixels:
+        if self._recipe.objective == "views":
+            return two_views(stored, self._preprocess, self._recipe, image_rng(_FIXED_SEED, 0, row))
+        return crops(stored, self._preprocess, self._recipe.evaluation_crops)
 
 
 def _loaded(dataset: Dataset[tuple[Pixels, NDArray[np.bool_]]], batches: object, workers: int) -> Iterator[Batch]:

@@ -14,9 +14,10 @@ from cxrsearch.encoder.densenet import Encoder
 from cxrsearch.encoder.embed import Embedder
 from cxrsearch.encoder.losses import FindingLoss
 from cxrsearch.encoder.spec import Provenance
-from cxrsearch.encoder.train import LOG, Task, finding_loss, validated
+from cxrsearch.encoder.train import LOG, Task
 from cxrsearch.encoder.training.data import Examples
 from cxrsearch.encoder.training.log import Log
+from cxrsearch.encoder.training.objective import finding_loss, validated
 from cxrsearch.encoder.training.state import EpochRecord, Position
 from cxrsearch.images.preprocess import Preprocess
 from cxrsearch.progress import Progress
@@ -29,7 +30,7 @@ _Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 def with_head(
     start: Encoder,
-    findings: tuple[str, ...],
+    findings: tuple[str, ...] | None,
     preprocess: Preprocess,
     *,
     seed: int,
@@ -38,11 +39,13 @@ def with_head(
 ) -> Encoder:
     """An encoder to train: the network of `start`, and its head where it predicts these findings in this order.
 
-    A new head is drawn as torch does (uniform within 1 / sqrt(dim)), its biases 0. The other arguments are those of
-    the encoder, see `Encoder`.
+    A new head is drawn as torch does (uniform within 1 / sqrt(dim)), its biases 0; without findings (None) there is no
+    head. The other arguments are those of the encoder, see `Encoder`.
     """
     tensors = start.tensors()
-    if start.spec.findings != findings:
+    if findings is None:
+        tensors = {name: value for name, value in tensors.items() if not name.startswith("classifier.")}
+    elif start.spec.findings != findings:
         bound = start.spec.dim**-0.5
         weight = torch.empty(len(findings), start.spec.dim)
         tensors["classifier.weight"] = weight.uniform_(-bound, bound, generator=torch.Generator().manual_seed(seed))

@@ -1,7 +1,7 @@
 """The training and the validation part of a data set, every image of them read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from cxrsearch.encoder.training.data import Examples, fill_cache
 from cxrsearch.errors import SplitError
 from cxrsearch.files import Json, digest_bytes
 from cxrsearch.images.boxes import Boxes
-from cxrsearch.images.catalogue import Catalogue, match_images, read_table
+from cxrsearch.images.catalogue import Catalogue, Matched, catalogue_of_folder, match_images, read_table
 from cxrsearch.images.findings import Vocabulary
 from cxrsearch.images.holdout import Holdout
 from cxrsearch.images.loading import RefusedImage
@@ -29,7 +29,7 @@ class Parts:
     Attributes:
         split: its definition.
         holdout: the finding that was left out, with its images; None: none was.
-        findings: the vocabulary, without it.
+        findings: the vocabulary, without it; empty where the labels are not learnt.
         ids: the image ids of `train` and `val`, refused images left out.
         train, val: the images.
         refused: image and reason for every file of the two parts that cannot be used.
@@ -37,6 +37,8 @@ class Parts:
         boxes: whose patients' images were left out of `train`; None: nobody's.
         spared: how many images that were.
         table_warnings: what a user should know of the table.
+        from_table: a table gave the patients.
+        own_patients: files that are their own patient for want of a better.
     """
 
     split: str
@@ -50,6 +52,13 @@ class Parts:
     boxes: Boxes | None = None
     spared: int = 0
     table_warnings: tuple[str, ...] = ()
+    from_table: bool = True
+    own_patients: int = 0
+
+    def without_labels(self) -> "Parts":
+        """The same images, and nothing to know of them."""
+        train, val = (replace(part, labels=np.zeros((len(part), 0), np.bool_)) for part in (self.train, self.val))
+        return replace(self, findings=(), train=train, val=val)
 
     def settings(self) -> Json:
         """What of it decides the result."""
@@ -73,6 +82,14 @@ class Parts:
         if self.unlisted:
             files = counted(self.unlisted, "file in the folder is", "files in the folder are")
             warnings.append(f"{files} not in the table, and not used")
+        if self.own_patients:
+            files = counted(self.own_patients, "file counts", "files count")
+            warnings.append(f"{files} as a patient each: images of one patient may be in both parts")
+        return warnings + (self._label_warnings() if self.findings else [])
+
+    def _label_warnings(self) -> list[str]:
+        """What the labels cannot teach."""
+        warnings = []
         shown = np.atleast_1d(self.train.labels.any(axis=0))
         absent = [name for name, known in zip(self.findings, shown, strict=True) if not known]
         if absent:
@@ -88,7 +105,7 @@ class Parts:
 
 def read_parts(
     images: Path,
-    table: Path,
+    table: Path | None,
     vocabulary: Vocabulary,
     split: str,
     cache: Path,
@@ -101,13 +118,13 @@ def read_parts(
 ) -> Parts:
     """Read the table, hold a finding out, apply the split, and decode what the pixel cache does not hold.
 
-    Images of the patients of `boxes` are left out of the training part.
+    Images of the patients of `boxes` are left out of the training part. Without a table, findings are not known.
 
     Raises:
         CatalogueError: the table, the folder or the split cannot be used, or a part is empty.
         CxrsearchError: see `fill_cache`.
     """
-    matched = match_images(read_table(table, vocabulary), images)
+    matched = _matched(images, table, vocabulary, progress)
     definition = parse_split(split)
     catalogue = matched.catalogue if holdout is None else holdout.without(matched.catalogue)
     rows = {part: definition.rows(catalogue, part) for part in ("train", "val")}
@@ -128,7 +145,7 @@ def read_parts(
     return Parts(
         split=split,
         holdout=holdout,
-        findings=catalogue.vocabulary.findings,
+        findings=() if catalogue.labels is None else catalogue.vocabulary.findings,
         ids={"train": [chosen.ids[i] for i in train], "val": [chosen.ids[i] for i in val]},
         train=_examples(kept, chosen, train, found),
         val=_examples(kept, chosen, val, found),
@@ -137,7 +154,15 @@ def read_parts(
         boxes=boxes,
         spared=spared,
         table_warnings=matched.catalogue.warnings,
+        from_table=table is not None,
+        own_patients=matched.own_patients,
     )
+
+
+def _matched(images: Path, table: Path | None, vocabulary: Vocabulary, progress: Progress) -> Matched:
+    if table is None:
+        return catalogue_of_folder(images, vocabulary, progress=progress)
+    return match_images(read_table(table, vocabulary), images)
 
 
 def _require_usable(part: Part, found: Sequence[str | RefusedImage]) -> None:
@@ -149,5 +174,5 @@ def _require_usable(part: Part, found: Sequence[str | RefusedImage]) -> None:
 def _examples(
     cache: PixelCache, catalogue: Catalogue, rows: Sequence[int], found: Sequence[str | RefusedImage]
 ) -> Examples:
-    assert catalogue.labels is not None
-    return Examples(cache, [str(found[row]) for row in rows], catalogue.labels[list(rows)])
+    labels = np.zeros((len(catalogue), 0), np.bool_) if catalogue.labels is None else catalogue.labels
+    return Examples(cache, [str(found[row]) for row in rows], labels[list(rows)])

@@ -4,14 +4,14 @@ import math
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
-from cxrsearch.encoder.densenet import Encoder
 from cxrsearch.encoder.recipe import Recipe
 
 
-def make_optimiser(recipe: Recipe, encoder: Encoder) -> torch.optim.Optimizer:
+def make_optimiser(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
     """Adam or AdamW; norms and biases do not decay."""
-    parameters = list(encoder.parameters())
+    parameters = list(network.parameters())
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
