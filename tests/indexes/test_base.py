@@ -51,6 +51,12 @@ def test_excluded_pairs(data: st.DataObject, n: int, q: int) -> None:
     assert np.all(np.diff(rows) >= 0)
 
 
+def test_without_groups_nothing_is_excluded() -> None:
+    for pairs in Restriction(np.array([True, False])).excluded(3):
+        assert pairs.tolist() == []
+        assert pairs.dtype == np.int64
+
+
 def test_take_from_blocks() -> None:
     rows = np.arange(24, dtype=np.float32).reshape(12, 2)
     vectors = Vectors([rows[:5], rows[5:6], rows[6:]])
