@@ -9,6 +9,7 @@ from cxrsearch_indexes import Restriction, build, exact
 from cxrsearch_indexes.base import ANY_ROW
 from cxrsearch_indexes.exact import ExactIndex
 from cxrsearch_indexes.vectors import Vectors
+from tests.refusals import message
 
 Array = np.ndarray[Any, Any]
 _RNG = np.random.default_rng(11)
@@ -88,7 +89,7 @@ def test_faiss_needs_no_help_with_restrictions(metric: Any, check: Any, monkeypa
     groups[1:20:2] = -1
     index: Any = build("faiss-flat", [rows], metric)
     monkeypatch.setattr(index._exact, "search", None)
-    for allowed in (None, np.arange(1500) % 3 > 0):
+    for allowed in (None, np.arange(1500) % 3 > 0, np.arange(1500) % 100 == 0):
         restriction = Restriction(allowed, groups, groups[:q])
         check(index.search(rows[:q], 20, restriction), rows, rows[:q], 20, metric, restriction)
 
@@ -163,5 +164,36 @@ def test_many_small_blocks_agree_with_float64(
     if metric == "cosine":
         wide /= np.linalg.norm(wide, axis=1, keepdims=True)
     np.testing.assert_allclose(index.frame.centre, wide.mean(axis=0), atol=1e-6 * np.abs(wide).mean())  # type: ignore[attr-defined]
+    assert index.frame.centre.dtype == np.float32  # type: ignore[attr-defined]
     for asked in (ANY_ROW, restriction):
         check(index.search(queries, 20, asked), rows, queries, 20, metric, asked)
+
+
+@pytest.mark.parametrize("dim", [1, 3, 40])
+def test_no_centred_row_is_longer_than_the_radius(metric: Any, dim: int) -> None:
+    index = ExactIndex(Vectors([_NOISE[:, :dim].astype(np.float32)]), metric)
+    centred = np.concatenate(list(index.centred(400))).astype(np.float64)
+    longest = np.linalg.norm(centred, axis=1).max()
+    assert longest <= index.frame.radius
+    assert index.frame.radius == pytest.approx(longest * (1 + (dim + 16) * 2.0**-23) ** 0.5, rel=3e-7)
+
+
+@pytest.mark.parametrize(("mean", "spread", "raw"), [(8, 1, True), (9, 1, False), (16, 2, True), (17, 2, False)])
+def test_only_a_far_centre_is_subtracted_before_the_product(mean: float, spread: float, raw: bool) -> None:
+    rows = np.array([[mean - spread], [mean + spread]], np.float32)
+    assert ExactIndex(Vectors([rows]), "l2").frame.raw is raw
+
+
+def test_usable_rows_are_not_looked_at_again(metric: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact, "unusable", None)
+    for scale in (0, 1, 1e14):
+        rows = np.concatenate([np.zeros((2, 40)), np.eye(40) * scale, -np.eye(40) * scale]).astype(np.float32)
+        ExactIndex(Vectors([rows]), metric)
+    ExactIndex(Vectors([np.eye(3, dtype=np.float32) * np.float32(9e14)]), metric)
+
+
+def test_rows_whose_sum_overflows_are_refused_like_others(metric: Any) -> None:
+    rows = _NOISE[:30, :8].astype(np.float32)
+    rows[[17, 20], 3] = 3e38
+    said = "vector 17 is not finite, or its norm exceeds 1e+15"
+    assert message(ValueError, ExactIndex, Vectors([rows]), metric) == said

@@ -110,6 +110,7 @@ def test_blas_has_its_threads_again_also_after_an_error(monkeypatch: pytest.Monk
         (127, 2, [127]),
         (128, 2, [64, 64]),
         (600, 1, [300, 300]),
+        (600, 16, [300, 300]),
         (1025, 2, [257, 256, 256, 256]),
     ],
 )
