@@ -55,7 +55,7 @@ class RunningShortlist:
             self._merge(scores, np.broadcast_to(rows, scores.shape))
             return
         of, at = np.divmod(hits, len(rows))
-        counts = np.bincount(of, minlength=len(scores))
+        counts = np.bincount(of)
         slot = np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
         packed = np.full((len(scores), counts.max()), np.inf, np.float32)
         packed_rows = np.full(packed.shape, -1, np.int64)
