@@ -23,12 +23,12 @@ def test_a_shortlist_has_twice_the_neighbours_and_16() -> None:
 def test_the_lowest_scores_are_kept(block: int, size: int) -> None:
     """Blocks of which many, few or none enter; each query at another time."""
     rng = np.random.default_rng(size)
-    scores = rng.standard_normal((5, 400)).astype(np.float32)
+    scores = rng.standard_normal((16, 400)).astype(np.float32)
     scores[1] = np.sort(scores[1])
     scores[2] = -np.sort(scores[2])
     scores[3, 20:] = INF
     names = rng.permutation(1000)[:400]
-    kept = RunningShortlist(5, size)
+    kept = RunningShortlist(16, size)
     for start in range(0, 400, block):
         kept.offer(names[start : start + block], scores[:, start : start + block])
     found = kept.finish()
@@ -36,11 +36,11 @@ def test_the_lowest_scores_are_kept(block: int, size: int) -> None:
     np.testing.assert_array_equal(np.sort(found.scores, axis=1), wanted)
     np.testing.assert_array_equal(found.cut, wanted[:, -1])
     assert [str(part.dtype) for part in (found.scores, found.rows, found.cut)] == ["float32", "int64", "float64"]
-    of_row = np.full((5, 1000), np.nan)
+    of_row = np.full((16, 1000), np.nan)
     of_row[:, names] = scores
     there = np.isfinite(found.scores)
     np.testing.assert_array_equal(np.take_along_axis(of_row, found.rows, axis=1)[there], found.scores[there])
-    for query in range(5):
+    for query in range(16):
         assert len(set(found.rows[query, there[query]].tolist())) == there[query].sum()
 
 
