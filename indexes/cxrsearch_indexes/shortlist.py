@@ -44,7 +44,7 @@ class RunningShortlist:
     def __init__(self, queries: int, size: int) -> None:
         self.scores = np.full((queries, size), np.inf, np.float32)
         self.rows = np.full((queries, size), -1, np.int64)
-        self._worst = np.full((queries, 1), np.inf, np.float32)
+        self._worst = self.scores[:, :1]
 
     def offer(self, rows: NDArray[np.int64], scores: Float32) -> None:
         """Take rows (b,) with scores (q, b), of which those below the worst kept are merged in."""

@@ -62,6 +62,7 @@ def test_take_from_blocks() -> None:
     vectors = Vectors([rows[:5], rows[5:6], rows[6:]])
     wanted = np.array([11, 0, 5, 5, 4, 6])
     assert vectors.take(wanted).tolist() == rows[wanted].tolist()
+    assert vectors.take(wanted).dtype == np.float32
     assert [(start, len(piece)) for start, piece in vectors.pieces(4)] == [(0, 4), (4, 1), (5, 1), (6, 4), (10, 2)]
 
 

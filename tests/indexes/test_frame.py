@@ -93,7 +93,7 @@ def test_of_a_limit_of_0_the_error_is_left(metric: Any, raw: bool) -> None:
     frame, query = Frame(metric, centre, 0.0, raw), centre[None]
     distance = -1.0 if metric == "ip" else 0.0
     (found,) = frame.limits(query, np.array([distance]))
-    assert found == pytest.approx(limit_by_formula(frame, query[0], distance), rel=1e-12)
+    assert found == pytest.approx(limit_by_formula(frame, query[0], distance), rel=1e-12, abs=1e-30)
     if not raw:
         assert found == 24 * 2.0**-126 if metric == "l2" else 0 < found < 1e-11
 
