@@ -55,6 +55,14 @@ def test_rows_that_never_came_are_minus_1() -> None:
     np.testing.assert_array_equal(found.rows == -1, missing)
 
 
+def test_only_scores_below_the_worst_kept_are_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = RunningShortlist(1, 2)
+    kept.offer(np.array([7, 8]), np.array([[0.25, 0.5]], np.float32))
+    monkeypatch.setattr(kept, "_merge", None)
+    kept.offer(np.array([9, 10]), np.array([[0.5, 0.75]], np.float32))
+    assert sorted(kept.finish().rows[0].tolist()) == [7, 8]
+
+
 def test_a_row_left_out_may_be_a_neighbour_up_to_the_limit() -> None:
     some = Shortlist(np.empty((6, 0)), np.empty((6, 0), np.int64), np.array([1.0, 1.0, 1.0, INF, INF, 1.0]))
     assert some.unsettled(np.array([0.5, 1.0, 2.0, INF, 3.0, INF])).tolist() == [1, 2, 5]
