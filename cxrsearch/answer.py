@@ -116,8 +116,10 @@ class QueryResult(Shown):
         return f"{found} of other patients ({self.left_out} of patient {self.query_patient} left out)"
 
     def to_frame(self) -> pd.DataFrame:
-        """The neighbours: columns rank, image, patient, distance, findings, view."""
-        return pd.DataFrame(self.neighbours.records())
+        """The neighbours: columns rank, image, patient, distance, findings, view; with a box also region."""
+        region = [] if self.neighbours.region is None else ["region"]
+        columns = ["rank", "image", "patient", "distance", "findings", "view", *region]
+        return pd.DataFrame(self.neighbours.records(), columns=columns)
 
     def votes_frame(self) -> pd.DataFrame:
         """The votes: columns finding, probability, prevalence, lift."""

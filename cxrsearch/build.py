@@ -4,7 +4,7 @@ catalogue (images) -> shards of embeddings and pixels (encoder, store) -> search
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrsearch.analysis.typicality import Reference, reference_rows
-from cxrsearch.encoder.embed import Embedder
+from cxrsearch.encoder.embed import Embedder, cores
 from cxrsearch.encoder.weights import default_weights, load_encoder
 from cxrsearch.errors import StoreError, UsageError
 from cxrsearch.files import Json
@@ -116,7 +116,8 @@ def build_index(
     embedder = Embedder(encoder, device, precision)
     kept = None if cache is None else PixelCache(Path(cache), embedder.spec.preprocess)
     workers = _default_workers(embedder.device.type) if workers is None else workers
-    _require_replaceable(Path(index), Path(images), embedder, replace_other)
+    if not replace_other:
+        require_replaceable(Path(index), partial(_is_of, Path(images), embedder))
     filler = ShardFiller(matched, embedder, batch_size=batch_size, workers=workers, keep_pixels=pixels, cache=kept)
     with IndexWriter(Path(index), filler.plan()) as writer:
         content = IndexContent(matched, filler.run(writer, progress))
@@ -134,13 +135,16 @@ def _require_meant(batch_size: int, workers: int | None, split: str | None, part
         raise UsageError(f"part {part!r} of no split", "name a --split as well")
 
 
-def _require_replaceable(folder: Path, images: Path, embedder: Embedder, replace_other: bool) -> None:
-    """Refuse to build over an index of other images or of another encoder, which took its time to make."""
-    present = None if replace_other else present_manifest(folder)
-    if present is None:
-        return
-    same_images = present.images_root == str(images.resolve())
-    if not same_images or present.encoder is None or present.encoder["fingerprint"] != embedder.fingerprint:
+def _is_of(images: Path, embedder: Embedder, present: Manifest) -> bool:
+    """Whether an index is of these images, by this encoder."""
+    own = present.encoder is not None and present.encoder["fingerprint"] == embedder.fingerprint
+    return own and present.images_root == str(images.resolve())
+
+
+def require_replaceable(folder: Path, ours: Callable[[Manifest], bool]) -> None:
+    """Raise StoreError where an index is there that is not ours: it took its time to make."""
+    present = present_manifest(folder)
+    if present is not None and not ours(present):
         root = present.images_root or "imported embeddings"
         raise StoreError(
             f"{folder} is an index already: {present.n} images of {root}, encoder {present.encoder_label}",
@@ -150,8 +154,7 @@ def _require_replaceable(folder: Path, images: Path, embedder: Embedder, replace
 
 def _default_workers(device: str) -> int:
     """Decoding processes: one a core beside a GPU; a quarter of the cores where the network itself needs them."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores // 4 if device == "cpu" else cores
+    return cores() // 4 if device == "cpu" else cores()
 
 
 def _matched(

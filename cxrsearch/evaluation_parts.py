@@ -1,8 +1,8 @@
 """Further questions of an evaluation: strata, retrieval, and what fractions of the bank are worth."""
 
 from collections.abc import Sequence
+from functools import partial
 
-import numpy as np
 import pandas as pd
 
 from cxrsearch.analysis.evaluation import Scored
@@ -17,9 +17,8 @@ from cxrsearch.progress import Progress
 from cxrsearch.query import Index
 from cxrsearch.rows import Rows
 from cxrsearch.scoring import sample
-from cxrsearch_indexes import Neighbours, Restriction, VectorIndex, build
-
-_CHUNK = 2048
+from cxrsearch.store.search import search_rows
+from cxrsearch_indexes import build
 
 
 def in_strata(scored: Scored, catalogues: Sequence[Catalogue], replicates: int, seed: int) -> tuple[Stratum, ...]:
@@ -56,9 +55,9 @@ def retrieve(index: Index, rows: Rows, k: int, replicates: int, seed: int, progr
     labels, patients = index.catalogue.labels, index.catalogue.patient_groups()
     assert labels is not None  # `evaluate` has refused an index without
     vectors = build("exact", index.stored.blocks, index.manifest.metric)
-    others = _search(index, vectors, rows, k, others_only(rows.scored, patients), "retrieving", progress)
-    itself = all_but_itself(rows.scored, len(index))
-    everyone = _search(index, vectors, rows, k, itself, "retrieving, same patient allowed", progress)
+    find = partial(search_rows, index.stored, vectors, rows.scored, k, progress=progress)
+    others = find(others_only(rows.scored, patients), "retrieving")
+    everyone = find(all_but_itself(rows.scored, len(index)), "retrieving, same patient allowed")
     return search_quality(others, everyone, rows.scored, labels, patients, k, replicates=replicates, seed=seed)
 
 
@@ -81,15 +80,3 @@ def vote_with_fractions(
         raise UsageError("fractions of no images: the split has no training part", "use another --split")
     bank, queries = sample(index, rows.fit), sample(index, rows.scored)
     return fraction_curve(bank, queries, Searches(), fractions=fractions, seed=seed, progress=progress)
-
-
-def _search(
-    index: Index, vectors: VectorIndex, rows: Rows, k: int, restriction: Restriction, stage: str, progress: Progress
-) -> Neighbours:
-    found, asked = [], rows.scored
-    for start in range(0, len(asked), _CHUNK):
-        progress(stage, start, len(asked))
-        part = np.arange(start, min(start + _CHUNK, len(asked)))
-        found.append(vectors.search(index.stored.vectors.take(asked[part]), k, restriction.part(part)))
-    progress(stage, len(asked), len(asked))
-    return Neighbours.concatenate(found)

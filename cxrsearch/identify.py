@@ -75,16 +75,21 @@ def identify(stored: StoredIndex, path: PurePath, radiograph: Source, given: str
     return _cautioned(stored, replace(identity, own=identity.own | copies))
 
 
-def identity_of_row(stored: StoredIndex, row: int) -> Identity:
-    """Whose image an indexed one is: its catalogue's patient, whose images and copies of it are `own`."""
+def identity_of_row(stored: StoredIndex, row: int, given: str | None = None) -> Identity:
+    """Whose image an indexed one is: the caller's patient, else the catalogue's; copies of the image are `own`, too.
+
+    Raises:
+        UsageError: an empty patient is given.
+    """
     copies = np.zeros(stored.manifest.n, dtype=np.bool_)
     copies[row] = True
     for column in ("source_sha256", "pixel_sha256"):
         digest = stored.files[column].iloc[row]
         if isinstance(digest, str) and digest:  # imported images have none
             copies |= stored.files[column].eq(digest).to_numpy(dtype=np.bool_)
-    owners = _owners(stored, copies)
-    return _cautioned(stored, replace(owners, patient=stored.catalogue.patients[row], own=owners.own | copies))
+    owners = replace(_owners(stored, copies), patient=stored.catalogue.patients[row])
+    identity = owners if given is None else _as_given(stored, given)
+    return _cautioned(stored, replace(identity, own=identity.own | copies))
 
 
 def _cautioned(stored: StoredIndex, identity: Identity) -> Identity:

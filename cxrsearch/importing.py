@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrsearch.build import BuildResult, build_result, finish_index
+from cxrsearch.build import BuildResult, build_result, finish_index, require_replaceable
 from cxrsearch.errors import CatalogueError, CxrsearchError
 from cxrsearch.files import digest_file
 from cxrsearch.images.catalogue import Matched, read_table
@@ -37,6 +37,7 @@ def import_embeddings(
     kind: str = "exact",
     metric: Metric = "l2",
     findings: Sequence[str] | None = None,
+    replace_other: bool = False,
     progress: Progress = silent,
 ) -> BuildResult:
     """Make an index of embeddings that were made elsewhere; interrupted, the same call goes on where it was.
@@ -47,9 +48,10 @@ def import_embeddings(
     Args:
         embeddings: a .npy file of floats (n, dim). Other floats than float32 are converted, and a warning says so.
         catalogue: NIH's Data_Entry table or a plain CSV, whose n rows are in the order of the embeddings.
-        index: the index directory; an index that is there is replaced at the end, in one step.
+        index: the index directory; imported embeddings that are there are replaced at the end, in one step.
         kind, metric: how the index is searched.
         findings: another vocabulary than NIH's.
+        replace_other: take the place of an index of images.
         progress: called as work goes on.
 
     Raises:
@@ -57,6 +59,8 @@ def import_embeddings(
         CxrsearchError: the file cannot be used; or see `cxrsearch.errors`. Nothing is written then.
     """
     require_kind(kind, metric, "cpu")
+    if not replace_other:
+        require_replaceable(Path(index), lambda present: present.encoder is None)
     path, table = Path(embeddings), Path(catalogue)
     rows = read_table(table, Vocabulary() if findings is None else Vocabulary(tuple(findings)))
     vectors = open_embeddings(path)

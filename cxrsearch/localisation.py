@@ -237,7 +237,11 @@ def _require_unseen(seen: Seen, scored: list[Case], allowed: bool) -> list[str]:
             "score another part or split, or train with --exclude-boxes; --allow-seen goes on and says so",
         )
     said = [] if seen.warning is None else [seen.warning]
-    return said + ([f"the encoder was trained on {learned} of the {len(every)} scored images"] if learned else [])
+    if learned:
+        said.append(f"the encoder was trained on {learned} of the {len(every)} scored images")
+    if chosen := sum(bool(seen.chosen[image]) for image in every):
+        said.append(f"{chosen} of the {len(every)} scored images chose the encoder's best epoch")
+    return said
 
 
 @dataclass(frozen=True, eq=False)

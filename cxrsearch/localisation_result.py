@@ -24,9 +24,10 @@ class LocalisationRow:
             who has it), or a paired difference such as `map - random`.
         measure: `iobb` or `iou`.
         level: T, which the overlap must exceed.
-        accuracy: the share of a case's boxes that are found, averaged over images; or a difference of two.
+        accuracy: the share of a case's boxes that are found, averaged over cases, a finding in an image each; or a
+            difference of two.
         low, high: its 95% patient-bootstrap interval, None under 10 patients.
-        false_positives: boxes an image that overlap no reader's box by more than T.
+        false_positives: boxes a case that overlap no reader's box by more than T.
         images, patients, boxes: how many.
     """
 

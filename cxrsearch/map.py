@@ -3,7 +3,6 @@
 embeddings --projection (analysis)--> coordinates --colours, figure, page (report)--> files
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrsearch.analysis.projection import Method, Projection, project
+from cxrsearch.encoder.embed import cores
 from cxrsearch.errors import UsageError
 from cxrsearch.files import Json, require_folder, write_bytes
 from cxrsearch.images.catalogue import Catalogue
@@ -30,8 +30,8 @@ from cxrsearch.report.scatter_colours import (
     rows_with,
 )
 from cxrsearch.report.scatter_page import scatter_page
-from cxrsearch.store.search import open_vectors
-from cxrsearch_indexes import Neighbours, Restriction
+from cxrsearch.store.search import open_vectors, search_rows
+from cxrsearch_indexes import Restriction
 
 Colour = Literal["finding", "view", "age", "novelty"]
 COLOURS: tuple[Colour, ...] = get_args(Colour)
@@ -42,8 +42,6 @@ NOVELTY_K = 20
 
 MOST_THREADS = 8
 """More gain little."""
-
-_CHUNK = 2048
 
 
 @dataclass(frozen=True)
@@ -165,14 +163,8 @@ def novelty(index: Index, progress: Progress = silent) -> tuple[NDArray[np.float
         UsageError: the index holds one patient only.
     """
     vectors, groups = open_vectors(index.stored, "cpu"), index.catalogue.patient_groups()
-    found = []
-    for start in range(0, len(index), _CHUNK):
-        progress("neighbours of other patients", start, len(index))
-        rows = np.arange(start, min(start + _CHUNK, len(index)))
-        others = Restriction(groups=groups, query_groups=groups[rows])
-        found.append(vectors.search(index.stored.vectors.take(rows), NOVELTY_K, others))
-    progress("neighbours of other patients", len(index), len(index))
-    neighbours = Neighbours.concatenate(found)
+    others, stage = Restriction(groups=groups, query_groups=groups), "neighbours of other patients"
+    neighbours = search_rows(index.stored, vectors, np.arange(len(index)), NOVELTY_K, others, stage, progress)
     k = int(neighbours.counts.min(initial=NOVELTY_K))
     if k == 0:
         raise UsageError("novelty in an index of one patient: there are no others to compare with", "use --colour view")
@@ -192,8 +184,7 @@ def _writable(out: Sequence[Path | str]) -> list[Path]:
 
 
 def _default_threads() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_THREADS)
+    return min(cores(), MOST_THREADS)
 
 
 def _colouring(index: Index, colour: str, progress: Progress) -> Colouring:

@@ -12,12 +12,13 @@ MOST_SHOWN = 4
 """Findings that are drawn where none were named."""
 
 _NO_BOXES = np.zeros((0, 4))
-_COARSE = "A map is as coarse as the network's last feature map: a place means its surroundings, too."
+_COARSE = "A map is as coarse as the network's feature map: a place means its surroundings, too."
 
 
 def localised_sheet(result: Localised, most: int = MOST_SHOWN) -> Image.Image:
     """Draw an image and the maps of its first findings."""
-    cells = 1 if result.found.method == "grad-cam" else result.found.maps[0].size
+    exact = result.found.method == "cam"
+    cells = result.found.maps[0].size if exact else 1
     layers = [
         Layer(
             result.pixels,
@@ -28,13 +29,12 @@ def localised_sheet(result: Localised, most: int = MOST_SHOWN) -> Image.Image:
         )
         for row, finding in enumerate(result.found.findings[:most])
     ]
-    exact = "what a cell of the map adds to the finding's logit" if cells > 1 else "Grad-CAM, in units of its own"
     return overlay_sheet(
         Tile(result.pixels, _name(result.image), [], emphasised=True),
         layers,
         title=f"Where {result.encoder} sees its findings",
         names=("image", "findings" if len(layers) > 1 else "finding"),
-        scale=exact,
+        scale="what a cell of the map adds to the finding's logit" if exact else "Grad-CAM, in units of its own",
         footer=f"{_COARSE} {style.DISCLAIMER}.",
     )
 

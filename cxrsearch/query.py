@@ -35,16 +35,13 @@ from cxrsearch.progress import Progress, silent
 from cxrsearch.query_options import QueryOptions, Vote
 from cxrsearch.region import CANDIDATES, box_shares, match_regions
 from cxrsearch.store.reader import open_stored, require_encoder
-from cxrsearch.store.search import Filters, open_vectors
+from cxrsearch.store.search import Filters, open_vectors, search_rows
 from cxrsearch_indexes import Neighbours, Restriction, VectorIndex
 
 MLKNN_ROWS = 20_000
 """ML-kNN is fitted on at most so many rows of the bank (seeded), which a warning then says."""
 
-_CHUNK = 512
 _NO_FILTERS = Filters()
-
-
 _PLAIN = QueryOptions()
 
 
@@ -192,10 +189,10 @@ class Index:
         embedding is taken, and `pixels` of the answer is empty.
 
         Raises:
-            UsageError: an unknown filter.
+            UsageError: an unknown filter, or an empty patient.
             IndexError: no such row.
         """
-        identity = identity_of_row(self.stored, row)
+        identity = identity_of_row(self.stored, row, options.patient)
         return self._answer(self.catalogue.ids[row], identity, self._embedded_row(row), None, options, silent)
 
     def _embedded_row(self, row: int) -> Embedded:
@@ -216,9 +213,9 @@ class Index:
         progress: Progress,
     ) -> QueryResult:
         allowed = options.filters.rows(self.catalogue)
-        left_out = np.zeros(len(self), dtype=np.bool_) if options.same_patient else identity.own
-        others = ~left_out
-        bank = others if allowed is None else others & allowed
+        others = ~identity.own
+        answering = np.ones(len(self), dtype=np.bool_) if options.same_patient else others
+        bank = answering if allowed is None else answering & allowed
         neighbours, regions = self._nearest(embedded, size, bank, options, progress)
         votes, vote_warnings = self._votes(neighbours, bank, options.k, options.vote, progress)
         typical = self._typicality(embedded.embedding, others, options.alarm)
@@ -228,7 +225,7 @@ class Index:
             index=self._described(),
             neighbours=self._retrieved(neighbours, regions),
             query_patient=identity.patient,
-            left_out=None if options.same_patient else int(left_out.sum()),
+            left_out=None if options.same_patient else int(identity.own.sum()),
             findings=self.manifest.findings,
             votes=votes,
             head=embedded.head,
@@ -355,19 +352,14 @@ class Index:
         """ML-kNN of the bank, each row's neighbours being those of other patients in the bank."""
         members = np.flatnonzero(bank)
         rows = members[reference_rows(len(members), seed=0, limit=MLKNN_ROWS)]
-        found = []
-        for start in range(0, len(rows), _CHUNK):
-            progress("fitting ML-kNN", start, len(rows))
-            part = rows[start : start + _CHUNK]
-            restriction = Restriction(bank, self._groups, self._groups[part])
-            found.append(self._vectors.search(self.stored.vectors.take(part), k, restriction))
-        progress("fitting ML-kNN", len(rows), len(rows))
-        model = MLkNN.fit(Neighbours.concatenate(found), labels[rows], labels, k=k, bank=bank)
+        others = Restriction(bank, self._groups, self._groups[rows])
+        found = search_rows(self.stored, self._vectors, rows, k, others, "fitting ML-kNN", progress)
+        model = MLkNN.fit(found, labels[rows], labels, k=k, bank=bank)
         sampled = f"ML-kNN was fitted on {len(rows)} of the bank's {len(members)} images (seed 0)"
         return model, [sampled] if len(rows) < len(members) else []
 
     def _typicality(self, embedding: NDArray[np.float32], others: NDArray[np.bool_], alarm: float) -> Typicality:
-        """How far the query lies from the whole index, whatever the filters say."""
+        """How far the query lies from the other patients of the whole index, whoever may answer."""
         k, distances = self.stored.reference["k"], np.asarray(self.stored.reference["distances"], dtype=np.float64)
         near = self._vectors.search(embedding, k, Restriction(allowed=others))
         return typicality(Reference(k, distances) if distances.size else None, float(near.last(k)[0]), alarm)

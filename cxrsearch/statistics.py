@@ -23,8 +23,8 @@ from cxrsearch.images.findings import NO_FINDING
 from cxrsearch.progress import Progress, silent
 from cxrsearch.query import Index
 from cxrsearch.statistics_result import GroupStatistics, StatisticsResult, number
-from cxrsearch.store.search import open_vectors
-from cxrsearch_indexes import Neighbours, Restriction
+from cxrsearch.store.search import open_vectors, search_rows
+from cxrsearch_indexes import Restriction
 
 GLOBAL = "Global"
 STRATA = ("view", "sex")
@@ -35,8 +35,6 @@ PERMUTATIONS = 1000
 
 NEIGHBOURS = 20
 """Of each image, for hubness: as many as vote."""
-
-_CHUNK = 2048
 
 
 def index_statistics(
@@ -272,11 +270,7 @@ def _hubness(index: Index, progress: Progress) -> Hubness | None:
     patients = index.catalogue.patient_groups()
     if len(np.unique(patients)) < 2:
         return None
-    vectors, found = open_vectors(index.stored, "cpu"), []
-    for start in range(0, len(index), _CHUNK):
-        progress("neighbours of all images", start, len(index))
-        rows = np.arange(start, min(start + _CHUNK, len(index)))
-        restriction = Restriction(groups=patients, query_groups=patients[rows])
-        found.append(vectors.search(index.stored.vectors.take(rows), NEIGHBOURS, restriction))
-    progress("neighbours of all images", len(index), len(index))
-    return hubness(Neighbours.concatenate(found), NEIGHBOURS, len(index))
+    vectors, others = open_vectors(index.stored, "cpu"), Restriction(groups=patients, query_groups=patients)
+    stage, rows = "neighbours of all images", np.arange(len(index))
+    found = search_rows(index.stored, vectors, rows, NEIGHBOURS, others, stage, progress)
+    return hubness(found, NEIGHBOURS, len(index))

@@ -11,7 +11,6 @@ parts of a split (images) -> an encoder to start from -> the trainer (encoder) -
 """
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +23,7 @@ from lightning_fabric import Fabric
 
 from cxrsearch.analysis.metrics import auroc
 from cxrsearch.encoder.densenet import Encoder
-from cxrsearch.encoder.embed import resolve_device, resolve_precision
+from cxrsearch.encoder.embed import cores, resolve_device, resolve_precision
 from cxrsearch.encoder.recipe import Recipe
 from cxrsearch.encoder.spec import Provenance
 from cxrsearch.encoder.train import Report, StepReport, Task, Trainer
@@ -215,8 +214,7 @@ def _precision(name: str, device: torch.device) -> str:
 def _workers(asked: int | None, fabric: Fabric) -> int:
     if asked is not None:
         return asked
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 1 if fabric.device.type == "cpu" else max(1, cores // fabric.world_size)
+    return 1 if fabric.device.type == "cpu" else max(1, cores() // fabric.world_size)
 
 
 def _start(training: Training) -> tuple[Encoder, Recipe]:

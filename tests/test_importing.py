@@ -12,9 +12,16 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
-import cxrsearch
 from cxrsearch import importing
-from cxrsearch.errors import CatalogueError, CxrsearchError, IntegrityError, LockedError, UsageError, VocabularyError
+from cxrsearch.errors import (
+    CatalogueError,
+    CxrsearchError,
+    IntegrityError,
+    LockedError,
+    StoreError,
+    UsageError,
+    VocabularyError,
+)
 from cxrsearch.files import digest_file
 from cxrsearch.importing import import_embeddings, open_embeddings
 from cxrsearch.query import open_index
@@ -311,7 +318,12 @@ def test_another_vocabulary_and_an_index_of_images_replaced(
     table.write_text(
         "image,patient,findings\n" + "".join(f"{i}.png,p{i},{'Flu|Cold' if i == 2 else ''}\n" for i in range(6))
     )
-    cxrsearch.import_embeddings(source, table, index=tmp_path / "index", findings=["Cold", "Flu"])
+    options: dict[str, Any] = {"index": tmp_path / "index", "findings": ["Cold", "Flu"]}
+    before = digests(tmp_path / "index")
+    with pytest.raises(StoreError, match=r"is an index already: 10 images of .* with --replace"):
+        import_embeddings(source, table, **options)
+    assert digests(tmp_path / "index") == before
+    import_embeddings(source, table, replace_other=True, **options)
     stored = open_stored(tmp_path / "index")
     assert stored.catalogue.findings(2) == ("Cold", "Flu")
     assert unlisted_files(tmp_path / "index", stored.manifest) == []

@@ -124,6 +124,14 @@ def test_images_that_the_encoder_has_seen_are_refused(
     assert evaluate_localisation(seen, boxes, LocalisationQuestion(**QUICK)).warnings == ()
 
 
+def test_scored_images_that_chose_the_encoders_best_epoch_are_said(
+    boxes: Path, data_set: DataSet, split_table: Path, tmp_path: Path
+) -> None:
+    index = built(data_set, split_table, tmp_path, trained_on([f"{i:02d}.png" for i in range(6)]))
+    said = evaluate_localisation(index, boxes, LocalisationQuestion(part="val", **QUICK)).warnings
+    assert "2 of the 2 scored images chose the encoder's best epoch" in said
+
+
 def test_boxed_images_that_were_kept_out_of_training_are_scored_too(
     boxes: Path, data_set: DataSet, split_table: Path, tmp_path: Path
 ) -> None:

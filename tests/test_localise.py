@@ -8,16 +8,18 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from cxrsearch import overlays
 from cxrsearch.analysis.boxes import map_boxes
+from cxrsearch.encoder.embed import Embedder
 from cxrsearch.errors import UsageError, VocabularyError
-from cxrsearch.finding_maps import on_stored
+from cxrsearch.finding_maps import Method, on_stored
 from cxrsearch.images.preprocess import Preprocess
 from cxrsearch.localise import compare_image, localise_image
 from cxrsearch.overlays import alike_sheet, localised_sheet
 from cxrsearch.query import Index, open_index
 from cxrsearch_cli.app import app
 from tests.conftest import DataSet
-from tests.trained import trained_file
+from tests.trained import trained_encoder, trained_file
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +109,17 @@ def test_the_overlay_tints_where_the_map_is_high_and_nowhere_else(index: Index, 
     assert colour[(result.shown[0] <= 0) & (colour < 50)].max(initial=0) == 0
     np.testing.assert_array_equal(picture, np.asarray(localised_sheet(result)))
     assert alike_sheet(compare_image(index, data_set.images / "02.png", "#5")).size[0] > 800
+
+
+@pytest.mark.parametrize(("method", "said"), [("cam", "adds to the finding's logit"), ("grad-cam", "Grad-CAM")])
+def test_the_scale_says_what_its_numbers_are_of_any_map(
+    method: Method, said: str, data_set: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network of 32 pixels has a map of one cell."""
+    scales: list[str] = []
+    monkeypatch.setattr(overlays, "overlay_sheet", lambda *_, scale, **__: scales.append(scale))
+    localised_sheet(localise_image(Embedder(trained_encoder(32), "cpu"), data_set.images / "02.png", method=method))
+    assert said in scales[0]
 
 
 def test_what_cannot_be_located_is_refused(index: Index, small_index: Path, data_set: DataSet) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from cxrsearch.build import build_index
 from cxrsearch.errors import EncoderMismatchError, ImageError, IntegrityError, StoreError, UsageError
 from cxrsearch.query import Index, open_index
+from cxrsearch.query_options import QueryOptions, Vote
 from cxrsearch.sheet import query_sheet
 from cxrsearch.store.manifest import read_manifest
 from cxrsearch.store.search import Filters
@@ -77,6 +78,30 @@ def test_same_patient_lets_the_image_itself_answer(index: Index, data_set: DataS
     assert len(answer.neighbours) == 10
     assert answer.neighbours.image[0] == "03.png"
     assert answer.neighbours.distance[0] == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("vote", ["uniform", "distance", "softmax", "mlknn"])
+def test_where_nobody_may_answer_nobody_votes(index: Index, vote: Vote) -> None:
+    answer = index.answer_row(0, QueryOptions(k=3, vote=vote, filters=Filters(present=("Fibrosis",))))
+    assert answer.votes is not None
+    assert np.isnan(answer.votes.probability).all()
+    assert {record["probability"] for record in answer.votes_records()} == {None}
+
+
+def test_typicality_is_of_other_patients_whoever_may_answer(index: Index, data_set: DataSet) -> None:
+    """The reference distances are to other patients; the image itself among the answers must not make it ordinary."""
+    strict = index.query(data_set.images / "03.png", k=2)
+    assert index.query(data_set.images / "03.png", k=2, same_patient=True).typicality == strict.typicality
+    k = index.stored.reference["k"]
+    own = np.linalg.norm(vectors(index) - vectors(index)[3], axis=1)[other_patients(3)]
+    assert strict.typicality.kth_distance == pytest.approx(np.sort(own)[k - 1], rel=1e-4)
+
+
+def test_an_indexed_image_is_asked_under_another_patient_too(index: Index) -> None:
+    assert sorted(index.answer_row(3, QueryOptions(k=10)).neighbours.row) == [0, 1, 4, 5, 6, 7, 8, 9]
+    answer = index.answer_row(3, QueryOptions(k=10, patient="p4"))
+    assert answer.query_patient == "p4"
+    assert sorted(answer.neighbours.row) == [0, 1, 2, 4, 5, 6, 7]
 
 
 def test_an_image_is_never_its_own_neighbour_even_under_another_patient(index: Index, data_set: DataSet) -> None:
@@ -161,6 +186,8 @@ def test_the_frame_has_a_row_a_neighbour(index: Index, data_set: DataSet) -> Non
     frame = answer.to_frame()
     assert list(frame["image"]) == list(answer.neighbours.image)
     assert list(frame["rank"]) == [1, 2, 3]
+    nobody = index.query(data_set.images / "00.png", k=3, filters=Filters(present=("Fibrosis",))).to_frame()
+    assert (len(nobody), list(nobody.columns)) == (0, list(frame.columns))
 
 
 def test_without_labels_nothing_votes_and_the_reason_is_given(data_set: DataSet, tmp_path: Path) -> None:

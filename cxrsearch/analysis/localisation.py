@@ -6,7 +6,7 @@ that overlaps none of the reader's by more than T is a false positive of that T.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -100,8 +100,8 @@ def average_cases(
         replicates, seed: of the bootstrap.
 
     Returns:
-        Averages of F + 1 groups, the last of all cases, nan without interval under 10 patients; and the number of
-        boxes in each group, int64 (F + 1,).
+        Averages of F + 1 groups, the last of all cases, without interval under 10 patients; their `images` are counted
+        once, however many of their findings are boxed. And the number of boxes in each group, int64 (F + 1,).
 
     Raises:
         UsageError: no case.
@@ -113,4 +113,6 @@ def average_cases(
     groups[:, -1] = True
     bootstrap = PatientBootstrap([case.patient for case in cases], replicates, seed)
     boxes = np.array([len(case.boxes) for case in cases])
-    return bootstrap.averages(scores, groups), boxes @ groups
+    rows = np.array([case.image for case in cases])
+    images = np.array([len(np.unique(rows[group])) for group in groups.T])
+    return replace(bootstrap.averages(scores, groups), images=images), boxes @ groups

@@ -10,11 +10,12 @@ from cxrsearch.progress import Progress, silent
 TILE = 4096
 """Images along a side of a tile; a tile takes 128 MiB, and three are held at once."""
 
+_PAIRS = 4096
+"""Near pairs whose points are held at once, however many duplicates there are."""
+
 NEAR = 1e-8
 """A pair whose squared distance is below this share of the sum of its squared norms is computed from the difference of
 its points: the product has lost more than about 1e-7 of it."""
-
-_PAIRS = 65_536
 
 
 def l2_to_groups_on(

@@ -66,6 +66,11 @@ def resolve_precision(name: str, device: torch.device) -> Precision:
     return "bf16" if name == "bf16" else "fp32"
 
 
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Embedder:
     """An encoder on a device, in inference mode and channels-last layout.
 

@@ -16,6 +16,7 @@ from cxrsearch.progress import Progress, silent
 from cxrsearch.store.reader import StoredIndex
 
 _GPU_KINDS = ("faiss-flat",)
+_ROWS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)
@@ -155,3 +156,32 @@ def open_vectors(stored: StoredIndex, device: str) -> vectors.VectorIndex:
             raise StoreError(
                 f"the search structure of {stored.folder} cannot be used: {error}", "build it anew"
             ) from error
+
+
+def search_rows(
+    stored: StoredIndex,
+    index: vectors.VectorIndex,
+    rows: NDArray[np.int64],
+    k: int,
+    restriction: vectors.Restriction,
+    stage: str,
+    progress: Progress,
+) -> vectors.Neighbours:
+    """The neighbours of many indexed images, whose embeddings are read in pieces.
+
+    Args:
+        stored: holds the images.
+        index: is searched.
+        rows: int64 (m,), whose neighbours are wanted.
+        k: how many.
+        restriction: of these m queries.
+        stage: what the work is called.
+        progress: called after each piece.
+    """
+    found = []
+    for start in range(0, max(1, len(rows)), _ROWS_AT_ONCE):
+        progress(stage, start, len(rows))
+        part = np.arange(start, min(start + _ROWS_AT_ONCE, len(rows)))
+        found.append(index.search(stored.vectors.take(rows[part]), k, restriction.part(part)))
+    progress(stage, len(rows), len(rows))
+    return vectors.Neighbours.concatenate(found)

@@ -25,8 +25,8 @@ def square(left: int, top: int, side: int, size: int = 20) -> NDArray[np.float64
     return values
 
 
-def case(*boxes: tuple[float, float, float, float], patient: str = "p", finding: int = 0) -> Case:
-    return Case(0, finding, patient, np.array(boxes, dtype=np.float64))
+def case(*boxes: tuple[float, float, float, float], patient: str = "p", finding: int = 0, image: int = 0) -> Case:
+    return Case(image, finding, patient, np.array(boxes, dtype=np.float64))
 
 
 def test_the_levels_are_those_of_wang_et_al() -> None:
@@ -65,15 +65,16 @@ def test_draws_are_averaged() -> None:
 
 
 def test_means_are_over_cases_and_intervals_need_ten_patients() -> None:
-    cases = [case((0, 0, 4, 4), patient=f"p{i}", finding=i % 2) for i in range(18)]
-    cases += [case((0, 0, 4, 4), (1, 1, 2, 2), patient="p0", finding=0)] * 2
+    """Images 0 and 1 show findings 0 and 1 both, so there are 18 images in 20 cases."""
+    cases = [case((0, 0, 4, 4), patient=f"p{i}", finding=i % 2, image=i) for i in range(18)]
+    cases += [case((0, 0, 4, 4), (1, 1, 2, 2), patient=f"p{i}", finding=1 - i, image=i) for i in range(2)]
     scores = np.array([[float(i < 6)] for i in range(20)])
     averages, boxes = average_cases(cases, scores, 3, replicates=100, seed=0)
-    np.testing.assert_allclose(averages.point[:, 0], [3 / 11, 3 / 9, np.nan, 6 / 20])
-    np.testing.assert_array_equal(averages.images, [11, 9, 0, 20])
-    np.testing.assert_array_equal(averages.patients, [9, 9, 0, 18])
-    np.testing.assert_array_equal(boxes, [13, 9, 0, 22])
-    assert np.isnan(averages.low[:3]).all()
+    np.testing.assert_allclose(averages.point[:, 0], [3 / 10, 3 / 10, np.nan, 6 / 20])
+    np.testing.assert_array_equal(averages.images, [10, 10, 0, 18])
+    np.testing.assert_array_equal(averages.patients, [10, 10, 0, 18])
+    np.testing.assert_array_equal(boxes, [11, 11, 0, 22])
+    assert np.isnan(averages.low[2]).all()
     assert averages.low[3, 0] < 0.3 < averages.high[3, 0]
     with pytest.raises(UsageError, match="no boxed image"):
         average_cases([], scores[:0], 3, replicates=10, seed=0)

@@ -20,6 +20,8 @@ _Table = Annotated[
     ),
 ]
 
+_Replace = Annotated[bool, typer.Option("--replace", help="Take the place of an index of images.")]
+
 
 def command(
     embeddings: _Embeddings,
@@ -28,6 +30,7 @@ def command(
     kind: KindOption = "exact",
     metric: MetricOption = "l2",
     findings: FindingsOption = None,
+    replace: _Replace = False,
     as_json: AsJson = False,
 ) -> None:
     """Make an index of embeddings that were made elsewhere. It has no encoder, so it cannot be asked with `query`."""
@@ -41,6 +44,7 @@ def command(
             kind=kind,
             metric=metric,
             findings=names(findings) or None,
+            replace_other=replace,
             progress=progress,
         )
     for warning in result.warnings:
