@@ -72,6 +72,21 @@ def test_no_more_threads_than_cores_or_batches(monkeypatch: pytest.MonkeyPatch) 
     assert used == [2, 3]
 
 
+@pytest.mark.parametrize(("kind", "queries", "times"), [("exact", 64, 0), ("exact", 65, 1), ("faiss-flat", 65, 0)])
+def test_cores_are_counted_only_where_it_matters(
+    kind: str, queries: int, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def one() -> int:
+        asked.append(1)
+        return 1
+
+    monkeypatch.setattr(searcher, "_cores", one)
+    build(kind, [np.eye(70, dtype=np.float32)], "l2").search(np.eye(70, dtype=np.float32)[:queries], 1)
+    assert len(asked) == times
+
+
 def test_cores_are_the_threads_of_blas(monkeypatch: pytest.MonkeyPatch) -> None:
     pools = [("openmp", 8), ("blas", 3), ("blas", 2)]
     for known, cores in ((pools, 3), (pools[:1], 1), ([], 1)):
