@@ -44,7 +44,7 @@ class RunningShortlist:
     def __init__(self, queries: int, size: int) -> None:
         self.scores = np.full((queries, size), np.inf, np.float32)
         self.rows = np.full((queries, size), -1, np.int64)
-        self._worst = np.full((queries, 1), np.inf, np.float32)
+        self._worst = self.scores[:, :1]
 
     def offer(self, rows: NDArray[np.int64], scores: Float32) -> None:
         """Take rows (b,) with scores (q, b), of which those below the worst kept are merged in."""
@@ -55,7 +55,7 @@ class RunningShortlist:
             self._merge(scores, np.broadcast_to(rows, scores.shape))
             return
         of, at = np.divmod(hits, len(rows))
-        counts = np.bincount(of, minlength=len(scores))
+        counts = np.bincount(of)
         slot = np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
         packed = np.full((len(scores), counts.max()), np.inf, np.float32)
         packed_rows = np.full(packed.shape, -1, np.int64)

@@ -1,7 +1,9 @@
 """FAISS absent, files damaged, disks full, GPUs missing."""
 
+import builtins
 import errno
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 
 from cxrsearch_indexes import BackendUnavailable, Restriction, build, load
-from cxrsearch_indexes.backend import to_gpu
+from cxrsearch_indexes.backend import load_faiss, to_gpu
 from cxrsearch_indexes.exact import ExactIndex
 from tests.refusals import message
 
@@ -24,6 +26,19 @@ def test_without_faiss_the_fix_is_named(kind: str, monkeypatch: pytest.MonkeyPat
     said = "FAISS is not installed; pip install 'cxrsearch[cpu]', or 'cxrsearch[gpu]' for NVIDIA GPUs"
     assert message(BackendUnavailable, build, kind, [ROWS], "l2") == said
     assert build("exact", [ROWS], "l2").search(ROWS[7:8], 1).rows.tolist() == [7]
+
+
+def test_what_swig_warns_of_at_import_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From Python 3.12 on; here warnings are errors."""
+    real = builtins.__import__
+
+    def importing(name: str, *others: Any, **options: Any) -> Any:
+        if name == "faiss":
+            warnings.warn("builtin type swigvarlink has no __module__ attribute", DeprecationWarning, stacklevel=1)
+        return real(name, *others, **options)
+
+    monkeypatch.setattr(builtins, "__import__", importing)
+    assert load_faiss() is faiss
 
 
 @pytest.mark.skipif(faiss.get_num_gpus() > 0, reason="there is a GPU")

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from cxrsearch_indexes import Neighbours, Restriction, build, load
 from cxrsearch_indexes.backend import gpu_ordinal
-from cxrsearch_indexes.vectors import Vectors
+from cxrsearch_indexes.vectors import Vectors, check_queries
 from tests.refusals import message
 
 RAGGED = Neighbours(np.array([4, 7, 1, 0, 2]), np.array([0.5, 1, 0.25, 2, 3]), np.array([0, 2, 2, 5]))
@@ -51,12 +51,27 @@ def test_excluded_pairs(data: st.DataObject, n: int, q: int) -> None:
     assert np.all(np.diff(rows) >= 0)
 
 
+def test_without_groups_nothing_is_excluded() -> None:
+    for pairs in Restriction(np.array([True, False])).excluded(3):
+        assert pairs.tolist() == []
+        assert pairs.dtype == np.int64
+
+
 def test_take_from_blocks() -> None:
     rows = np.arange(24, dtype=np.float32).reshape(12, 2)
     vectors = Vectors([rows[:5], rows[5:6], rows[6:]])
     wanted = np.array([11, 0, 5, 5, 4, 6])
     assert vectors.take(wanted).tolist() == rows[wanted].tolist()
+    assert vectors.take(wanted).dtype == np.float32
     assert [(start, len(piece)) for start, piece in vectors.pieces(4)] == [(0, 4), (4, 1), (5, 1), (6, 4), (10, 2)]
+
+
+def test_queries_become_contiguous_float32() -> None:
+    columns = np.arange(6, dtype=np.float64).reshape(2, 3)
+    queries = check_queries(columns.T, 2, 1)  # type: ignore[arg-type]
+    assert queries.dtype == np.float32
+    assert queries.flags.c_contiguous
+    assert queries.tolist() == [[0, 3], [1, 4], [2, 5]]
 
 
 def test_unknown_kind_metric_and_device(tmp_path: Path) -> None:

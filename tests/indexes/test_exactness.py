@@ -5,8 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxrsearch_indexes import Restriction, build
+from cxrsearch_indexes import Restriction, build, exact
+from cxrsearch_indexes.base import ANY_ROW
 from cxrsearch_indexes.exact import ExactIndex
+from cxrsearch_indexes.vectors import Vectors
+from tests.refusals import message
 
 Array = np.ndarray[Any, Any]
 _RNG = np.random.default_rng(11)
@@ -86,7 +89,7 @@ def test_faiss_needs_no_help_with_restrictions(metric: Any, check: Any, monkeypa
     groups[1:20:2] = -1
     index: Any = build("faiss-flat", [rows], metric)
     monkeypatch.setattr(index._exact, "search", None)
-    for allowed in (None, np.arange(1500) % 3 > 0):
+    for allowed in (None, np.arange(1500) % 3 > 0, np.arange(1500) % 100 == 0):
         restriction = Restriction(allowed, groups, groups[:q])
         check(index.search(rows[:q], 20, restriction), rows, rows[:q], 20, metric, restriction)
 
@@ -117,3 +120,80 @@ def test_scores_and_radius_are_those_of_the_frame(metric: Any, data: str) -> Non
     lengths = np.linalg.norm(p, axis=1, keepdims=True).astype(np.float64) * longest
     assert (np.abs(found.scores - expected) <= 1e-5 * (lengths + longest**2 * (metric != "ip"))).all()
     np.testing.assert_array_equal(found.cut, found.scores[:, -1])
+
+
+@pytest.mark.parametrize(
+    ("values", "scores", "queries", "sizes"),
+    [
+        (29, 30, 0, [7, 7, 6]),
+        (29, 30, 1, [7, 7, 6]),
+        (29, 30, 6, [5, 5, 5, 5]),
+        (29, 3, 1, [3, 3, 3, 3, 3, 3, 2]),
+        (29, 30, 40, [1] * 20),
+        (3, 30, 1, [1] * 20),
+    ],
+)
+def test_as_many_rows_at_once_as_there_is_room_for(
+    values: int, scores: int, queries: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room for so many values of rows, and so many scores; a row at least."""
+    monkeypatch.setattr(exact, "_PRODUCT_VALUES", values)
+    monkeypatch.setattr(exact, "_SCORES_AT_ONCE", scores)
+    rows = _NOISE[:20, :4].astype(np.float32)
+    found = list(ExactIndex(Vectors([rows]), "l2")._scores(rows[:1].repeat(queries, 0), ANY_ROW))
+    assert [scores.shape for _, scores in found] == [(queries, size) for size in sizes]
+    assert np.concatenate([at for at, _ in found]).tolist() == list(range(20))
+
+
+def test_rows_that_fit_into_the_cache() -> None:
+    assert [exact._cached_rows(dim) for dim in (1024, 3, 2**18, 2**18 + 1)] == [256, 87381, 1, 1]
+
+
+@pytest.mark.parametrize("data", HARD)
+def test_many_small_blocks_agree_with_float64(
+    metric: Any, data: str, check: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mean, the shortlist and the second pass go over blocks; restrictions leave some of them empty."""
+    monkeypatch.setattr(exact, "_PRODUCT_VALUES", 40 * 23)
+    monkeypatch.setattr(exact, "_CACHED_VALUES", 40 * 31)
+    rows = HARD[data].astype(np.float32)
+    queries, groups = rows[::400], np.arange(1500) // 50
+    restriction = Restriction(np.arange(1500) % 200 > 60, groups, groups[::400])
+    index = build("exact", [rows[:700], rows[700:]], metric)
+    wide = rows.astype(np.float64)
+    if metric == "cosine":
+        wide /= np.linalg.norm(wide, axis=1, keepdims=True)
+    np.testing.assert_allclose(index.frame.centre, wide.mean(axis=0), atol=1e-6 * np.abs(wide).mean())  # type: ignore[attr-defined]
+    assert index.frame.centre.dtype == np.float32  # type: ignore[attr-defined]
+    for asked in (ANY_ROW, restriction):
+        check(index.search(queries, 20, asked), rows, queries, 20, metric, asked)
+
+
+@pytest.mark.parametrize("dim", [1, 3, 40])
+def test_no_centred_row_is_longer_than_the_radius(metric: Any, dim: int) -> None:
+    index = ExactIndex(Vectors([_NOISE[:, :dim].astype(np.float32)]), metric)
+    centred = np.concatenate(list(index.centred(400))).astype(np.float64)
+    longest = np.linalg.norm(centred, axis=1).max()
+    assert longest <= index.frame.radius
+    assert index.frame.radius == pytest.approx(longest * (1 + (dim + 16) * 2.0**-23) ** 0.5, rel=3e-7)
+
+
+@pytest.mark.parametrize(("mean", "spread", "raw"), [(8, 1, True), (9, 1, False), (16, 2, True), (17, 2, False)])
+def test_only_a_far_centre_is_subtracted_before_the_product(mean: float, spread: float, raw: bool) -> None:
+    rows = np.array([[mean - spread], [mean + spread]], np.float32)
+    assert ExactIndex(Vectors([rows]), "l2").frame.raw is raw
+
+
+def test_usable_rows_are_not_looked_at_again(metric: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact, "unusable", None)
+    for scale in (0, 1, 1e14):
+        rows = np.concatenate([np.zeros((2, 40)), np.eye(40) * scale, -np.eye(40) * scale]).astype(np.float32)
+        ExactIndex(Vectors([rows]), metric)
+    ExactIndex(Vectors([np.eye(3, dtype=np.float32) * np.float32(9e14)]), metric)
+
+
+def test_rows_whose_sum_overflows_are_refused_like_others(metric: Any) -> None:
+    rows = _NOISE[:30, :8].astype(np.float32)
+    rows[[17, 20], 3] = 3e38
+    said = "vector 17 is not finite, or its norm exceeds 1e+15"
+    assert message(ValueError, ExactIndex, Vectors([rows]), metric) == said

@@ -46,6 +46,16 @@ def test_no_score_exceeds_the_limit_of_its_distance(seed: int, dim: int, offset:
             assert slack(rows, queries, metric, raw).min() >= 0
 
 
+def test_queries_are_what_the_float32_product_sees(metric: Any) -> None:
+    centre, queries = np.array([0.25, -1, 2], np.float32), np.array([[3, 0, 4], [0.5, 1, 0.125]], np.float32)
+    wide = queries.astype(np.float64)
+    units = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
+    wanted = {"l2": queries - centre, "ip": units, "cosine": units - centre}[metric]
+    p = Frame(metric, centre, 1.0).queries(queries)
+    assert p.dtype == np.float32
+    np.testing.assert_allclose(p, wanted, rtol=3e-7)
+
+
 def limit_by_formula(frame: Frame, query: Any, distance: float) -> float:
     """The module's formula, written out for one query."""
     c = frame.centre.astype(np.float64)
@@ -83,7 +93,7 @@ def test_of_a_limit_of_0_the_error_is_left(metric: Any, raw: bool) -> None:
     frame, query = Frame(metric, centre, 0.0, raw), centre[None]
     distance = -1.0 if metric == "ip" else 0.0
     (found,) = frame.limits(query, np.array([distance]))
-    assert found == pytest.approx(limit_by_formula(frame, query[0], distance), rel=1e-12)
+    assert found == pytest.approx(limit_by_formula(frame, query[0], distance), rel=1e-12, abs=1e-30)
     if not raw:
         assert found == 24 * 2.0**-126 if metric == "l2" else 0 < found < 1e-11
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from cxrsearch_indexes.metric import measure
+from cxrsearch_indexes.metric import joined, measure, united
 from cxrsearch_indexes.vectors import Vectors
 
 
@@ -34,3 +34,22 @@ def test_cosine_of_near_duplicates_is_not_lost_in_rounding() -> None:
     query = np.array([[1, 0]], np.float32)
     found = measure(Vectors([rows]), query, np.array([0, 1]), np.zeros(2, np.int64), "cosine").distances
     np.testing.assert_allclose(found, [5e-13, 2e-12], rtol=1e-6)
+
+
+def test_parts_of_which_there_are_none() -> None:
+    pairs = united([])
+    assert [(part.tolist(), str(part.dtype)) for part in pairs] == [([], "int64"), ([], "float64"), ([], "int64")]
+    found = joined([], 2, 5)
+    assert (found.rows.tolist(), found.distances.tolist(), found.offsets.tolist()) == ([], [], [0, 0, 0])
+
+
+def test_every_pair_is_measured_once_and_not_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, taken, take = np.arange(300, dtype=np.float32)[:, None], [], Vectors.take
+
+    def watched(self: Vectors, at: Any) -> Any:
+        taken.append(at.tolist())
+        return take(self, at)
+
+    monkeypatch.setattr(Vectors, "take", watched)
+    measure(Vectors([rows]), rows[:1], np.arange(300), np.zeros(300, np.int64), "l2")
+    assert taken == [list(range(128)), list(range(128, 256)), list(range(256, 300))]
