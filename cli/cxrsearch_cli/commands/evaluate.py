@@ -147,11 +147,11 @@ def command(
     """
     given = dict(locals())  # typer's context holds them unconverted in some versions
     console.require_one_form(as_json, as_csv, as_latex)
-    source, table = evaluated_inputs(given, trains=cv is not None)
-    from cxrsearch.evaluation_report import require_writable, write_report
-
     if report is not None:
+        from cxrsearch.evaluation_report import require_writable, write_report
+
         require_writable(report)
+    source, table = evaluated_inputs(given, trains=cv is not None)
     result = _evaluated(_question(given), source, table, given)
     console.result(result, as_json, as_csv, as_latex, lambda: show_tables(result))
     if report is not None:
