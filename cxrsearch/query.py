@@ -193,6 +193,8 @@ class Index:
             UsageError: an unknown filter, or an empty patient.
             IndexError: no such row.
         """
+        if not 0 <= row < self.manifest.n:
+            raise IndexError(f"row {row} of an index of {self.manifest.n} images")
         identity = identity_of_row(self.stored, row, options.patient)
         return self._answer(self.catalogue.ids[row], identity, self._embedded_row(row), None, options, silent)
 

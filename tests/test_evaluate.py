@@ -317,6 +317,10 @@ def test_csv_and_latex(imported: Path) -> None:
         (("--split", "halves"), 2, "unknown split"),
         (("--split", "patient-hash:1/0/0"), 1, "empty"),
         (("--labels", "x.csv"), 2, "beside an index"),
+        (("--epochs", "3"), 2, "--epochs means nothing where nothing is trained"),
+        (("--set", "lr=1"), 2, "--set means nothing where nothing is trained"),
+        (("--max-minutes", "3"), 2, "leave --max-minutes out"),
+        (("--size", "64"), 2, "--size means nothing for an index"),
         (("--cv", "1"), 2, "--cv"),
     ],
 )

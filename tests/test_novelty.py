@@ -338,6 +338,8 @@ def test_figures_from_the_command_line(imported: Path, tmp_path: Path) -> None:
         (("--holdout", "Hernia", "--shots", "few"), 2, "not whole numbers"),
         (("--holdout", "Hernia", "--retrain"), 2, "--retrain of an index"),
         (("--holdout", "Hernia", "--labels", "x.csv"), 2, "beside an index"),
+        (("--holdout", "Hernia", "--config", "modern"), 2, "--config means nothing where nothing is trained"),
+        (("--holdout", "Hernia", "--precision", "bf16"), 2, "--precision means nothing for an index"),
         (("--holdout", "Hernia", "--json", "--csv"), 2, "several forms"),
         (("--holdout", "all", "--sheet", "x.png"), 2, "one contact sheet"),
         (("--holdout", "Hernia", "--plot", "nowhere/x.png"), 1, "no folder"),

@@ -348,10 +348,18 @@ def test_a_hand_is_flagged_among_real_chest_x_rays(real_data: Path, tmp_path: Pa
     assert sum(chest.typicality.warning is not None for chest in chests) <= 4
 
 
+@pytest.mark.parametrize("row", [-1, 10])
+def test_a_row_that_is_not_there_is_said(index: Index, row: int) -> None:
+    with pytest.raises(IndexError, match=f"row {row} of an index of 10 images"):
+        index.answer_row(row)
+
+
 def test_filters_that_contradict_themselves_or_are_one_word_are_refused(data_set: DataSet, tmp_path: Path) -> None:
     build_index(data_set.images, data_set.labels, index=tmp_path / "index", **SMALL)
     index, image = open_index(tmp_path / "index"), next(data_set.images.glob("*.png"))
     with pytest.raises(UsageError, match="with and without Effusion — ask for one of the two"):
         index.query(image, filters=Filters(present=("Effusion", "Mass"), absent=("Effusion",)))
+    with pytest.raises(UsageError, match="with and without Effusion — ask for one of the two"):
+        index.query(image, filters=Filters(present=("effusion",), absent=("EFFUSION", "Hernia")))
     with pytest.raises(UsageError, match=r"findings 'Effusion' — give several names"):
         index.query(image, filters=Filters(present="Effusion"))  # type: ignore[arg-type]

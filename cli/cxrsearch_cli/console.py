@@ -59,8 +59,7 @@ def require_one_form(as_json: bool, as_csv: bool, as_latex: bool) -> None:
 
 def result(found: Result, as_json: bool, as_csv: bool, as_latex: bool, show: Callable[[], None]) -> None:
     """Print warnings, and a result in the form asked for; `show` prints the tables for people."""
-    for warning in found.warnings:
-        warn(warning)
+    warnings(found.warnings)
     if as_json:
         json_line(found.to_json())
     elif as_csv:
@@ -85,6 +84,12 @@ def note(line: str) -> None:
 def warn(line: str) -> None:
     """Print a warning on stderr."""
     note(f"warning: {line}")
+
+
+def warnings(lines: Iterable[str]) -> None:
+    """Print each warning of a result."""
+    for line in lines:
+        warn(line)
 
 
 def error(problem: CxrsearchError) -> None:

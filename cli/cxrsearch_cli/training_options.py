@@ -80,14 +80,30 @@ def training_inputs(
     return folder, table
 
 
+_OF_TRAINING: dict[str, Any] = {"config": "paper", "epochs": None, "set_": None, "max_minutes": None, "out": None}
+_OF_FOLDER: dict[str, Any] = {"arch": None, "size": None, "findings": None, "precision": "auto", "workers": None}
+
+
+def _require_unset(given: Mapping[str, Any], usual: Mapping[str, Any], where: str) -> None:
+    for name, value in usual.items():
+        if given[name] != value and given[name] != []:
+            option = "--" + name.rstrip("_").replace("_", "-")
+            raise UsageError(f"{option} means nothing {where}", f"leave {option} out")
+
+
 def evaluated_inputs(given: Mapping[str, Any], *, trains: bool) -> tuple[Path, Path | None]:
     """The images and their table, or an index's folder and None, as a command's options name them, and a split.
 
     Raises:
-        UsageError: images and an index, a table beside an index, no such split or recipe; as `training_inputs`.
+        UsageError: images and an index, a table beside an index, an option that would be ignored, no such split or
+            recipe; as `training_inputs`.
         StoreError: there is no index.
     """
     require_one_source(given["images"], given["index"])
+    if not trains:
+        _require_unset(given, _OF_TRAINING, "where nothing is trained")
+    if not trains and given["images"] is None:
+        _require_unset(given, _OF_FOLDER, "for an index, whose images are embedded already")
     if trains or given["images"] is not None:
         return training_inputs(given["images"], given["labels"], given["split"], given["config"])
     if given["labels"] is not None:

@@ -13,6 +13,7 @@ is followed. DICOM: see `dicom`.
 import hashlib
 import io
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -168,10 +169,16 @@ def decode_radiograph(data: bytes, name: str) -> Radiograph:
     elif data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
         pixels, description = _decode_picture(data, name)
     else:
-        what = "is empty" if not data else f"is neither PNG, JPEG nor DICOM: it begins with {data[:8]!r}"
+        what = f"is neither PNG, JPEG nor DICOM: it begins with {_readable(data[:8])}" if data else "is empty"
         raise ImageError(f"{name} {what}", _FIX)
     require_usable(pixels, name)
     return Radiograph(pixels, hashlib.sha256(data).hexdigest(), _pixel_sha256(pixels), description, tags)
+
+
+def _readable(data: bytes) -> str:
+    """The text that bytes begin with, where it is any, else the bytes in hexadecimal."""
+    text = re.match(rb"[ -~]{3,}", data)
+    return f"'{text[0].decode()}'" if text else data.hex(" ")
 
 
 def read_tags(path: Path) -> DicomTags:

@@ -45,8 +45,6 @@ class Filters:
         """
         for names in (self.present, self.absent):
             _require(not isinstance(names, str), f"findings {names!r}", 'give several names, as ("Effusion",)')
-        both = set(self.present) & set(self.absent)
-        _require(not both, f"with and without {', '.join(sorted(both))}", "ask for one of the two")
         masks = []
         for column, value, allowed in (("view", self.view, ("PA", "AP")), ("sex", self.sex, ("F", "M"))):
             if value is not None:
@@ -55,8 +53,12 @@ class Filters:
         if self.age is not None:
             _require(0 <= self.age[0] <= self.age[1], f"age {self.age[0]}-{self.age[1]}", "use --age 40-60")
             masks.append(catalogue.frame["age"].between(*self.age).fillna(False).to_numpy(dtype=bool))
-        masks += [_with_finding(catalogue, name) for name in self.present]
-        masks += [~_with_finding(catalogue, name) for name in self.absent]
+        present, absent = (_columns(catalogue, names) for names in (self.present, self.absent))
+        both = [catalogue.vocabulary.findings[column] for column in sorted(set(present) & set(absent))]
+        _require(not both, f"with and without {', '.join(both)}", "ask for one of the two")
+        if catalogue.labels is not None:
+            masks += [catalogue.labels[:, column] for column in present]
+            masks += [~catalogue.labels[:, column] for column in absent]
         return np.logical_and.reduce(masks) if masks else None
 
 
@@ -75,12 +77,14 @@ def _require(condition: bool, got: str, fix: str) -> None:
         raise UsageError(f"a filter that cannot be meant: {got}", fix)
 
 
-def _with_finding(catalogue: Catalogue, name: str) -> NDArray[np.bool_]:
-    if catalogue.labels is None:
-        raise UsageError(
-            "the findings of this index's images are not known", "build it with --labels to filter by them"
-        )
-    return catalogue.labels[:, catalogue.vocabulary.findings.index(catalogue.vocabulary.asked(name))]
+def _columns(catalogue: Catalogue, names: Sequence[str]) -> list[int]:
+    """Where the labels hold these findings."""
+    _require(
+        not names or catalogue.labels is not None,
+        "filter by findings: those of this index's images are not known",
+        "build it with --labels to filter by them",
+    )
+    return [catalogue.vocabulary.findings.index(catalogue.vocabulary.asked(name)) for name in names]
 
 
 def _vector_device(kind: str, device: str) -> str:

@@ -224,8 +224,9 @@ def test_the_same_pixels_in_another_format_have_the_same_pixel_sha256() -> None:
     ("data", "reason"),
     [
         (b"", "x.png is empty"),
-        (b"hello world", "x.png is neither PNG, JPEG nor DICOM: it begins with b'hello wo'"),
-        (encoded(noise(), "GIF"), "neither PNG, JPEG nor DICOM: it begins with b'GIF8"),
+        (b"\x00\x01\xfeBM", "x.png is neither PNG, JPEG nor DICOM: it begins with 00 01 fe 42 4d"),
+        (b"hello world", "x.png is neither PNG, JPEG nor DICOM: it begins with 'hello wo'"),
+        (encoded(noise(), "GIF"), "neither PNG, JPEG nor DICOM: it begins with 'GIF8"),
         (encoded(noise(), "TIFF"), "neither PNG, JPEG nor DICOM"),
         (encoded(noise(), "PPM"), "neither PNG, JPEG nor DICOM"),
         (encoded(np.zeros((64, 64), np.uint8)), "x.png shows nothing: every pixel has the grey level 0"),

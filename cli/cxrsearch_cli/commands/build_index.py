@@ -134,8 +134,7 @@ def command(
 
 
 def _show(result: "BuildResult", as_json: bool) -> None:
-    for warning in result.warnings:
-        console.warn(warning)
+    console.warnings(result.warnings)
     if as_json:
         console.json_line(result.to_json())
     else:

@@ -62,8 +62,7 @@ def command(
             threads=threads,
             progress=progress,
         )
-    for warning in result.warnings:
-        console.warn(warning)
+    console.warnings(result.warnings)
     if as_json:
         console.json_line(result.to_json())
         return

@@ -82,8 +82,7 @@ def command(
         split=split, part=part, method=method, allow_seen=allow_seen, replicates=replicates, seed=seed
     )
     result = _evaluated(question, boxes, images, index, labels, weights, device)
-    for warning in result.warnings:
-        console.warn(warning)
+    console.warnings(result.warnings)
     if as_json:
         console.json_line(result.to_json())
     elif as_csv:

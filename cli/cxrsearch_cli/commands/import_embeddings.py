@@ -48,8 +48,7 @@ def command(
             replace_other=replace,
             progress=progress,
         )
-    for warning in result.warnings:
-        console.warn(warning)
+    console.warnings(result.warnings)
     if as_json:
         console.json_line(result.to_json())
     else:

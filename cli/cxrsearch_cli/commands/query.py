@@ -166,8 +166,7 @@ def _show_failure(path: Path, problem: CxrsearchError, as_json: bool) -> None:
 
 
 def _show(result: "QueryResult", as_json: bool) -> None:
-    for warning in result.warnings:
-        console.warn(warning)
+    console.warnings(result.warnings)
     if as_json:
         console.json_line(result.to_json())
         return

@@ -129,8 +129,7 @@ def _predicted(asked: "Training") -> tuple[str, ...]:
 
 
 def _show(result: "TrainResult", as_json: bool) -> None:
-    for warning in result.warnings:
-        console.warn(warning)
+    console.warnings(result.warnings)
     if as_json:
         console.json_line(result.to_json())
     else:

@@ -125,8 +125,7 @@ def _score(value: float | None) -> str:
 
 
 def _show(result: "TuneResult", as_json: bool) -> None:
-    for warning in result.warnings:
-        console.warn(warning)
+    console.warnings(result.warnings)
     for trial in result.trials:
         if trial.reason:
             console.note(f"trial {trial.number} failed: {trial.reason}")
