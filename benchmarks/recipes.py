@@ -1,17 +1,18 @@
-"""Two training recipes against each other, on the same folds of the same images, for equally many passes over them.
+"""Two training recipes, or starts, against each other, on the same folds of the same images, for equally many passes.
 
-    python benchmarks/recipes.py [IMAGES TABLE] [--recipes paper modern] [--folds 5] [--size 64] [--epochs 8]
-      [--weights random:0] [--out D]
+    python benchmarks/recipes.py [IMAGES TABLE] [--recipes paper modern] [--weights random:0] [--folds 5] [--size 64]
+      [--epochs 8] [--out D]
 
-Both train DenseNet-121 from the same weights, at the same size and batch, so a step costs them the same but for
-what the recipes add, which `training_speed.py` measures. IMAGES and TABLE default to a small phantom. Every image is
-scored by the encoder of its fold, which has seen none of its patient's images. Prints the mean AUROC of the network's
-head, of the kNN vote (k = 20) on its embedding and of a logistic regression there, and each time the paired difference
-of the two recipes with its 95% patient-bootstrap interval,
+Both train DenseNet-121 from the same weights (or each from its own: `--recipes paper paper --weights random:0 RUN`),
+at the same size and batch, so a step costs them the same but for what the recipes add, which `training_speed.py`
+measures. IMAGES and TABLE default to a small phantom. Every image is scored by the encoder of its fold, which has seen
+none of its patient's images. Prints the mean AUROC of the network's head, of the kNN vote (k = 20) on its embedding and
+of a logistic regression there, and each time the paired difference of the two with its 95% patient-bootstrap interval,
 beside grey levels and an untrained network. An interrupted run goes on where it was.
 """
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 from _headline import headline
@@ -26,21 +27,25 @@ from cxrsearch.training_request import Training
 COMPARED = ("densenet", "knn", "logistic")
 
 
-def evaluated(recipe: str, options: argparse.Namespace, baselines: tuple[str, ...]) -> EvaluationResult:
-    """The cross-validation of one recipe."""
-    return cross_validate(
-        options.images,
-        options.table,
-        options.folds,
-        Question(models=("knn", "logistic"), baselines=baselines),
-        Training(
-            config=recipe,
-            changes={"arch": "densenet121", "weights": options.weights, "size": options.size, "epochs": options.epochs},
-            cache=options.out / "pixels",
-            workers=options.workers,
-        ),
-        out=options.out / Path(recipe).stem,
-    )
+@dataclass(frozen=True)
+class Contender:
+    """A recipe and what it starts from."""
+
+    recipe: str
+    weights: str
+
+    def evaluated(self, options: argparse.Namespace, baselines: tuple[str, ...]) -> EvaluationResult:
+        """Its cross-validation."""
+        changes = {"arch": "densenet121", "weights": self.weights, "size": options.size, "epochs": options.epochs}
+        cache = options.out / "pixels"
+        return cross_validate(
+            options.images,
+            options.table,
+            options.folds,
+            Question(models=("knn", "logistic"), baselines=baselines),
+            Training(config=self.recipe, changes=changes, cache=cache, workers=options.workers),
+            out=options.out / f"{Path(self.recipe).stem}-{Path(self.weights).name}",
+        )
 
 
 def shown(interval: MeanInterval, sign: str = "") -> str:
@@ -57,26 +62,31 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--weights", default="random:0", help="random:SEED, or a checkpoint to start from")
+    parser.add_argument("--weights", nargs="+", default=["random:0"], help="to start from, or one a recipe")
     parser.add_argument("--workers", type=int, help="processes that prepare images")
     parser.add_argument("--out", type=Path, default=Path("runs/recipes"))
     options = parser.parse_args()
     if options.images is None:
         phantom = make_phantom(options.out / "phantom", 200, size=128)
         options.images, options.table = phantom.folder / "images", phantom.folder / "Data_Entry_2017.csv"
-    one, other = options.recipes
-    found = {one: evaluated(one, options, ("view", "histogram", "random")), other: evaluated(other, options, ())}
-    first, second = found[one], found[other]
+    if len(options.weights) > 2:
+        parser.error("give one --weights, or two")
+    one, other = map(Contender, options.recipes, [options.weights[0], options.weights[-1]])
+    if one == other:
+        parser.error("both are the same")
+    first, second = one.evaluated(options, ("view", "histogram", "random")), other.evaluated(options, ())
     assert first.image_ids == second.image_ids
-    print(f"{first.heading()}; {options.size} px, {options.epochs} epochs, DenseNet-121 from {options.weights}")
+    print(f"{first.heading()}; {options.size} px, {options.epochs} epochs, DenseNet-121")
+    print(f"A: {one.recipe} from {one.weights}; B: {other.recipe} from {other.weights}")
     print(f"mean over the {first.metrics['densenet'].auroc.mean.findings} findings with 10 positive patients or more")
     bootstrap = PatientBootstrap(first.scored.patients, first.replicates, first.seed)
     for model in COMPARED:
         b, a = (within_folds(result.scored.scores[model], result.scored.folds) for result in (second, first))
         apart = bootstrap.difference(first.scored.labels, b, a).mean
-        values = "  ".join(f"{name} {shown(result.metrics[model].auroc.mean)}" for name, result in found.items())
-        print(f"{model:10} {values}  {other} - {one} {shown(apart, '+')}")
-        headline(f"AUROC of {other} minus {one}, {model}", apart.point, unit=f"[{apart.low:+.3f}, {apart.high:+.3f}]")
+        means = [shown(result.metrics[model].auroc.mean) for result in (first, second)]
+        print(f"{model:10} A {means[0]}  B {means[1]}  B - A {shown(apart, '+')}")
+        what = f"AUROC of {other.recipe} ({other.weights}) minus {one.recipe} ({one.weights}), {model}"
+        headline(what, apart.point, unit=f"[{apart.low:+.3f}, {apart.high:+.3f}]")
     for name, metrics in first.metrics.items():
         if name.startswith("baseline"):
             print(f"{name:24} {shown(metrics.auroc.mean)}")
