@@ -1,6 +1,6 @@
 """Every image of an index asked for its neighbours among the other patients: exact search against its peers.
 
-    python benchmarks/search_all.py [--n 112120] [--dim 1024] [--k 20] [--threads 2]
+    python benchmarks/search_all.py [--n 112120] [--dim 1024] [--k 20] [--threads 2] [--only exact ...]
 
 A patient has four images. The peers know no patients: they are asked for four neighbours more, and the patient's own
 are dropped. Each contender runs in a process of its own, one after the other; ratios hold inside one run only. A sample
@@ -25,7 +25,7 @@ from search import AIMS, CONTENDERS, Array, contender, kernels
 
 IMAGES = 4  # of a patient
 CHECKED = 256
-LEFT_OUT = ("faiss-flat", "faiss-hnsw")
+TITLES = ["exact", *AIMS]
 
 
 def others(found: Array, patients: Array, k: int) -> Array:
@@ -40,10 +40,9 @@ def neighbours(name: str, rows: Array, k: int) -> Array:
     patients = np.arange(len(rows)) // IMAGES
     if name.startswith("peer"):
         return others(contender(name, rows, k + IMAGES)(rows), patients, k)
-    from cxrsearch_indexes import Restriction, build
+    from cxrsearch_indexes import build
 
-    index = build(name, np.split(rows, range(4096, len(rows), 4096)), "l2")
-    found = index.search(rows, k, Restriction(groups=patients, query_groups=patients))
+    found = build(name, np.split(rows, range(4096, len(rows), 4096)), "l2").search_all(k, patients)
     return found.rows.reshape(len(rows), k)
 
 
@@ -71,7 +70,7 @@ def truth(rows: Array, asked: Array, k: int) -> Array:
     return np.argsort(apart, axis=1, kind="stable")[:, :k]
 
 
-def compare(folder: Path, k: int, threads: int) -> None:
+def compare(folder: Path, k: int, threads: int, only: list[str]) -> None:
     """Run every contender and print the table; `x` is how many times the time of exact search it takes."""
     rows = np.load(folder / "rows.npy", mmap_mode="r")
     asked = np.sort(np.random.default_rng(1).choice(len(rows), min(CHECKED, len(rows)), replace=False))
@@ -81,9 +80,8 @@ def compare(folder: Path, k: int, threads: int) -> None:
     print(f"{'':20}{'s':>9}{'x':>8}{'CPU s':>9}{'x':>8}{'as exact':>10}{'as float64':>12}  OpenBLAS")
     ratios: dict[str, tuple[float, float]] = {}
     exact: dict[str, Any] = {}
-    for title, (name, environment) in CONTENDERS.items():
-        if name in LEFT_OUT:
-            continue
+    for title in only:
+        name, environment = CONTENDERS[title]
         command = [sys.executable, __file__, "--one", name, "--folder", str(folder), "--k", str(k)]
         subprocess.run(command, check=True, env=inherited | environment)
         got, ids = json.loads((folder / "figures.json").read_text()), np.load(folder / "ids.npy")
@@ -92,7 +90,8 @@ def compare(folder: Path, k: int, threads: int) -> None:
         same = [np.mean(np.all(ids == exact["ids"], axis=1)), np.mean(np.all(ids[asked] == right, axis=1))]
         row = f"{title:20}{got['s']:9.1f}{ratios[title][0]:8.2f}{got['cpu']:9.1f}{ratios[title][1]:8.2f}"
         print(f"{row}{same[0]:10.4f}{same[1]:12.4f}  {got['kernel']}", flush=True)
-    for title, aim in AIMS.items():
+    for title in only[1:]:
+        aim = AIMS[title]
         headline(f"exact search, all against all, other patients, against {title}", ratios[title][0], aim)
         headline(f"exact search, all against all, against {title}, by processor time", ratios[title][1], aim)
 
@@ -103,6 +102,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=1024)
     parser.add_argument("--k", type=int, default=20)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--only", nargs="+", default=TITLES, choices=TITLES, help="exact first")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -113,7 +113,7 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {options.threads} threads used")
     with tempfile.TemporaryDirectory() as temporary:
         np.save(Path(temporary) / "rows.npy", embeddings(options.n, options.dim))
-        compare(Path(temporary), options.k, options.threads)
+        compare(Path(temporary), options.k, options.threads, options.only)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ embeddings --projection (analysis)--> coordinates --colours, figure, page (repor
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -30,9 +31,8 @@ from cxrsearch.report.scatter_colours import (
     rows_with,
 )
 from cxrsearch.report.scatter_page import scatter_page
-from cxrsearch.store.search import open_vectors, search_rows
+from cxrsearch.store.search import open_vectors
 from cxrsearch.words import images_of
-from cxrsearch_indexes import Restriction
 
 Colour = Literal["finding", "view", "age", "novelty"]
 COLOURS: tuple[Colour, ...] = get_args(Colour)
@@ -163,9 +163,9 @@ def novelty(index: Index, progress: Progress = silent) -> tuple[NDArray[np.float
     Raises:
         UsageError: the index holds one patient only.
     """
-    vectors, groups = open_vectors(index.stored, "cpu"), index.catalogue.patient_groups()
-    others, stage = Restriction(groups=groups, query_groups=groups), "neighbours of other patients"
-    neighbours = search_rows(index.stored, vectors, np.arange(len(index)), NOVELTY_K, others, stage, progress)
+    report = partial(progress, "neighbours of other patients", total=len(index))
+    patients = index.catalogue.patient_groups()
+    neighbours = open_vectors(index.stored, "cpu").search_all(NOVELTY_K, patients, report)
     k = int(neighbours.counts.min(initial=NOVELTY_K))
     if k == 0:
         raise UsageError("novelty in an index of one patient: there are no others to compare with", "use --colour view")

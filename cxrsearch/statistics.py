@@ -5,6 +5,7 @@ embeddings -> space -> sums over all pairs -> means, silhouettes; permutation te
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,8 @@ from cxrsearch.images.findings import NO_FINDING
 from cxrsearch.progress import Progress, silent
 from cxrsearch.query import Index
 from cxrsearch.statistics_result import GroupStatistics, StatisticsResult, number
-from cxrsearch.store.search import open_vectors, search_rows
+from cxrsearch.store.search import open_vectors
 from cxrsearch.words import counted
-from cxrsearch_indexes import Restriction
 
 GLOBAL = "Global"
 STRATA = ("view", "sex")
@@ -269,7 +269,6 @@ def _hubness(index: Index, progress: Progress) -> Hubness | None:
     patients = index.catalogue.patient_groups()
     if len(np.unique(patients)) < 2:
         return None
-    vectors, others = open_vectors(index.stored, "cpu"), Restriction(groups=patients, query_groups=patients)
-    stage, rows = "neighbours of all images", np.arange(len(index))
-    found = search_rows(index.stored, vectors, rows, NEIGHBOURS, others, stage, progress)
+    report = partial(progress, "neighbours of all images", total=len(index))
+    found = open_vectors(index.stored, "cpu").search_all(NEIGHBOURS, patients, report)
     return hubness(found, NEIGHBOURS, len(index))

@@ -1,6 +1,6 @@
 """The words every index shares: metric, restriction, neighbours, and what an index can do."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, Self, get_args
@@ -138,6 +138,21 @@ class VectorIndex(Protocol):
 
         Raises:
             ValueError: k < 1, queries of another shape or not finite, a restriction of another shape.
+        """
+        ...
+
+    def search_all(
+        self, k: int, groups: NDArray[np.int64] | None = None, report: Callable[[int], None] = lambda done: None
+    ) -> Neighbours:
+        """Find the k nearest rows of every row, as `search` would for the rows as queries, which it may outrun.
+
+        Args:
+            k: at least 1; where fewer rows may answer, fewer are returned.
+            groups: int64 (n,), rows of a row's own group may not answer (-1: none is); None: all may, itself too.
+            report: called with about how many rows' worth of work is done.
+
+        Raises:
+            ValueError: k < 1, or groups of another shape.
         """
         ...
 

@@ -1,17 +1,19 @@
 """Exact search: every row is scored in float32, and the answer is that of float64 arithmetic."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
+from cxrsearch_indexes.all_rows import AllRows
 from cxrsearch_indexes.backend import gpu_ordinal
 from cxrsearch_indexes.base import BackendUnavailable, Metric, Neighbours, Restriction
 from cxrsearch_indexes.frame import Float32, Frame
 from cxrsearch_indexes.metric import Float64, joined, measure, nearest, units
-from cxrsearch_indexes.searcher import Searcher, asked_again
+from cxrsearch_indexes.searcher import Searcher, asked_again, blas_threads
 from cxrsearch_indexes.shortlist import RunningShortlist, refine, shortlist_size
 from cxrsearch_indexes.vectors import LARGEST_NORM, Vectors, unusable
 
@@ -49,7 +51,7 @@ class ExactIndex(Searcher):
         radius = float(np.sqrt(squares.max() * (1 + (self.dim + 16) * 2.0**-23)))
         near = float(centre @ centre) <= _FAR**2 * float(squares.mean(dtype=np.float64))
         self.frame = Frame(metric, centre, radius, raw=near)
-        self._offsets = np.zeros_like(squares) if metric == "ip" else squares / 2
+        self._offsets: Float32 = np.asarray(0 * squares if metric == "ip" else squares / 2, np.float32)
 
     @classmethod
     def build(cls, vectors: Vectors, metric: Metric, *, seed: int, device: str) -> Self:
@@ -70,6 +72,20 @@ class ExactIndex(Searcher):
     def centred(self, size: int) -> Iterator[Float32]:
         """The rows in the coordinates of `frame`, in order, at most `size` (m, dim) at a time."""
         return self._centred(self.frame.centre, size)
+
+    def search_all(
+        self, k: int, groups: NDArray[np.int64] | None = None, report: Callable[[int], None] = lambda done: None
+    ) -> Neighbours:
+        """See `VectorIndex.search_all`; for l2 at half the work of a search, see `AllRows`."""
+        if self.metric != "l2" or k < 1:
+            return super().search_all(k, groups, report)
+        Restriction(groups=groups, query_groups=groups).check(self.n, self.n)
+        everyone = AllRows(self.vectors, self.frame, self._offsets, min(k, self.n), groups)
+        threads = blas_threads()
+        with threadpool_limits(1, "blas"):
+            found, uncertain = zip(*everyone.neighbours(threads, report), strict=True)
+        whole, again = Neighbours.concatenate(found), np.concatenate(uncertain)
+        return asked_again(whole, min(k, self.n), again, lambda rows: self._search_rows(rows, k, groups))
 
     def _search(self, queries: Float32, k: int, restriction: Restriction) -> Neighbours:
         kept = RunningShortlist(len(queries), min(self.n, shortlist_size(k)))

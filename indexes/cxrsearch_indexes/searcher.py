@@ -15,6 +15,7 @@ from cxrsearch_indexes.metric import joined
 from cxrsearch_indexes.vectors import Vectors, check_queries
 
 _QUERIES_AT_ONCE = 512
+_ROWS_AT_ONCE = 4096
 _FEWEST_AT_ONCE = 64
 # Below that many a core, a product of all queries by all cores is quicker.
 
@@ -34,7 +35,9 @@ class Searcher(ABC):
         queries = check_queries(queries, self.dim, k)
         restriction.check(self.n, len(queries))
         k = min(k, self.n)
-        cores = _cores() if self.side_by_side and len(queries) > _FEWEST_AT_ONCE else 1  # to ask takes milliseconds
+        cores = (
+            blas_threads() if self.side_by_side and len(queries) > _FEWEST_AT_ONCE else 1
+        )  # to ask takes milliseconds
         parts = _batches(len(queries), cores)
 
         def answer(part: NDArray[np.int64]) -> tuple[NDArray[np.int64], Neighbours]:
@@ -45,12 +48,28 @@ class Searcher(ABC):
         with threadpool_limits(1, "blas"), ThreadPoolExecutor(min(cores, len(parts))) as threads:
             return joined(list(threads.map(answer, parts)), len(queries), k)
 
+    def search_all(
+        self, k: int, groups: NDArray[np.int64] | None = None, report: Callable[[int], None] = lambda done: None
+    ) -> Neighbours:
+        """See `VectorIndex.search_all`."""
+        found = []
+        for start in range(0, self.n, _ROWS_AT_ONCE):
+            report(start)
+            found.append(self._search_rows(np.arange(start, min(start + _ROWS_AT_ONCE, self.n)), k, groups))
+        report(self.n)
+        return Neighbours.concatenate(found)
+
+    def _search_rows(self, rows: NDArray[np.int64], k: int, groups: NDArray[np.int64] | None) -> Neighbours:
+        """The neighbours of some rows outside their groups."""
+        others = ANY_ROW if groups is None else Restriction(groups=groups, query_groups=groups[rows])
+        return self.search(self.vectors.take(rows), k, others)
+
     @abstractmethod
     def _search(self, queries: Float32, k: int, restriction: Restriction) -> Neighbours:
         """Answer a batch of checked queries; k is at most n."""
 
 
-def _cores() -> int:
+def blas_threads() -> int:
     """Threads that BLAS would use: what a caller, or the environment, has limited it to."""
     return max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
 

@@ -20,9 +20,9 @@ def test_batches_side_by_side_find_the_same(queries: int, cores: int, monkeypatc
     groups = rng.integers(0, 90, 700)
     restriction = Restriction(rng.random(700) < 0.8, groups, rng.integers(0, 90, queries))
     index = build("exact", [rows], "l2")
-    monkeypatch.setattr(searcher, "_cores", lambda: 1)
+    monkeypatch.setattr(searcher, "blas_threads", lambda: 1)
     alone = index.search(asked, 6, restriction)
-    monkeypatch.setattr(searcher, "_cores", lambda: cores)
+    monkeypatch.setattr(searcher, "blas_threads", lambda: cores)
     together = index.search(asked, 6, restriction)
     np.testing.assert_array_equal(together.rows, alone.rows)
     np.testing.assert_array_equal(together.distances, alone.distances)
@@ -50,7 +50,7 @@ def test_only_exact_searches_leave_the_thread_of_the_caller(
         seen.append((len(asked), threading.current_thread() is threading.main_thread()))
         return search(self, asked, *others)
 
-    monkeypatch.setattr(searcher, "_cores", lambda: 2)
+    monkeypatch.setattr(searcher, "blas_threads", lambda: 2)
     monkeypatch.setattr(type(index), "_search", watched)
     assert index.search(rows[:queries], 1).rows.tolist() == list(range(queries))
     assert seen == batches
@@ -67,7 +67,7 @@ def test_no_more_threads_than_cores_or_batches(monkeypatch: pytest.MonkeyPatch) 
     index, rows = build("exact", [np.eye(9, dtype=np.float32)], "l2"), np.ones((1100, 9), np.float32)
     monkeypatch.setattr(searcher, "ThreadPoolExecutor", Watched)
     for cores, queries in ((2, 1100), (3, 192), (5, 100)):  # 4 batches, 3, 1
-        monkeypatch.setattr(searcher, "_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(searcher, "blas_threads", lambda cores=cores: cores)
         index.search(rows[:queries], 1)
     assert used == [2, 3]
 
@@ -82,7 +82,7 @@ def test_cores_are_counted_only_where_it_matters(
         asked.append(1)
         return 1
 
-    monkeypatch.setattr(searcher, "_cores", one)
+    monkeypatch.setattr(searcher, "blas_threads", one)
     build(kind, [np.eye(70, dtype=np.float32)], "l2").search(np.eye(70, dtype=np.float32)[:queries], 1)
     assert len(asked) == times
 
@@ -92,7 +92,7 @@ def test_cores_are_the_threads_of_blas(monkeypatch: pytest.MonkeyPatch) -> None:
     for known, cores in ((pools, 3), (pools[:1], 1), ([], 1)):
         found = [{"user_api": api, "num_threads": number} for api, number in known]
         monkeypatch.setattr(searcher, "threadpool_info", lambda found=found: found)
-        assert searcher._cores() == cores
+        assert searcher.blas_threads() == cores
 
 
 def test_blas_has_its_threads_again_also_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_blas_has_its_threads_again_also_after_an_error(monkeypatch: pytest.Monk
 
     index = build("exact", [np.eye(300, 4, dtype=np.float32)], "l2")
     seen: list[list[int]] = []
-    monkeypatch.setattr(searcher, "_cores", lambda: 2)
+    monkeypatch.setattr(searcher, "blas_threads", lambda: 2)
 
     def failing(*_: object) -> None:
         seen.append([pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"])

@@ -1,0 +1,114 @@
+"""Every row of an l2 index asked for its neighbours: a pair of rows is scored once, for both.
+
+Where the queries are the rows, p of `frame` is y to the last bit, and the product y.p symmetric: that of two blocks of
+rows serves the queries of both, which is half the work of asking for one batch of rows after the other. Scores and
+certificate are those of `frame` without `raw`, in whatever order the blocks meet.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrsearch_indexes.base import Neighbours, Restriction
+from cxrsearch_indexes.frame import Float32, Frame
+from cxrsearch_indexes.shortlist import RunningShortlist, Shortlist, refine, shortlist_size
+from cxrsearch_indexes.vectors import Vectors
+
+_BLOCK = 2048  # rows on either side of a product, whose scores are 16 MB
+_REFINED_AT_ONCE = 512
+
+Rows = NDArray[np.int64]
+
+
+class AllRows:
+    """The neighbours of all rows, as certain as those of a search.
+
+    Beside the answer, a shortlist of every row is kept, 12 (2 k + 16) bytes (672 for k = 20), and some 60 MB a core.
+
+    Args:
+        vectors, frame: of the index, whose metric is l2.
+        offsets: float32 (n,), half the squared norms of the centred rows.
+        k: from 1 to n.
+        groups: int64 (n,), rows of a row's own group may not answer; None: all may, itself too.
+    """
+
+    def __init__(self, vectors: Vectors, frame: Frame, offsets: Float32, k: int, groups: Rows | None) -> None:
+        self._vectors, self._frame, self._offsets, self._k = vectors, replace(frame, raw=False), offsets, k
+        rows = np.array_split(np.arange(vectors.n), -(-vectors.n // _BLOCK))
+        size = min(vectors.n, shortlist_size(k))
+        self._blocks = [_Block.of(own, size, groups) for own in rows]
+
+    def neighbours(self, threads: int, report: Callable[[int], None]) -> Iterator[tuple[Neighbours, Rows]]:
+        """The neighbours of the rows in order, many at a time, and which of these rows they are not certain for."""
+        count = len(self._blocks)
+        report(0)
+        with ThreadPoolExecutor(threads) as pool:
+            for done, _ in enumerate(pool.map(self._compare, range(count)), 1):
+                report(round(self._vectors.n * (1 - (1 - done / count) ** 2)))
+            parts = [
+                (block, part)
+                for block in self._blocks
+                for part in np.array_split(np.arange(len(block.rows)), -(-len(block.rows) // _REFINED_AT_ONCE))
+            ]
+            yield from pool.map(lambda part: self._refined(*part), parts)
+
+    def _compare(self, number: int) -> None:
+        """Score the rows of a block against their own, and against those of every later block."""
+        one = self._blocks[number]
+        centred = self._centred(one)
+        for other in self._blocks[number:]:
+            products = centred @ self._centred(other).T
+            products[one.barred_among(other)] = -np.inf
+            if other is not one:
+                mirrored = np.ascontiguousarray(products.T)
+                other.offer(one.rows, np.subtract(self._offsets[one.rows], mirrored, out=mirrored))
+            one.offer(other.rows, np.subtract(self._offsets[other.rows], products, out=products))
+
+    def _centred(self, block: "_Block") -> Float32:
+        return self._vectors.take(block.rows) - self._frame.centre
+
+    def _refined(self, block: "_Block", part: Rows) -> tuple[Neighbours, Rows]:
+        rows, shortlist = block.rows[part], block.shortlist(part)
+        found, limits = refine(shortlist, self._vectors, self._frame, self._vectors.take(rows), self._k)
+        return found, rows[shortlist.unsettled(limits)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Consecutive rows with their shortlists, and the rows that may not answer them.
+
+    Attributes:
+        rows: int64 (b,).
+        kept: their shortlists.
+        barred, barred_for: pairs of a row of the index, ascending, and the place in the block that it may not answer.
+        lock: held while something is offered.
+    """
+
+    rows: Rows
+    kept: RunningShortlist
+    barred: Rows
+    barred_for: Rows
+    lock: Lock = field(default_factory=Lock)
+
+    @classmethod
+    def of(cls, rows: Rows, size: int, groups: Rows | None) -> Self:
+        restriction = Restriction() if groups is None else Restriction(groups=groups, query_groups=groups[rows])
+        return cls(rows, RunningShortlist(len(rows), size), *restriction.excluded(len(rows)))
+
+    def barred_among(self, other: "_Block") -> tuple[Rows, Rows]:
+        """The pairs of places in this block and in the other that may not answer each other."""
+        here = slice(*np.searchsorted(self.barred, (other.rows[0], other.rows[-1] + 1)))
+        return self.barred_for[here], self.barred[here] - other.rows[0]
+
+    def offer(self, rows: Rows, scores: Float32) -> None:
+        with self.lock:
+            self.kept.offer(rows, scores)
+
+    def shortlist(self, part: Rows) -> Shortlist:
+        whole = self.kept.finish()
+        return Shortlist(whole.scores[part], whole.rows[part], whole.cut[part])
