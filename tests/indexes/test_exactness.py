@@ -163,7 +163,13 @@ def test_many_small_blocks_agree_with_float64(
     wide = rows.astype(np.float64)
     if metric == "cosine":
         wide /= np.linalg.norm(wide, axis=1, keepdims=True)
-    np.testing.assert_allclose(index.frame.centre, wide.mean(axis=0), atol=1e-6 * np.abs(wide).mean())  # type: ignore[attr-defined]
+    rounding = 31 * 2.0**-23  # of float32 sums over blocks of 31 rows, in whatever order the kernel takes them
+    np.testing.assert_allclose(
+        index.frame.centre,  # type: ignore[attr-defined]
+        wide.mean(axis=0),
+        rtol=rounding,
+        atol=rounding * np.abs(wide).mean(),
+    )
     assert index.frame.centre.dtype == np.float32  # type: ignore[attr-defined]
     for asked in (ANY_ROW, restriction):
         check(index.search(queries, 20, asked), rows, queries, 20, metric, asked)
