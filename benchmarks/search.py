@@ -130,15 +130,20 @@ def compare(folder: Path, k: int, threads: int) -> None:
             headline(f"exact search, {TOGETHER} queries together, against {title}{time_of}", ratio, aim)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """The options that every comparison of searches has."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=112_120)
     parser.add_argument("--dim", type=int, default=1024)
     parser.add_argument("--k", type=int, default=20)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    options = arguments(__doc__).parse_args()
     if options.one:
         measure(options.one, options.folder, options.k)
         return

@@ -7,7 +7,6 @@ are dropped. Each contender runs in a process of its own, one after the other; r
 of the answers of all contenders is held against brute force in float64.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 from _headline import headline
 from _synthetic import embeddings
-from search import AIMS, CONTENDERS, Array, contender, kernels
+from search import AIMS, CONTENDERS, Array, arguments, contender, kernels
 
 IMAGES = 4  # of a patient
 CHECKED = 256
@@ -97,14 +96,8 @@ def compare(folder: Path, k: int, threads: int, only: list[str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=112_120)
-    parser.add_argument("--dim", type=int, default=1024)
-    parser.add_argument("--k", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser = arguments(__doc__)
     parser.add_argument("--only", nargs="+", default=TITLES, choices=TITLES, help="exact first")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         measure(options.one, options.folder, options.k)
