@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from threading import Lock
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from cxrsearch_indexes.vectors import Vectors
 
 _BLOCK = 2048  # rows on either side of a product, whose scores are 16 MB
 _REFINED_AT_ONCE = 512
+_COMPARING = 0.9  # of the work, as it is reported: the rest is for the shortlists
 
 Rows = NDArray[np.int64]
 
@@ -28,7 +28,8 @@ Rows = NDArray[np.int64]
 class AllRows:
     """The neighbours of all rows, as certain as those of a search.
 
-    Beside the answer, a shortlist of every row is kept, 12 (2 k + 16) bytes (672 for k = 20), and some 60 MB a core.
+    Beside the answer, a shortlist of every row is kept, 12 (2 k + 16) bytes (672 for k = 20), and some 100 MB a core,
+    whatever n and the groups are.
 
     Args:
         vectors, frame: of the index, whose metric is l2.
@@ -41,7 +42,8 @@ class AllRows:
         self._vectors, self._frame, self._offsets, self._k = vectors, replace(frame, raw=False), offsets, k
         rows = np.array_split(np.arange(vectors.n), -(-vectors.n // _BLOCK))
         size = min(vectors.n, shortlist_size(k))
-        self._blocks = [_Block.of(own, size, groups) for own in rows]
+        self._blocks = [_Block(own, RunningShortlist(len(own), size)) for own in rows]
+        self._groups = groups
 
     def neighbours(self, threads: int, report: Callable[[int], None]) -> Iterator[tuple[Neighbours, Rows]]:
         """The neighbours of the rows in order, many at a time, and which of these rows they are not certain for."""
@@ -49,7 +51,7 @@ class AllRows:
         report(0)
         with ThreadPoolExecutor(threads) as pool:
             for done, _ in enumerate(pool.map(self._compare, range(count)), 1):
-                report(round(self._vectors.n * (1 - (1 - done / count) ** 2)))
+                report(round(self._vectors.n * _COMPARING * (1 - (1 - done / count) ** 2)))
             parts = [
                 (block, part)
                 for block in self._blocks
@@ -63,11 +65,19 @@ class AllRows:
         centred = self._centred(one)
         for other in self._blocks[number:]:
             products = centred @ self._centred(other).T
-            products[one.barred_among(other)] = -np.inf
+            products[self._barred(one, other)] = -np.inf
             if other is not one:
                 mirrored = np.ascontiguousarray(products.T)
                 other.offer(one.rows, np.subtract(self._offsets[one.rows], mirrored, out=mirrored))
             one.offer(other.rows, np.subtract(self._offsets[other.rows], products, out=products))
+
+    def _barred(self, one: "_Block", other: "_Block") -> tuple[Rows, Rows]:
+        """The pairs of places in two blocks that may not answer each other."""
+        if self._groups is None:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        apart = Restriction(groups=self._groups[other.rows], query_groups=self._groups[one.rows])
+        there, here = apart.excluded(len(one.rows))
+        return here, there
 
     def _centred(self, block: "_Block") -> Float32:
         return self._vectors.take(block.rows) - self._frame.centre
@@ -80,30 +90,17 @@ class AllRows:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """Consecutive rows with their shortlists, and the rows that may not answer them.
+    """Consecutive rows with their shortlists.
 
     Attributes:
         rows: int64 (b,).
         kept: their shortlists.
-        barred, barred_for: pairs of a row of the index, ascending, and the place in the block that it may not answer.
         lock: held while something is offered.
     """
 
     rows: Rows
     kept: RunningShortlist
-    barred: Rows
-    barred_for: Rows
     lock: Lock = field(default_factory=Lock)
-
-    @classmethod
-    def of(cls, rows: Rows, size: int, groups: Rows | None) -> Self:
-        restriction = Restriction() if groups is None else Restriction(groups=groups, query_groups=groups[rows])
-        return cls(rows, RunningShortlist(len(rows), size), *restriction.excluded(len(rows)))
-
-    def barred_among(self, other: "_Block") -> tuple[Rows, Rows]:
-        """The pairs of places in this block and in the other that may not answer each other."""
-        here = slice(*np.searchsorted(self.barred, (other.rows[0], other.rows[-1] + 1)))
-        return self.barred_for[here], self.barred[here] - other.rows[0]
 
     def offer(self, rows: Rows, scores: Float32) -> None:
         with self.lock:

@@ -85,7 +85,9 @@ class ExactIndex(Searcher):
         with threadpool_limits(1, "blas"):
             found, uncertain = zip(*everyone.neighbours(threads, report), strict=True)
         whole, again = Neighbours.concatenate(found), np.concatenate(uncertain)
-        return asked_again(whole, min(k, self.n), again, lambda rows: self._search_rows(rows, k, groups))
+        answer = asked_again(whole, min(k, self.n), again, lambda rows: self._search_rows(rows, k, groups))
+        report(self.n)
+        return answer
 
     def _search(self, queries: Float32, k: int, restriction: Restriction) -> Neighbours:
         kept = RunningShortlist(len(queries), min(self.n, shortlist_size(k)))

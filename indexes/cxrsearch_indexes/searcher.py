@@ -52,17 +52,26 @@ class Searcher(ABC):
         self, k: int, groups: NDArray[np.int64] | None = None, report: Callable[[int], None] = lambda done: None
     ) -> Neighbours:
         """See `VectorIndex.search_all`."""
-        found = []
-        for start in range(0, self.n, _ROWS_AT_ONCE):
-            report(start)
-            found.append(self._search_rows(np.arange(start, min(start + _ROWS_AT_ONCE, self.n)), k, groups))
+        Restriction(groups=groups, query_groups=groups).check(self.n, self.n)
+        found = self._search_rows(np.arange(self.n), k, groups, report)
         report(self.n)
-        return Neighbours.concatenate(found)
+        return found
 
-    def _search_rows(self, rows: NDArray[np.int64], k: int, groups: NDArray[np.int64] | None) -> Neighbours:
-        """The neighbours of some rows outside their groups."""
-        others = ANY_ROW if groups is None else Restriction(groups=groups, query_groups=groups[rows])
-        return self.search(self.vectors.take(rows), k, others)
+    def _search_rows(
+        self,
+        rows: NDArray[np.int64],
+        k: int,
+        groups: NDArray[np.int64] | None,
+        report: Callable[[int], None] = lambda done: None,
+    ) -> Neighbours:
+        """The neighbours of some rows outside their groups, so many at a time that their vectors are few."""
+        found = []
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            report(start)
+            some = rows[start : start + _ROWS_AT_ONCE]
+            others = ANY_ROW if groups is None else Restriction(groups=groups, query_groups=groups[some])
+            found.append(self.search(self.vectors.take(some), k, others))
+        return Neighbours.concatenate(found)
 
     @abstractmethod
     def _search(self, queries: Float32, k: int, restriction: Restriction) -> Neighbours:

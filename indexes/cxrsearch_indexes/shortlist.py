@@ -12,6 +12,8 @@ from cxrsearch_indexes.vectors import Vectors
 
 # From one hit in this many scores on, as in the first block, all are merged instead of the hits being picked out.
 _DENSE = 8
+# Scores merged at once: with their rows and places some 10 MB.
+_MERGED_AT_ONCE = 2**19
 
 
 def shortlist_size(k: int) -> int:
@@ -63,10 +65,12 @@ class RunningShortlist:
         self._merge(packed, packed_rows)
 
     def _merge(self, scores: Float32, rows: NDArray[np.int64]) -> None:
-        size = self.scores.shape[1]
-        scores, rows = np.hstack([self.scores, scores]), np.hstack([self.rows, rows])
-        keep = np.argpartition(scores, size - 1, axis=1)[:, :size]
-        self.scores, self.rows = np.take_along_axis(scores, keep, 1), np.take_along_axis(rows, keep, 1)
+        size, step = self.scores.shape[1], max(1, _MERGED_AT_ONCE // scores.shape[1])
+        for some in (slice(start, start + step) for start in range(0, len(scores), step)):
+            both, both_rows = np.hstack([self.scores[some], scores[some]]), np.hstack([self.rows[some], rows[some]])
+            keep = np.argpartition(both, size - 1, axis=1)[:, :size]
+            self.scores[some] = np.take_along_axis(both, keep, 1)
+            self.rows[some] = np.take_along_axis(both_rows, keep, 1)
         self._worst = self.scores.max(axis=1, keepdims=True)
 
     def finish(self) -> Shortlist:

@@ -1,11 +1,12 @@
 """Every row asked at once answers what each row asked alone does, bit by bit."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cxrsearch_indexes import KINDS, Restriction, all_rows, build, exact
+from cxrsearch_indexes import KINDS, Restriction, all_rows, build, exact, searcher
 from cxrsearch_indexes.exact import ExactIndex
 from cxrsearch_indexes.vectors import Vectors
 from tests.indexes.test_exactness import HARD
@@ -55,26 +56,71 @@ def test_rows_of_no_group_answer_everybody_and_fewer_rows_make_shorter_answers(c
 
 
 def test_a_pair_of_rows_is_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sizes of all products: each of 15 pairs of blocks of 100, and each block with itself."""
+    """Of all that is offered, a row's own shortlist sees each row once, from whichever block's product it comes."""
     monkeypatch.setattr(all_rows, "_BLOCK", 100)
-    offered: list[tuple[int, int]] = []
-    compare = all_rows._Block.barred_among
+    products: list[tuple[int, int]] = []
+    offered = np.zeros((600, 600), int)
+    offer, barred = all_rows._Block.offer, all_rows.AllRows._barred
 
-    def counted(self: Any, other: Any) -> Any:
-        offered.append((int(self.rows[0]), int(other.rows[0])))
-        return compare(self, other)
+    def counted(self: Any, rows: Array, scores: Array) -> None:
+        offered[np.ix_(self.rows, rows)] += 1
+        offer(self, rows, scores)
 
-    monkeypatch.setattr(all_rows._Block, "barred_among", counted)
-    index = build("exact", [HARD["rounded"][:600].astype(np.float32)], "l2")
-    index.search_all(3)
-    assert sorted(offered) == [(a, b) for a in range(0, 600, 100) for b in range(a, 600, 100)]
+    def multiplied(self: Any, one: Any, other: Any) -> Any:
+        products.append((int(one.rows[0]), int(other.rows[0])))
+        return barred(self, one, other)
+
+    monkeypatch.setattr(all_rows._Block, "offer", counted)
+    monkeypatch.setattr(all_rows.AllRows, "_barred", multiplied)
+    build("exact", [HARD["rounded"][:600].astype(np.float32)], "l2").search_all(3)
+    assert (offered == 1).all()
+    assert sorted(products) == [(a, b) for a in range(0, 600, 100) for b in range(a, 600, 100)]
 
 
 def test_what_it_reports_rises_to_all_rows() -> None:
+    """Nine tenths while rows are compared; all of them only once the last answer is certain."""
     index = ExactIndex(Vectors([HARD["rounded"].astype(np.float32)]), "l2")
     done: list[int] = []
     index.search_all(3, report=done.append)
-    assert done == [round(1500 * (1 - (1 - i / 6) ** 2)) for i in range(7)]
+    assert done == [*(round(1350 * (1 - (1 - i / 6) ** 2)) for i in range(7)), 1500]
+
+
+def test_rows_that_are_not_certain_are_asked_again_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 40 different rows, each 15 times, no shortlist of 3 neighbours can be certain."""
+    rows = np.repeat(HARD["rounded"][:40].astype(np.float32), 30, axis=0)
+    monkeypatch.setattr(searcher, "_ROWS_AT_ONCE", 500)
+    index, asked = ExactIndex(Vectors([rows]), "l2"), list[int]()
+    search = index.search
+
+    def counted(queries: Array, k: int, restriction: Restriction) -> Any:
+        asked.append(len(queries))
+        return search(queries, k, restriction)
+
+    monkeypatch.setattr(index, "search", counted)
+    found = index.search_all(3)
+    expected = search(rows, 3)
+    assert asked == [500, 500, 200]
+    assert np.array_equal(found.rows, expected.rows)
+
+
+def test_what_it_keeps_of_groups_does_not_grow_with_their_pairs() -> None:
+    """Two groups of 2,048 rows are four million pairs, 67 MB as lists of two numbers; a product's share is a ninth."""
+    rng = np.random.default_rng(0)
+    index = ExactIndex(Vectors([rng.standard_normal((4096, 4), dtype=np.float32)]), "l2")
+    groups = np.arange(4096) % 2
+    tracemalloc.start()
+    try:
+        index.search_all(3, groups)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("groups", [np.zeros(3, int), np.zeros(7, int)], ids=["too short", "too long"])
+@pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])
+def test_groups_of_another_length_are_refused_by_every_metric(metric: Any, groups: Array) -> None:
+    with pytest.raises(ValueError, match="groups has shape"):
+        build("exact", [np.eye(4, dtype=np.float32)], metric).search_all(2, groups)
 
 
 @pytest.mark.parametrize(("k", "groups", "reason"), [(0, None, "k is 0"), (3, np.zeros(7, int), "groups has shape")])
