@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from cxrsearch.files import Json
 from cxrsearch.finding_maps import FindingMaps, Method, finding_maps, on_stored
 from cxrsearch.images.findings import Vocabulary
 from cxrsearch.images.preprocess import Pixels
-from cxrsearch.images.radiograph import Picture, name_of, radiograph_of
+from cxrsearch.images.radiograph import ImageLike, name_of, radiograph_of
 from cxrsearch.query import Index
 
 THRESHOLD = 0.5
@@ -28,7 +27,7 @@ class Localised:
     """Where findings of one image are believed to be.
 
     Attributes:
-        image: its path as it was given.
+        image: its path as it was given, `array` or `picture`.
         pixels: uint8 (side, side), its stored pixels.
         encoder: what the encoder is called.
         found: the maps of the F findings asked for, the most probable first, unless they were named.
@@ -119,7 +118,7 @@ class Alike:
 
 def localise_image(
     embedder: Embedder,
-    image: Path | str | Picture,
+    image: ImageLike,
     *,
     findings: Sequence[str] = (),
     method: Method = "cam",
@@ -130,7 +129,7 @@ def localise_image(
 
     Args:
         embedder: `Index.embedder`, or one of any weights.
-        image: a PNG, JPEG or DICOM file.
+        image: a PNG, JPEG or DICOM file, or its pixels; see `Index.query`.
         findings: which, in any spelling that the vocabulary takes; none: all, the most probable first.
         method: `cam` or `grad-cam`.
         boxes: also put boxes around what reaches the threshold.
@@ -160,7 +159,7 @@ def localise_image(
     return Localised(name_of(image), stored, spec.label, found, shown, threshold, whole, size, cell)
 
 
-def compare_image(index: Index, image: Path | str | Picture, against: str) -> Alike:
+def compare_image(index: Index, image: ImageLike, against: str) -> Alike:
     """Find which regions make an image like an indexed one, which is named by its id, or by its row as `#12`.
 
     Raises:

@@ -3,6 +3,7 @@
 image -> radiograph -> network pixels (images) -> embedding (encoder) -> neighbours (store) -> votes (analysis)
 """
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -30,7 +31,7 @@ from cxrsearch.errors import UsageError
 from cxrsearch.finding_maps import FindingMaps, Method, finding_maps, similarity_maps
 from cxrsearch.identify import Identity, Source, identify, identity_of_row
 from cxrsearch.images.preprocess import Pixels, Preprocess
-from cxrsearch.images.radiograph import Picture, name_of, radiograph_of
+from cxrsearch.images.radiograph import ImageLike, name_of, radiograph_of
 from cxrsearch.progress import Progress, silent
 from cxrsearch.query_options import QueryOptions, Vote
 from cxrsearch.region import CANDIDATES, box_shares, match_regions
@@ -94,7 +95,7 @@ class Index:
 
     def query(
         self,
-        image: Path | str | Picture,
+        image: ImageLike,
         *,
         k: int = 20,
         vote: Vote = "uniform",
@@ -132,7 +133,7 @@ class Index:
         filters.rows(self.catalogue)  # so that an unknown filter is refused before the image is decoded
         radiograph = radiograph_of(image)
         embedded = self.embed([self.preprocess.stored_pixels(radiograph.pixels)])[0]
-        path = Path(image) if isinstance(image, str | Path) else PurePath()
+        path = Path(image) if isinstance(image, str | os.PathLike) else PurePath()
         return self.answer(name_of(image), path, radiograph, embedded, options, progress)
 
     @property

@@ -205,6 +205,15 @@ def test_decoded_pixels_are_asked_as_the_file_is(index: Index, data_set: DataSet
         assert index.query(image, k=3).to_json() == expected | {"query": name}
 
 
+def test_an_entry_of_a_folder_tells_the_patient_by_its_name(index: Index, tmp_path: Path) -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (40, 40), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "02.png")
+    with os.scandir(tmp_path) as entries:
+        answer = index.query(next(entries), k=3)
+    assert answer.to_json() == index.query(tmp_path / "02.png", k=3).to_json()
+    assert answer.query_patient == index.catalogue.patients[2]
+
+
 @pytest.mark.parametrize(
     ("image", "said"),
     [

@@ -41,6 +41,9 @@ _FIX = "mend the file or leave it out"
 Picture = NDArray[np.uint8] | NDArray[np.uint16] | Image.Image
 """Pixels that somebody has decoded: uint8 or uint16 (height, width), or a grey image of Pillow."""
 
+ImageLike = str | os.PathLike[str] | Picture
+"""A PNG, JPEG or DICOM file, or its pixels."""
+
 
 @dataclass(frozen=True)
 class DicomTags:
@@ -89,7 +92,7 @@ def read_radiograph(path: Path) -> Radiograph:
     return decode_radiograph(read_bytes(path), path.name)
 
 
-def radiograph_of(image: Path | str | Picture) -> Radiograph:
+def radiograph_of(image: ImageLike) -> Radiograph:
     """Read a file, or take pixels that are decoded already; their digest as a source is that of the pixels.
 
     Raises:
@@ -107,22 +110,25 @@ def radiograph_of(image: Path | str | Picture) -> Radiograph:
 
 
 def _taken(image: object, name: str) -> tuple[NDArray[np.uint8], str]:
-    """The grey pixels of an array or a picture, and what it was."""
+    """The grey pixels of an array or a picture, and what it was; nothing of the caller's is kept."""
     if isinstance(image, Image.Image):
-        return _grey(image, name)
+        with quietly(name, "cannot be decoded"):
+            require_size(image.height, image.width, name)
+            pixels, read = _upright(image, name)
+        return pixels.copy(), read
     what = type(image).__name__
     if isinstance(image, np.ndarray):
         if image.ndim == 2 and image.size and image.dtype in (np.uint8, np.uint16):
-            return (image, "8-bit grey") if image.dtype == np.uint8 else _from_16_bit(image)
+            return (image.copy(), "8-bit grey") if image.dtype == np.uint8 else _from_16_bit(image, name)
         what = f"{what} {image.dtype} {image.shape}"
     fix = "give a path, an array of uint8 or uint16 (height, width), or a grey image of Pillow"
     raise ImageError(f"{what} is no radiograph", fix)
 
 
-def name_of(image: Path | str | Picture) -> str:
+def name_of(image: ImageLike) -> str:
     """What an answer calls an image: its path as it was given, or `array` or `picture`."""
     if isinstance(image, str | os.PathLike):
-        return str(image)
+        return os.fspath(image)
     return "array" if isinstance(image, np.ndarray) else "picture"
 
 
@@ -293,16 +299,22 @@ def _decode_picture(data: bytes, name: str) -> tuple[NDArray[np.uint8], str]:
         require_size(image.height, image.width, name)
         if image.format == "PNG":
             _open(data, name).verify()  # the checksums, which `load` does not check
-        image.load()
-        if (frames := getattr(image, "n_frames", 1)) > 1:
-            raise ImageError(f"{name} holds {frames} frames, not one image", _FIX)
-        upright = ImageOps.exif_transpose(image) if image.format == "JPEG" else image
-        pixels, read = _grey(upright, name)
-    halved = image.format == "PNG" and data[24] == 16 and image.mode in ("RGB", "RGBA")  # 24: the bit depth of IHDR
+        pixels, read = _upright(image, name)
+    return pixels, f"{image.format} {read}"
+
+
+def _upright(image: Image.Image, name: str) -> tuple[NDArray[np.uint8], str]:
+    """The grey pixels of one picture as it is to be looked at, and what it was."""
+    sixteen = any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))  # until it is loaded, it says of what
+    if (frames := getattr(image, "n_frames", 1)) > 1:
+        raise ImageError(f"{name} holds {frames} frames, not one image", _FIX)
+    image.load()
+    pixels, read = _grey(ImageOps.exif_transpose(image) if image.format == "JPEG" else image, name)
+    halved = sixteen and image.mode in ("RGB", "RGBA")
     if halved and pixels.max() < 128:
         problem = f"{name} would lose most of its grey levels: it is a 16-bit file with alpha or colour, and dark"
         raise ImageError(problem, "save it as 16-bit grey PNG")
-    return pixels, f"{image.format} {read}{', upper half of 16 bits' if halved else ''}"
+    return pixels, f"{read}{', upper half of 16 bits' if halved else ''}"
 
 
 def _open(data: bytes, name: str) -> Image.Image:
@@ -322,7 +334,7 @@ def _grey(image: Image.Image, name: str) -> tuple[NDArray[np.uint8], str]:
     if image.mode == "LA":
         return np.asarray(image.getchannel("L")), "8-bit grey with alpha"
     if image.mode.startswith("I"):
-        return _from_16_bit(np.asarray(image))
+        return _from_16_bit(np.asarray(image), name)
     if image.mode == "P":
         return _grey(image.convert("RGB"), name)[0], "palette"
     if image.mode in ("RGB", "RGBA"):
@@ -336,9 +348,11 @@ def _grey(image: Image.Image, name: str) -> tuple[NDArray[np.uint8], str]:
     raise ImageError(f"{name} is no 8- or 16-bit grey image: its mode is {image.mode!r}", "save it as 8-bit grey PNG")
 
 
-def _from_16_bit(values: NDArray[np.integer]) -> tuple[NDArray[np.uint8], str]:
+def _from_16_bit(values: NDArray[np.integer], name: str) -> tuple[NDArray[np.uint8], str]:
     """Scale the full range of the values' own bit depth to 0 to 255."""
-    highest = int(values.max())
+    lowest, highest = int(values.min()), int(values.max())
+    if lowest < 0 or highest >= 2**16:
+        raise ImageError(f"{name} has grey levels of {lowest} to {highest}, not of 0 to 65535", "scale them to 16 bits")
     bits = next(depth for depth in _BIT_DEPTHS if highest < 2**depth)
     levels = np.round(np.arange(2**bits) * (255 / (2**bits - 1))).astype(np.uint8)
     return levels[values], f"16-bit grey, {bits} bits used"

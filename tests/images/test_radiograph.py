@@ -21,7 +21,7 @@ from PIL import Image, ImageFile
 
 from cxrsearch.errors import CatalogueError, ImageError
 from cxrsearch.images import radiograph
-from cxrsearch.images.radiograph import decode_radiograph, find_images, read_radiograph, read_tags
+from cxrsearch.images.radiograph import decode_radiograph, find_images, radiograph_of, read_radiograph, read_tags
 
 Pixels = NDArray[np.uint8]
 
@@ -260,6 +260,49 @@ def test_the_size_limit_is_64_megapixels() -> None:
     radiograph.require_size(8_000, 8_000, "x")
     with pytest.raises(ImageError, match="64 megapixels"):
         radiograph.require_size(8_000, 8_001, "x")
+
+
+def test_an_opened_picture_is_read_as_its_file_is(tmp_path: Path) -> None:
+    """Upright, with the same digest of its pixels, so that it is known again."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn right
+    path = tmp_path / "x.jpg"
+    path.write_bytes(encoded(noise(40, 56), "JPEG", exif=exif))
+    file, picture = read_radiograph(path), radiograph_of(Image.open(path))
+    assert file.pixels.shape == (56, 40)
+    np.testing.assert_array_equal(picture.pixels, file.pixels)
+    assert picture.pixel_sha256 == file.pixel_sha256
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (Image.open(io.BytesIO(encoded(noise(), "JPEG")[:-200])), "picture cannot be decoded: image file is truncated"),
+        (Image.open(io.BytesIO(encoded(noise())[:-200])), "picture cannot be decoded"),
+        (Image.fromarray(noise().astype("i4") - 5), "picture has grey levels of -5 to 250, not of 0 to 65535"),
+        (Image.fromarray(noise().astype("i4") * 300), "picture has grey levels of 0 to 76500, not of 0 to 65535"),
+        (Image.new("I", (0, 0)), "picture has 0 x 0 pixels, fewer than 32 on a side"),
+    ],
+    ids=["JPEG", "PNG", "negative", "over 16 bits", "empty"],
+)
+def test_a_picture_that_cannot_be_taken(image: Image.Image, reason: str) -> None:
+    with pytest.raises(ImageError) as error:
+        radiograph_of(image)
+    assert str(error.value).startswith(reason)
+
+
+def test_an_opened_16_bit_picture_in_colour_is_refused_where_its_file_is() -> None:
+    dark = np.random.default_rng(0).integers(0, 32768, (32, 40)).astype(">u2")
+    data = png(np.repeat(dark, 3, axis=1), 40, 16, 2)
+    with pytest.raises(ImageError, match="would lose most of its grey levels"):
+        radiograph_of(Image.open(io.BytesIO(data)))
+
+
+def test_what_is_read_does_not_change_with_the_array() -> None:
+    pixels = noise()
+    radiograph, before = radiograph_of(pixels), pixels.copy()
+    pixels[:] = 0
+    np.testing.assert_array_equal(radiograph.pixels, before)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
