@@ -67,7 +67,8 @@ def identify(stored: StoredIndex, path: PurePath, radiograph: Source, given: str
         stored: the index.
         path: the query's file. A `PurePath` is a name only: no file is looked for.
         radiograph: what was read from it.
-        given: its patient, where the caller knows; for an index of hashed DICOM patients the PatientID or its hash.
+        given: its patient, where the caller knows; for an index of hashed DICOM patients the PatientID or its hash. Whom
+            an index that holds the image has it from is left out as well.
 
     Raises:
         UsageError: an empty patient is given.
@@ -91,7 +92,7 @@ def identity_of_row(stored: StoredIndex, row: int, given: str | None = None) -> 
         if isinstance(digest, str) and digest:  # imported images have none
             copies |= stored.files[column].eq(digest).to_numpy(dtype=np.bool_)
     owners = replace(_owners(stored, copies), patient=stored.catalogue.patients[row])
-    identity = owners if given is None else _as_given(stored, given)
+    identity = owners if given is None else _as_given(stored, given, copies)
     return _cautioned(stored, replace(identity, own=identity.own | copies, row=row))
 
 
@@ -105,7 +106,7 @@ def _cautioned(stored: StoredIndex, identity: Identity) -> Identity:
 
 def _identify(stored: StoredIndex, path: PurePath, radiograph: Source, copies: _Rows, given: str | None) -> Identity:
     if given is not None:
-        return _as_given(stored, given)
+        return _as_given(stored, given, copies)
     for rows in (copies, stored.catalogue.frame["id"].isin(_ids(stored, path)).to_numpy(dtype=np.bool_)):
         if rows.any():
             return _owners(stored, rows)
@@ -135,14 +136,26 @@ def _hashed(stored: StoredIndex, patient_id: str) -> str:
     return patient_id if salt is None else hash_patient(patient_id, salt)
 
 
-def _as_given(stored: StoredIndex, given: str) -> Identity:
+def _as_given(stored: StoredIndex, given: str, copies: _Rows) -> Identity:
     if not given.strip():
         raise UsageError("an empty patient", "name the patient, or leave --patient out")
     for patient in (given, _hashed(stored, given)):
         if (own := _images_of(stored, [patient])).any():
-            return Identity(patient, own)
-    note = "the patient that was given has no image in the index, so none was left out: ids count as they are written"
-    return Identity(given, own, (note,))
+            return _with_owners(stored, Identity(patient, own), copies)
+    left_out = "only this image itself was" if copies.any() else "none was"
+    note = (
+        f"the patient that was given has no image in the index, so {left_out} left out: ids count as they are written"
+    )
+    return _with_owners(stored, Identity(given, own, (note,)), copies)
+
+
+def _with_owners(stored: StoredIndex, identity: Identity, copies: _Rows) -> Identity:
+    """Leave out, too, whom the index has the image from: one of the two may be mistyped."""
+    owners = _owners(stored, copies) if copies.any() else identity
+    if owners.patient == identity.patient or not (owners.own & ~identity.own & ~copies).any():
+        return identity
+    note = f"the index has this image of patient {owners.patient}: that patient's images were left out as well"
+    return replace(identity, own=identity.own | owners.own, warnings=(*identity.warnings, note))
 
 
 def _owners(stored: StoredIndex, rows: _Rows) -> Identity:

@@ -2,8 +2,8 @@
 
 A checkpoint records the split it was trained on and a digest of the training part's ids. Here the split is applied to
 the images at hand: that is what it learned from, for certain where the digests agree. A training that started from
-the weights of another has seen the images of both. One without a table knew no patients, so its split says something of
-these very files only.
+the weights of another has seen the images of both. One without a table knew no patients: its split is one of files, and
+a sample of their names tells whether these images, or some of them, were there.
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from cxrsearch.files import Json
 from cxrsearch.images.boxes import Boxes
 from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.images.holdout import Holdout
-from cxrsearch.images.splits import ids_digest, parse_split
+from cxrsearch.images.splits import ids_digest, in_sketch, parse_split
 from cxrsearch.words import counted
 
 Mode = Literal["frozen", "retrain"]
@@ -110,7 +110,9 @@ def _seen_in(training: Provenance, catalogue: Catalogue, nothing: Seen, boxes: B
     if training.split is None:
         return replace(nothing, warning=_UNKNOWN)
     try:
-        parts = parse_split(training.split).assign(catalogue if training.from_table else _own_patients(catalogue))
+        if not training.from_table:
+            return _seen_without_table(training, training.split, catalogue, nothing)
+        parts = parse_split(training.split).assign(catalogue)
     except CatalogueError as error:
         warning = f"{_UNKNOWN} (its split {training.split} cannot be applied: {error.problem})"
         return replace(nothing, warning=warning)
@@ -122,16 +124,31 @@ def _seen_in(training: Provenance, catalogue: Catalogue, nothing: Seen, boxes: B
     if boxes is not None and boxes.sha256 == training.boxes_sha256:
         spared = boxes.of_patients(catalogue)
         learned = learned & ~spared
-    ids = np.array(catalogue.ids, dtype=object)
-    same = ids_digest(ids[learned]) == training.train_ids_sha256
-    if not (same or training.from_table):
-        return replace(nothing, warning=_UNKNOWN)
+    same = _is_train(learned, catalogue, training)
     return Seen(learned, chosen, spared, None if same else _differing(training, training.split, int(learned.sum())))
 
 
-def _own_patients(catalogue: Catalogue) -> Catalogue:
-    """Every image its own patient, by its id: as a training without a table split a folder."""
-    return replace(catalogue, frame=catalogue.frame.assign(patient=catalogue.frame["id"]))
+def _seen_without_table(training: Provenance, split: str, catalogue: Catalogue, nothing: Seen) -> Seen:
+    """What a training that was given no table saw: each file was its own patient, or a DICOM header named it."""
+    by_file = replace(catalogue, frame=catalogue.frame.assign(patient=catalogue.frame["id"]))
+    for taken in (catalogue, by_file):
+        parts = parse_split(split).assign(taken)
+        if _is_train(parts == "train", catalogue, training):
+            return Seen(parts == "train", parts == "val", nothing.spared)
+    known = in_sketch(training.train_ids_sketch, catalogue.ids)
+    if not known.any():
+        return replace(nothing, warning=_UNKNOWN)
+    learned = (parts == "train") | known
+    warning = (
+        f"the encoder was trained without a table on {counted(training.n_train or 0, 'image')}, and some of the images "
+        f"here were among them: those that {split} by file puts there count as seen, though not all may have been"
+    )
+    return Seen(learned, (parts == "val") & ~known, nothing.spared, warning)
+
+
+def _is_train(learned: NDArray[np.bool_], catalogue: Catalogue, training: Provenance) -> bool:
+    """Whether these images are exactly those of the training part."""
+    return ids_digest(np.array(catalogue.ids, dtype=object)[learned]) == training.train_ids_sha256
 
 
 def _differing(training: Provenance, definition: str, here: int) -> str:

@@ -37,6 +37,7 @@ from cxrsearch.errors import CxrsearchError, UsageError
 from cxrsearch.files import Json
 from cxrsearch.images.boxes import read_boxes
 from cxrsearch.images.preprocess import Preprocess
+from cxrsearch.images.splits import ids_sketch
 from cxrsearch.progress import Progress, silent
 from cxrsearch.report.contact_sheet import save_png
 from cxrsearch.report.curves import learning_curves
@@ -263,6 +264,7 @@ def _encoder(start: Encoder, parts: Parts, task: Task) -> Encoder:
             parts.holdout is not None and parts.holdout.strict,
             None if parts.boxes is None else parts.boxes.sha256,
             parts.from_table,
+            "" if parts.from_table else ids_sketch(parts.ids["train"]),
         ),
     )
 

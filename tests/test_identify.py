@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from cxrsearch.errors import UsageError
-from cxrsearch.identify import Identity, identify
+from cxrsearch.identify import Identity, identify, identity_of_row
 from cxrsearch.images.patients import hash_patient
 from cxrsearch.images.radiograph import DicomTags, Radiograph
 from cxrsearch.store.reader import StoredIndex, open_stored
@@ -52,7 +52,32 @@ def test_the_order_is_caller_copy_id_dicom_name(stored: StoredIndex) -> None:
 
 def test_a_copy_never_answers_even_under_another_patient(stored: StoredIndex) -> None:
     copy = scan(stored.files["source_sha256"][4])
-    assert left_out(identify(stored, Path("x.png"), copy, "p0")) == [0, 1, 4]
+    alone = renamed(stored, patient=["p0"] * 4 + ["alone"] + ["p3"] * 5)
+    found = identify(alone, Path("x.png"), copy, "p0")
+    assert (left_out(found), found.warnings) == ([0, 1, 2, 3, 4], ())
+
+
+def test_where_the_index_knows_another_patient_than_the_caller_both_are_left_out_and_it_is_said(
+    stored: StoredIndex,
+) -> None:
+    copy = scan(stored.files["source_sha256"][4])
+    note = "the index has this image of patient p2: that patient's images were left out as well"
+    for found in (identify(stored, Path("x.png"), copy, "p0"), identity_of_row(stored, 4, "p0")):
+        assert (found.patient, left_out(found), found.warnings) == ("p0", [0, 1, 4, 5], (note,))
+    assert identify(stored, Path("x.png"), copy, "p2").warnings == ()
+
+
+def test_what_a_patient_without_images_leaves_out_is_said_as_it_is(stored: StoredIndex) -> None:
+    written = "ids count as they are written"
+    nobody = identify(stored, Path("x.png"), scan(), "nobody")
+    assert (left_out(nobody), nobody.warnings) == (
+        [],
+        (f"the patient that was given has no image in the index, so none was left out: {written}",),
+    )
+    alone = renamed(stored, patient=["p0"] * 4 + ["alone"] + ["p3"] * 5)
+    copy = identify(alone, Path("x.png"), scan(stored.files["source_sha256"][4]), "nobody")
+    assert left_out(copy) == [4]
+    assert "so only this image itself was left out" in copy.warnings[0]
 
 
 @pytest.mark.parametrize("written", ["13", "00000013", "013"])

@@ -1,5 +1,6 @@
 """What an encoder has seen of the images of a catalogue."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from cxrsearch.images.boxes import Boxes
 from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.images.findings import Vocabulary
 from cxrsearch.images.holdout import Holdout
-from cxrsearch.images.splits import ids_digest, parse_split
+from cxrsearch.images.splits import ids_digest, ids_sketch, parse_split
 from cxrsearch.seen import knowledge_of, seen_by
 
 SPLIT = "patient-hash:0.5/0.2/0.3"
@@ -56,21 +57,61 @@ def test_other_images_of_a_split_by_lists_are_not_certain(catalogue: Catalogue, 
     assert "not certain" in seen.warning
 
 
+def without_table(catalogue: Catalogue, files: Sequence[str]) -> tuple[dict[str, Any], set[str]]:
+    """An encoder trained on files, each its own patient, and the names of those it learned from."""
+    folder = Catalogue(pd.DataFrame({"id": files, "patient": files}), Vocabulary())
+    parts = parse_split(SPLIT).assign(folder)
+    learned = [image for image, part in zip(files, parts, strict=True) if part == "train"]
+    encoder = trained(SPLIT, ids_digest(learned))
+    encoder["provenance"] |= {"from_table": False, "train_ids_sketch": ids_sketch(learned)}
+    return encoder, set(learned)
+
+
 def test_a_training_without_a_table_split_by_file(catalogue: Catalogue) -> None:
-    """Each file was its own patient; of other images, nothing is known."""
-    files = Catalogue(catalogue.frame.assign(patient=catalogue.ids), Vocabulary())
-    parts = parse_split(SPLIT).assign(files)
-    assert parts.tolist() != parse_split(SPLIT).assign(catalogue).tolist()
+    encoder, learned = without_table(catalogue, catalogue.ids)
+    assert learned != {
+        i for i, part in zip(catalogue.ids, parse_split(SPLIT).assign(catalogue), strict=True) if part == "train"
+    }
+    seen = seen_by(encoder, catalogue)
+    assert {image for image, known in zip(catalogue.ids, seen.learned, strict=True) if known} == learned
+    assert seen.warning is None
+    assert not (seen.learned & seen.chosen).any()
+
+
+@pytest.mark.parametrize("more", [["more.png"], [f"more{i}.png" for i in range(5000)]], ids=["one more", "many more"])
+def test_of_a_larger_folder_the_images_that_are_here_are_known(catalogue: Catalogue, more: list[str]) -> None:
+    encoder, learned = without_table(catalogue, [*catalogue.ids, *more])
+    seen = seen_by(encoder, catalogue)
+    here = {image for image, known in zip(catalogue.ids, seen.learned, strict=True) if known}
+    assert here == learned.intersection(catalogue.ids)
+    assert seen.warning is not None
+    assert "some of the images here were among them" in seen.warning
+
+
+def test_of_a_smaller_index_the_images_that_were_learned_are_known(catalogue: Catalogue) -> None:
+    encoder, learned = without_table(catalogue, catalogue.ids)
+    some = catalogue.take(np.arange(0, 60, 7))
+    seen = seen_by(encoder, some)
+    assert {image for image, known in zip(some.ids, seen.learned, strict=True) if known} == learned & set(some.ids)
+    assert 0 < seen.learned.sum() < len(some)
+
+
+def test_a_folder_of_other_images_says_nothing_of_these(catalogue: Catalogue) -> None:
+    encoder, _ = without_table(catalogue, [f"other{i}.png" for i in range(60)])
+    seen = seen_by(encoder, catalogue)
+    assert not (seen.learned | seen.chosen).any()
+    assert seen.warning is not None
+    assert "it is not known which images" in seen.warning
+
+
+def test_the_same_folder_whose_headers_name_patients_is_known_for_certain(catalogue: Catalogue) -> None:
+    """As of DICOM files, which the index took without a table, too."""
+    parts = parse_split(SPLIT).assign(catalogue)
     learned = [image for image, part in zip(catalogue.ids, parts, strict=True) if part == "train"]
     encoder = trained(SPLIT, ids_digest(learned))
     encoder["provenance"]["from_table"] = False
     seen = seen_by(encoder, catalogue)
     assert (seen.learned.tolist(), seen.warning) == ((parts == "train").tolist(), None)
-    encoder["provenance"]["train_ids_sha256"] = "another"
-    seen = seen_by(encoder, catalogue)
-    assert not (seen.learned | seen.chosen).any()
-    assert seen.warning is not None
-    assert "it is not known which images" in seen.warning
 
 
 @pytest.mark.parametrize("label", ["imagenet", "random:0 (untrained)"])

@@ -39,7 +39,8 @@ def run(data_set: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_encoder_has_no_head_and_says_what_it_has_seen(run: Path) -> None:
     spec = read_header(run / "best.safetensors").spec
     assert spec.findings is None
-    assert spec.provenance.split == "patient-hash:0.6/0.4/0"
+    assert (spec.provenance.split, spec.provenance.from_table) == ("patient-hash:0.6/0.4/0", False)
+    assert len(spec.provenance.train_ids_sketch) == 10 * (spec.provenance.n_train or 0)
     moved, start = load_encoder(str(run)).tensors(), load_encoder("random:0", size=32).tensors()
     assert moved.keys() == start.keys()
     assert not torch.equal(moved["features.conv0.weight"], start["features.conv0.weight"])

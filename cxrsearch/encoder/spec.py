@@ -45,6 +45,7 @@ class Provenance:
         boxes_sha256: of the ids of the boxed images, all images of whose patients were left out of training (not of
             validation); None: none were.
         from_table: a table gave the patients of the split; otherwise it was applied without one.
+        train_ids_sketch: then, a sample of the training part's image ids, see `ids_sketch`; otherwise empty.
     """
 
     split: str | None = None
@@ -55,6 +56,7 @@ class Provenance:
     strict: bool = False
     boxes_sha256: str | None = None
     from_table: bool = True
+    train_ids_sketch: str = ""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Provenance":

@@ -110,6 +110,28 @@ def ids_digest(ids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
 
 
+_SKETCHED, _DIGITS = 512, 10
+
+
+def ids_sketch(ids: Iterable[str]) -> str:
+    """A sample by which any few of many image ids are known again: the lowest 512 of the ids' hashes, 10 digits each.
+
+    An id's hash decides whether it is in the sample, so two sets share of it what they have in common: the bottom-k
+    sketch of Broder, On the resemblance and containment of documents, 1997.
+    """
+    return "".join(sorted(map(_sketched, set(ids)))[:_SKETCHED])
+
+
+def in_sketch(sketch: str, ids: Iterable[str]) -> NDArray[np.bool_]:
+    """Which ids are in the sample of `ids_sketch`, bool (n,)."""
+    known = {sketch[i : i + _DIGITS] for i in range(0, len(sketch), _DIGITS)}
+    return np.array([_sketched(image) in known for image in ids], dtype=np.bool_)
+
+
+def _sketched(image: str) -> str:
+    return hashlib.sha256(image.encode()).hexdigest()[:_DIGITS]
+
+
 def _by_column(catalogue: Catalogue) -> _Parts:
     named: dict[str, Part] = {part: part for part in PARTS}
     cells = catalogue.frame["split"].dropna()

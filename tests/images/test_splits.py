@@ -13,7 +13,15 @@ from cxrsearch.errors import SplitError, UsageError
 from cxrsearch.images import splits
 from cxrsearch.images.catalogue import Catalogue, read_table
 from cxrsearch.images.findings import Vocabulary
-from cxrsearch.images.splits import _parse_fractions, default_lists_folder, ids_digest, parse_split, place
+from cxrsearch.images.splits import (
+    _parse_fractions,
+    default_lists_folder,
+    ids_digest,
+    ids_sketch,
+    in_sketch,
+    parse_split,
+    place,
+)
 from cxrsearch.images.tables import PARTS
 from tests.refusals import message
 
@@ -339,3 +347,14 @@ def test_patient_hash_of_nih(real_data: Path) -> None:
     for part, share in zip(PARTS, (0.7, 0.1, 0.2), strict=True):
         assert abs(counts[part] / 30_805 - share) < 0.01
     assert [part_of[patient] for patient in images.patients] == parts.tolist()
+
+
+def test_a_sketch_holds_the_ids_of_the_lowest_hashes() -> None:
+    hashes = {image: hashlib.sha256(image.encode()).hexdigest()[:10] for image in map(str, range(2000))}
+    lowest = sorted(hashes, key=hashes.__getitem__)[:512]
+    sketch = ids_sketch(hashes)
+    assert sketch == "".join(hashes[image] for image in lowest)
+    assert in_sketch(sketch, [*lowest[:3], "2001", lowest[511]]).tolist() == [True, True, True, False, True]
+    assert in_sketch(sketch, sorted(hashes, key=hashes.__getitem__)[512:]).sum() == 0
+    assert not in_sketch("", ["a"]).any()
+    assert in_sketch(ids_sketch(["a", "a", "b"]), ["a", "b", "c"]).tolist() == [True, True, False]
