@@ -67,8 +67,8 @@ def identify(stored: StoredIndex, path: PurePath, radiograph: Source, given: str
         stored: the index.
         path: the query's file. A `PurePath` is a name only: no file is looked for.
         radiograph: what was read from it.
-        given: its patient, where the caller knows; for an index of hashed DICOM patients the PatientID or its hash. Whom
-            an index that holds the image has it from is left out as well.
+        given: its patient, where the caller knows; for an index of hashed DICOM patients the PatientID or its hash.
+            Whom an index that holds the image has it from is left out as well.
 
     Raises:
         UsageError: an empty patient is given.
