@@ -148,7 +148,7 @@ def match_images(table: Catalogue, folder: Path) -> Matched:
     """Find the file of every row, and the row of every file.
 
     Raises:
-        CatalogueError: no images there, or none that the table names; two files for one row.
+        CatalogueError: no images there, or none that the table names; two files for one row, or two rows for one file.
     """
     names = _relative_names(folder)
     by_path = any("/" in image for image in table.ids)
@@ -172,10 +172,22 @@ def match_images(table: Catalogue, folder: Path) -> Matched:
             f"is {table.ids[0]!r}",
             "give the folder and the table that belong together",
         )
+    _require_one_spelling(table, found, rows, by_path)
     catalogue = table.take(list(found))
     ids = [_id_of(name, by_path) for name in found.values()]
     catalogue = replace(catalogue, frame=catalogue.frame.assign(id=ids, path=list(found.values())))
     return Matched(catalogue, folder, tuple(unlisted), len(table) - len(found))
+
+
+def _require_one_spelling(table: Catalogue, found: Mapping[int, str], rows: Mapping[str, int], by_path: bool) -> None:
+    """Refuse two rows of one file, with its suffix and without."""
+    for row, name in found.items():
+        other = rows.get(_stem(_id_of(name, by_path)), row)
+        if other not in found:
+            raise CatalogueError(
+                f"two rows for the file {name}: {table.ids[row]!r} and {table.ids[other]!r}",
+                "leave one row for each image",
+            )
 
 
 def _id_of(name: str, by_path: bool) -> str:
@@ -185,8 +197,13 @@ def _id_of(name: str, by_path: bool) -> str:
 
 def _row_of(image: str, rows: Mapping[str, int]) -> int | None:
     """The row of a file's id, which the table may write without the suffix."""
+    return rows.get(image, rows.get(_stem(image)))
+
+
+def _stem(image: str) -> str:
+    """An id without the suffix of an image; one without such a suffix as it is."""
     stem, _, suffix = image.rpartition(".")
-    return rows.get(image, rows.get(stem) if f".{suffix.lower()}" in SUFFIXES else None)
+    return stem if f".{suffix.lower()}" in SUFFIXES else image
 
 
 def catalogue_of_folder(

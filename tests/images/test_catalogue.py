@@ -134,6 +134,15 @@ def test_an_id_without_its_suffix_is_completed(tmp_path: Path) -> None:
     assert (matched.unlisted, matched.rows_without_image) == ((dicom,), 1)  # .840 is no suffix of images
 
 
+def test_two_rows_of_one_file_are_refused(tmp_path: Path) -> None:
+    folder = add_images(tmp_path / "images", "a.png", "b.png")
+    with pytest.raises(CatalogueError, match=r"two rows for the file a\.png: 'a\.png' and 'a' — leave one row"):
+        match_images(csv(tmp_path, "a,1,Mass", "a.png,2,Edema", "b.png,3,"), folder)
+    add_dicom(folder, "1.2.840")
+    matched = match_images(csv(tmp_path, "1.2.840,1,", "1.2,2,", "b.png,3,"), folder)  # .840 is no suffix of images
+    assert matched.catalogue.ids == ["1.2.840", "b.png"]
+
+
 def test_a_whole_id_goes_before_one_without_suffix_and_two_files_for_it_are_refused(tmp_path: Path) -> None:
     folder = add_images(tmp_path / "images", "a.png", "a.jpg")
     assert match_images(csv(tmp_path, "a,1,Mass", "a.png,2,Edema"), folder).catalogue.patients == ["1", "2"]
