@@ -95,9 +95,9 @@ class Views:
         return outputs.flatten(1)
 
     def validated(self, labels: NDArray[np.bool_], answers: NDArray[np.float64]) -> Json:
-        """The mean loss of batches of the training's size, in the order of the images; no AUROC."""
+        """The mean loss of batches of the training's size or one less, in the order of the images; no AUROC."""
         outputs = torch.from_numpy(answers).reshape(len(answers), 2, PROJECTED)
-        batches = torch.split(outputs, self.batch_size)
+        batches = torch.tensor_split(outputs, -(-len(outputs) // self.batch_size))  # few images are easily told apart
         losses = [len(batch) * float(view_loss(batch.flatten(0, 1), self.temperature)) for batch in batches]
         return {"val_loss": sum(losses) / len(answers), "auroc": (), "mean_auroc": None}
 
