@@ -321,6 +321,7 @@ function wire() {
   byId("file").addEventListener("change", () => { askFile(byId("file").files[0]); byId("file").value = ""; });
   on("browse", () => home());
   on("home", (event) => { if (!event.ctrlKey && !event.metaKey && !event.shiftKey) { event.preventDefault(); home(); } });
+  on("skip", (event) => { event.preventDefault(); byId("main").focus(); }); // a hash would be followed as a link to an answer
   on("theme", () => setTheme(document.documentElement.dataset.theme !== "light"));
   on("show-help", () => byId("help").showModal());
   on("close-help", () => byId("help").close());
