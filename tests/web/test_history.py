@@ -79,6 +79,19 @@ def test_after_a_reload_an_upload_is_gone_and_an_indexed_image_is_not(page: Page
     assert not page.page.is_visible("#problem")
 
 
+def test_that_an_upload_is_gone_is_said_each_time(page: Page, real_data: Path) -> None:
+    page.upload(xray(real_data))
+    page.page.reload()
+    for _ in range(2):
+        page.until("#problem", "this page only the last 20 answers, until it is loaded anew: open it again")
+        page.page.wait_for_selector("#grid button.card")
+        page.page.go_back()
+        page.page.wait_for_selector("#problem", state="hidden")
+        page.page.wait_for_selector("#grid button.card")
+        page.page.go_forward()
+    page.until("#problem", "is not here any more")
+
+
 def test_skipping_to_the_images_leaves_the_answer(page: Page, real_data: Path) -> None:
     page.upload(xray(real_data))
     address = page.page.url

@@ -261,7 +261,7 @@ async function follow() {
   settled();
   if (former) return restore(former);
   setFilters(fields);
-  if (past.isLost()) problem("The X-ray you had opened is not here any more", new Error("neither the server nor this page keeps an image: open it again"), null);
+  if (past.isLost()) problem("The X-ray you had opened is not here any more", new Error("the server keeps no image, and this page only the last 20 answers, until it is loaded anew: open it again"), null);
   if (!image) return home({ keep: true });
   try {
     const found = await api.images({ id: image }, signal);
