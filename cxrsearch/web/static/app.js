@@ -28,8 +28,8 @@ function problem(title, error, again, former) {
   const box = byId("problem");
   box.hidden = false;
   box.querySelector("h2").textContent = title;
-  const still = former ? `. The answer below is still that of ${former.look.answer.query}.` : "";
-  box.querySelector("p").textContent = `${error.message[0].toUpperCase()}${error.message.slice(1)}${still}`;
+  const said = `${error.message[0].toUpperCase()}${error.message.slice(1)}`, ended = /[.?!]$/.test(said) ? said : `${said}.`;
+  box.querySelector("p").textContent = former ? `${ended} The answer below is still that of ${former.look.answer.query}.` : said;
   state.again = again;
   byId("retry").hidden = !again;
 }
