@@ -26,6 +26,12 @@ def refuse(route: Any) -> None:
     route.abort("connectionrefused")
 
 
+def emptied(page: Page) -> None:
+    """Wait until browsing has failed."""
+    page.page.wait_for_selector("#start:not([hidden])")
+    page.page.wait_for_selector("#grid:empty", state="attached")
+
+
 @pytest.mark.parametrize(
     ("handler", "said"),
     [(refuse, NO_ANSWER), (lambda route: route.fulfill(status=500, body=""), "The server answered with status 500.")],
@@ -36,3 +42,27 @@ def test_a_problem_is_said_in_sentences(page: Page, real_data: Path, handler: An
         page.page.select_option("#filters select >> nth=0", "PA")
         page.page.wait_for_selector("#problem:not([hidden])")
     assert page.text("#problem p >> nth=0") == f"{said} The answer below is still that of {xray(real_data).name}."
+
+
+def test_an_upload_that_the_server_did_not_answer_can_be_asked_again(page: Page, real_data: Path) -> None:
+    page.page.wait_for_selector("#grid button.card")
+    with handled(page, refuse):
+        page.page.set_input_files("#file", xray(real_data))
+        emptied(page)
+        assert page.text("#problem p >> nth=0") == NO_ANSWER
+        assert page.text("#cases-note") == "The images of the index could not be had."
+    page.page.click("#retry")
+    page.until("#query-name", xray(real_data).name)
+    assert not page.page.is_visible("#problem")
+
+
+def test_browsing_that_failed_can_be_tried_again(page: Page) -> None:
+    page.page.click("#next")
+    page.until("#page", "25–48")
+    with handled(page, refuse):
+        page.page.click("#next")
+        emptied(page)
+        page.page.wait_for_selector("#problem:not([hidden])")
+    page.page.click("#retry")
+    page.until("#page", "49–72")
+    assert not page.page.is_visible("#problem")

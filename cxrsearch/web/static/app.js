@@ -235,8 +235,16 @@ async function browse(offset) {
     showPager(offset, found.total);
     say(byId("cases-note").textContent);
   } catch (error) {
-    if (error.name !== "AbortError") { problem(titleOf(error), error, () => browse(offset)); byId("grid").replaceChildren(); byId("cases-note").textContent = ""; }
+    if (error.name !== "AbortError") unbrowsed(error, offset);
   }
+}
+
+// A problem that is on the page already stays: to try again what was asked matters more than to browse.
+function unbrowsed(error, offset) {
+  if (byId("problem").hidden) problem(titleOf(error), error, () => browse(offset));
+  byId("grid").ariaBusy = "false";
+  byId("grid").replaceChildren();
+  byId("cases-note").textContent = "The images of the index could not be had.";
 }
 
 function showPager(offset, total) {
@@ -325,10 +333,10 @@ function wire() {
   on("theme", () => setTheme(document.documentElement.dataset.theme !== "light"));
   on("show-help", () => byId("help").showModal());
   on("close-help", () => byId("help").close());
-  on("retry", () => state.again?.());
+  on("retry", () => { settled(); state.again?.(); });
   on("dismiss", settled);
-  on("previous", () => browse(Math.max(0, state.offset - PAGE)));
-  on("next", () => browse(state.offset + PAGE));
+  on("previous", () => { settled(); browse(Math.max(0, state.offset - PAGE)); });
+  on("next", () => { settled(); browse(state.offset + PAGE); });
   on("save-json", () => save(new Blob([JSON.stringify(state.now.look.answer, null, 2)], { type: "application/json" }), "answer.json"));
   on("save-png", saveSheet);
   on("copy-link", copyLink);
