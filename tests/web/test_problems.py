@@ -66,3 +66,20 @@ def test_browsing_that_failed_can_be_tried_again(page: Page) -> None:
     page.page.click("#retry")
     page.until("#page", "49–72")
     assert not page.page.is_visible("#problem")
+
+
+def test_a_patient_is_left_out_of_what_is_being_asked(page: Page, real_data: Path) -> None:
+    page.upload(xray(real_data))
+    asked: list[Any] = []
+    with handled(page, asked.append, "**/api/look*"):
+        with page.page.expect_request("**/api/look*"):
+            page.page.select_option("#filters select >> nth=0", "PA")
+        with page.page.expect_request("**/api/look*") as last:
+            page.page.fill("#patient-id", "00000013")
+            page.page.click("#patient button")
+        body = last.value.post_data_buffer or b""
+        assert b'name="patient"\r\n\r\n00000013' in body
+        assert b'name="view"\r\n\r\nPA' in body  # what the form shows
+        asked[-1].continue_()
+        page.until("#cases-note", "Filters hold")
+    assert page.page.locator("#filters select").first.input_value() == "PA"

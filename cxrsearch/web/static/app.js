@@ -342,7 +342,7 @@ function wire() {
   on("copy-link", copyLink);
   byId("heat").addEventListener("change", showHeat);
   byId("opacity").addEventListener("input", showHeat);
-  byId("patient").addEventListener("submit", (event) => { event.preventDefault(); ask({ ...state.now, patient: byId("patient-id").value.trim() }); });
+  byId("patient").addEventListener("submit", (event) => { event.preventDefault(); ask({ ...(state.waiting ?? state.now), patient: byId("patient-id").value.trim() }); });
   addEventListener("keydown", pressed);
   addEventListener("popstate", follow);
   addEventListener("paste", (event) => askFile([...event.clipboardData.files][0]));
