@@ -83,3 +83,20 @@ def test_a_patient_is_left_out_of_what_is_being_asked(page: Page, real_data: Pat
         asked[-1].continue_()
         page.until("#cases-note", "Filters hold")
     assert page.page.locator("#filters select").first.input_value() == "PA"
+
+
+def test_a_contact_sheet_can_be_tried_again_from_elsewhere(page: Page, real_data: Path) -> None:
+    page.upload(xray(real_data))
+    asked: list[Any] = []
+    with handled(page, asked.append, "**/api/sheet*"):
+        with page.page.expect_request("**/api/sheet*"):
+            page.page.click("#save-png")
+        page.page.click("#browse")
+        page.page.wait_for_selector("#grid button.card")
+        asked[0].abort()
+        page.page.wait_for_selector("#problem:not([hidden])")
+    assert page.page.is_disabled("#save-png")  # of no answer
+    with page.page.expect_download() as saved:
+        page.page.click("#retry")
+    assert saved.value.suggested_filename == "contact-sheet.png"
+    assert not page.page.is_visible("#problem")

@@ -282,14 +282,14 @@ async function follow() {
   }
 }
 
-async function saveSheet() {
-  const button = byId("save-png"), { file, row } = state.now, fields = fieldsOf(state.now);
+async function saveSheet(asked) {
+  const button = byId("save-png"), { file, row } = asked, fields = fieldsOf(asked);
   button.disabled = true;
   button.textContent = "Drawing …";
   try {
     save(file ? await api.sheet(file, fields) : await api.sheetRow(row, fields), "contact-sheet.png");
-  } catch (error) { problem(titleOf(error), error, saveSheet); }
-  button.disabled = false;
+  } catch (error) { problem(titleOf(error), error, () => saveSheet(asked)); }
+  button.disabled = !state.now; // somebody may have gone on meanwhile
   button.textContent = "Save contact sheet";
 }
 
@@ -338,7 +338,7 @@ function wire() {
   on("previous", () => { settled(); browse(Math.max(0, state.offset - PAGE)); });
   on("next", () => { settled(); browse(state.offset + PAGE); });
   on("save-json", () => save(new Blob([JSON.stringify(state.now.look.answer, null, 2)], { type: "application/json" }), "answer.json"));
-  on("save-png", saveSheet);
+  on("save-png", () => saveSheet(state.now));
   on("copy-link", copyLink);
   byId("heat").addEventListener("change", showHeat);
   byId("opacity").addEventListener("input", showHeat);
