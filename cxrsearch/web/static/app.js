@@ -2,7 +2,7 @@
 import { api, decoded, picture } from "./api.js";
 import { fillGrid, mark, moveFocus, waitingGrid } from "./cases.js";
 import { compare, isComparing, step, toggleAlike } from "./compare.js";
-import { byId, factsOf, findingsOf, make, readable, save, say } from "./dom.js";
+import { byId, counted, factsOf, findingsOf, make, readable, save, say } from "./dom.js";
 import { filters, firstFilter, makeFilters, refreshClear, setFilters } from "./filters.js";
 import { markFinding, mostVoted, numbered, showFindings } from "./findings.js";
 import { highest, painted, scale } from "./heat.js";
@@ -230,7 +230,7 @@ async function browse(offset) {
   try {
     const found = await api.images({ ...filters(), offset, limit: PAGE }, signal);
     past.stay(offset);
-    byId("cases-note").textContent = `${found.total.toLocaleString("en")} image${found.total === 1 ? "" : "s"}, in an order that chance gave. Click one to ask for its neighbours.`;
+    byId("cases-note").textContent = `${counted(found.total, "image")}, in an order that chance gave. Click one to ask for its neighbours.`;
     fillGrid(found.images, { ranked: false, pixels: state.index.pixels, chosen: null, clear: clearFilters, empty: "No image of the index passes these filters.", open: (place) => askRow(found.images[place].row) });
     showPager(offset, found.total);
     say(byId("cases-note").textContent);
@@ -366,7 +366,7 @@ async function begin() {
     return;
   }
   const { images, patients, encoder, untrained } = state.index;
-  byId("about").textContent = `${images.toLocaleString("en")} images of ${patients.toLocaleString("en")} patients · ${encoder}${untrained ? " · untrained: no medical meaning" : ""}`;
+  byId("about").textContent = `${counted(images, "image")} of ${counted(patients, "patient")} · ${encoder}${untrained ? ": no medical meaning" : ""}`;
   makeFilters(state.index, filtersChanged);
   await follow();
   if (state.index.map) makeMap(await api.map(), state.index.map, askRow), state.now && chooseFinding(state.now.finding);
