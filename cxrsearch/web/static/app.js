@@ -299,7 +299,7 @@ async function copyLink() {
   setTimeout(() => { button.textContent = "Copy link"; }, 2000);
 }
 
-const KEYS = [["← →", "the next neighbour"], ["Enter", "open it side by side"], ["H", "heat map on and off; side by side: where the two are alike"], ["1 … 9, 0", "the finding with this number"], ["/", "filters"], ["Esc", "close what is open"], ["?", "this page"], ["wheel, + −", "zoom"], ["drag, Shift + arrows", "move the image, when zoomed"], ["Shift + drag", "window and level, also with the right button"]];
+const KEYS = [["← →", "the next neighbour"], ["Enter", "open it side by side"], ["H", "heat map on and off; side by side: where the two are alike"], ["1 … 9, 0", "the finding with this number"], ["/", "filters"], ["Esc", "close what is open"], ["?", "this page"], ["wheel, + −", "zoom"], ["drag, Shift + arrows", "move the image, when zoomed"], ["arrows, Enter", "on the map: the next dot that way, and ask for its image"], ["Shift + drag", "window and level, also with the right button"]];
 
 function pressed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
