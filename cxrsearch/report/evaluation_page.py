@@ -16,6 +16,7 @@ from cxrsearch.analysis.stratified import Stratum
 from cxrsearch.images.findings import NO_FINDING
 from cxrsearch.report import style
 from cxrsearch.report.charts import calibration_chart, fraction_chart, roc_chart, strata_chart
+from cxrsearch.words import counted
 
 MEAN = "Mean"
 _CHART_MODELS = 6
@@ -213,14 +214,14 @@ def _fractions(page: EvaluationPage) -> str:
         [f"{fraction:.3g}", f"{images.mean():,.0f}", _value(own.mean()) + _range(own.min(), own.max())]
         for fraction, images, own in zip(curve.fractions, curve.images, curve.mean, strict=True)
     ]
-    draws = curve.images.shape[1]
-    caption = f"Mean AUROC over {curve.findings} findings; below it, the lowest and the highest of {draws} draws"
+    draws, findings = curve.images.shape[1], counted(curve.findings, "finding")
+    caption = f"Mean AUROC over {findings}; below it, the lowest and the highest of {counted(draws, 'draw')}"
     table = _table(caption, ["Fraction", "images", "mean AUROC"], rows)
     alt = "Mean AUROC of kNN votes by fraction; the table below has the numbers"
     chart = _figure(fraction_chart(curve), alt) if curve.findings else _NO_MEAN
     text = (
-        f"Votes of the {curve.k} nearest images of other patients, with a part of the training patients, drawn "
-        f"{draws} times. Shaded: the range of the draws."
+        f"Votes of the {counted(curve.k, 'nearest image')} of other patients, with a part of the training patients, "
+        f"drawn {counted(draws, 'time')}. Shaded: the range of the draws."
     )
     return _section("What a fraction of the images is worth", f"<p>{text}</p>{chart}{table}")
 
@@ -228,11 +229,11 @@ def _fractions(page: EvaluationPage) -> str:
 def _retrieval(page: EvaluationPage) -> str:
     if (quality := page.retrieval) is None:
         return ""
-    k, groups = quality.k, [*page.findings, NO_FINDING, "all", "with findings"]
+    k, first, groups = quality.k, counted(quality.k, "image"), [*page.findings, NO_FINDING, "all", "with findings"]
     heads = ["Queries with", "images", f"P@{k}", f"hit@{k}", f"mAP@{k}", f"nDCG@{k}"]
     others = _table(
-        f"The first {k} images of other patients, by {quality.queries:,} queries; below a value its interval, in "
-        "brackets what a random order gives",
+        f"The first {first} of other patients, by {counted(quality.queries, 'query', 'queries')}; below a value its "
+        "interval, in brackets what a random order gives",
         heads,
         [_retrieval_row(name, quality.others, g) for g, name in enumerate(groups)],
     )
@@ -243,9 +244,9 @@ def _retrieval(page: EvaluationPage) -> str:
     )
     own = quality.own
     said = (
-        f"Of the {own.images[0]:,} queries whose patient has another image, {own.point[0, 0]:.1%} find it first "
-        f"(by chance {own.point[0, 2]:.2%}); of the first {k} images that all queries find, {own.point[1, 1]:.1%} are "
-        "the same patient's."
+        f"Of the {counted(own.images[0], 'query', 'queries')} whose patient has another image, {own.point[0, 0]:.1%} "
+        f"find it first (by chance {own.point[0, 2]:.2%}); of the first {first} that all queries find, "
+        f"{own.point[1, 1]:.1%} are the same patient's."
         if own.images[0]
         else "No query's patient has another image."
     )

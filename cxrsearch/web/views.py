@@ -131,7 +131,9 @@ class Views:
         names = self._index.manifest.findings
         having = {} if labels is None else {f: np.flatnonzero(labels[rows, i]).tolist() for i, f in enumerate(names)}
         shown = f"{len(rows):,} of {n:,} images, chosen at random" if len(rows) < n else f"all {n:,} images"
-        return {"rows": rows.tolist(), "places": self.places(rows.tolist()), "with": having, "shown": shown}
+        images = [str(name) for name in self._index.catalogue.frame["id"].iloc[rows]]
+        places = self.places(rows.tolist())
+        return {"rows": rows.tolist(), "images": images, "places": places, "with": having, "shown": shown}
 
 
 def band(age: int) -> str:

@@ -132,6 +132,18 @@ def test_parts_show_their_numbers(made: str, page: EvaluationPage) -> None:
     assert f"{page.retrieval.own.point[0, 0]:.1%} find it first" in made
 
 
+def test_one_of_a_kind_is_no_plural(page: EvaluationPage) -> None:
+    assert page.retrieval is not None
+    assert page.fractions is not None
+    own = page.retrieval.own
+    alone = replace(page.retrieval, k=1, queries=1, own=replace(own, images=np.ones_like(own.images)))
+    curve = replace(page.fractions, images=page.fractions.images[:, :1], findings=1, k=1)
+    made = evaluation_page(replace(page, retrieval=alone, fractions=curve)).decode()
+    assert not re.findall(r"\b1 (?:[a-z]+ )?(?:images|queries|draws|findings|times)\b", made)
+    assert "Of the 1 query whose patient has another image" in made
+    assert "Votes of the 1 nearest image of other patients" in made
+
+
 def test_parts_that_were_not_asked_for_are_not_there(page: EvaluationPage) -> None:
     bare = evaluation_page(replace(page, strata=(), retrieval=None, fractions=None, warnings=())).decode()
     for heading in ("By view", "What a fraction", "Retrieval", "What to know"):

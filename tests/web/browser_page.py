@@ -13,19 +13,25 @@ QUERY = "#query canvas"
 
 
 class Page:
-    """A page that is ready, and all that went wrong in it."""
+    """A page that is ready, and all that went wrong in it, but for requests where they are meant to fail."""
 
     def __init__(self, browser: Any, address: str, size: str = "desk", path: str = "") -> None:
         width, height = SIZES[size]
         self.context = browser.new_context(viewport={"width": width, "height": height}, has_touch=size == "phone")
         self.problems: list[str] = []
+        self.failing = False
         self.asked: list[str] = []
         self.page = self.context.new_page()
-        self.page.on("console", lambda message: self.problems.append(message.text) if message.type == "error" else None)
+        self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.goto(address + path)
         self.page.wait_for_selector("html[data-ready]")
+
+    def _heard(self, message: Any) -> None:
+        meant = self.failing and message.text.startswith("Failed to load resource")
+        if message.type == "error" and not meant:
+            self.problems.append(message.text)
 
     def upload(self, path: Path) -> None:
         self.page.set_input_files("#file", path)

@@ -189,6 +189,7 @@ def test_what_the_index_is(client: httpx.Client, index: Index) -> None:
     assert said["disclaimer"].startswith("Research use only")
     drawn = client.get("/api/map").json()
     assert drawn["rows"] == list(range(10))
+    assert drawn["images"] == list(index.catalogue.ids)
     assert drawn["with"]["Mass"] == [1, 2, 6, 9]
     places = np.array(drawn["places"])
     assert places.min() >= -1e-9

@@ -47,6 +47,16 @@ def test_an_upload_shows_neighbours_votes_and_a_heat_map(page: Page, real_index:
     assert "not a medical device" in page.text("#disclaimer")
 
 
+def test_the_header_says_once_what_the_index_is(page: Page) -> None:
+    told = page.page.request.get(f"{page.page.url}api/index").json()
+    page.page.route("**/api/index", lambda route: route.fulfill(json=told))
+    for images, patients, said in ((1, 1, "1 image of 1 patient"), (1234, 56, "1,234 images of 56 patients")):
+        told |= {"images": images, "patients": patients, "encoder": "random:0 (untrained)", "untrained": True}
+        page.page.reload()
+        page.page.wait_for_selector("html[data-ready]")
+        assert page.text("#about") == f"{said} · random:0 (untrained): no medical meaning"
+
+
 def test_findings_have_one_order_and_one_scale_in_every_answer(page: Page, real_index: Index, real_data: Path) -> None:
     for number in (20, 300):
         page.upload(xray(real_data, number))

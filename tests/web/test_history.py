@@ -79,6 +79,30 @@ def test_after_a_reload_an_upload_is_gone_and_an_indexed_image_is_not(page: Page
     assert not page.page.is_visible("#problem")
 
 
+def test_that_an_upload_is_gone_is_said_each_time(page: Page, real_data: Path) -> None:
+    page.upload(xray(real_data))
+    page.page.reload()
+    for _ in range(2):
+        page.until("#problem", "this page only the last 20 answers, until it is loaded anew: open it again")
+        page.page.wait_for_selector("#grid button.card")
+        page.page.go_back()
+        page.page.wait_for_selector("#problem", state="hidden")
+        page.page.wait_for_selector("#grid button.card")
+        page.page.go_forward()
+    page.until("#problem", "is not here any more")
+
+
+def test_skipping_to_the_images_leaves_the_answer(page: Page, real_data: Path) -> None:
+    page.upload(xray(real_data))
+    address = page.page.url
+    page.page.focus(".skip")
+    page.page.keyboard.press("Enter")
+    assert page.page.evaluate("document.activeElement.id") == "main"
+    page.page.wait_for_timeout(200)  # what a hash in the address would start
+    assert page.page.is_visible("#query-name")
+    assert page.page.url == address
+
+
 def test_what_is_refused_says_why_and_leaves_the_page_usable(page: Page, real_data: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     page.page.set_input_files("#file", tmp_path / "notes.txt")

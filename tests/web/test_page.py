@@ -3,6 +3,7 @@
 import re
 from html.parser import HTMLParser
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +59,14 @@ def test_the_policy_lets_all_of_the_page_work(name: str) -> None:
     assert "<script>" not in TEXTS[name]
     assert "<style" not in TEXTS[name]
     assert style.DISCLAIMER in TEXTS[name]
+
+
+def test_as_many_answers_are_promised_as_are_kept() -> None:
+    kept = re.search(r"KEPT = (\d+)", TEXTS["past.js"])
+    assert kept is not None
+    guide = (Path(__file__).parents[2] / "docs" / "GUIDE.md").read_text(encoding="utf-8")
+    for text in (TEXTS["index.html"], TEXTS["app.js"], guide):
+        assert f"last {kept[1]} answers" in " ".join(text.split())
 
 
 def test_scripts_name_only_what_is_there() -> None:

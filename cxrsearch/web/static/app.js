@@ -2,7 +2,7 @@
 import { api, decoded, picture } from "./api.js";
 import { fillGrid, mark, moveFocus, waitingGrid } from "./cases.js";
 import { compare, isComparing, step, toggleAlike } from "./compare.js";
-import { byId, factsOf, findingsOf, make, readable, save, say } from "./dom.js";
+import { byId, counted, factsOf, findingsOf, make, readable, save, say } from "./dom.js";
 import { filters, firstFilter, makeFilters, refreshClear, setFilters } from "./filters.js";
 import { markFinding, mostVoted, numbered, showFindings } from "./findings.js";
 import { highest, painted, scale } from "./heat.js";
@@ -28,8 +28,8 @@ function problem(title, error, again, former) {
   const box = byId("problem");
   box.hidden = false;
   box.querySelector("h2").textContent = title;
-  const still = former ? `. The answer below is still that of ${former.look.answer.query}.` : "";
-  box.querySelector("p").textContent = `${error.message[0].toUpperCase()}${error.message.slice(1)}${still}`;
+  const said = `${error.message[0].toUpperCase()}${error.message.slice(1)}`, ended = /[.?!]$/.test(said) ? said : `${said}.`;
+  box.querySelector("p").textContent = former ? `${ended} The answer below is still that of ${former.look.answer.query}.` : said;
   state.again = again;
   byId("retry").hidden = !again;
 }
@@ -230,13 +230,21 @@ async function browse(offset) {
   try {
     const found = await api.images({ ...filters(), offset, limit: PAGE }, signal);
     past.stay(offset);
-    byId("cases-note").textContent = `${found.total.toLocaleString("en")} image${found.total === 1 ? "" : "s"}, in an order that chance gave. Click one to ask for its neighbours.`;
+    byId("cases-note").textContent = `${counted(found.total, "image")}, in an order that chance gave. Click one to ask for its neighbours.`;
     fillGrid(found.images, { ranked: false, pixels: state.index.pixels, chosen: null, clear: clearFilters, empty: "No image of the index passes these filters.", open: (place) => askRow(found.images[place].row) });
     showPager(offset, found.total);
     say(byId("cases-note").textContent);
   } catch (error) {
-    if (error.name !== "AbortError") { problem(titleOf(error), error, () => browse(offset)); byId("grid").replaceChildren(); byId("cases-note").textContent = ""; }
+    if (error.name !== "AbortError") unbrowsed(error, offset);
   }
+}
+
+// A problem that is on the page already stays: to try again what was asked matters more than to browse.
+function unbrowsed(error, offset) {
+  if (byId("problem").hidden) problem(titleOf(error), error, () => browse(offset));
+  byId("grid").ariaBusy = "false";
+  byId("grid").replaceChildren();
+  byId("cases-note").textContent = "The images of the index could not be had.";
 }
 
 function showPager(offset, total) {
@@ -261,7 +269,7 @@ async function follow() {
   settled();
   if (former) return restore(former);
   setFilters(fields);
-  if (past.isLost()) problem("The X-ray you had opened is not here any more", new Error("neither the server nor this page keeps an image: open it again"), null);
+  if (past.isLost()) problem("The X-ray you had opened is not here any more", new Error("the server keeps no image, and this page only the last 20 answers, until it is loaded anew: open it again"), null);
   if (!image) return home({ keep: true });
   try {
     const found = await api.images({ id: image }, signal);
@@ -274,14 +282,14 @@ async function follow() {
   }
 }
 
-async function saveSheet() {
-  const button = byId("save-png"), { file, row } = state.now, fields = fieldsOf(state.now);
+async function saveSheet(asked) {
+  const button = byId("save-png"), { file, row } = asked, fields = fieldsOf(asked);
   button.disabled = true;
   button.textContent = "Drawing …";
   try {
     save(file ? await api.sheet(file, fields) : await api.sheetRow(row, fields), "contact-sheet.png");
-  } catch (error) { problem(titleOf(error), error, saveSheet); }
-  button.disabled = false;
+  } catch (error) { problem(titleOf(error), error, () => saveSheet(asked)); }
+  button.disabled = !state.now; // somebody may have gone on meanwhile
   button.textContent = "Save contact sheet";
 }
 
@@ -291,7 +299,7 @@ async function copyLink() {
   setTimeout(() => { button.textContent = "Copy link"; }, 2000);
 }
 
-const KEYS = [["← →", "the next neighbour"], ["Enter", "open it side by side"], ["H", "heat map on and off; side by side: where the two are alike"], ["1 … 9, 0", "the finding with this number"], ["/", "filters"], ["Esc", "close what is open"], ["?", "this page"], ["wheel, + −", "zoom"], ["drag, Shift + arrows", "move the image, when zoomed"], ["Shift + drag", "window and level, also with the right button"]];
+const KEYS = [["← →", "the next neighbour"], ["Enter", "open it side by side"], ["H", "heat map on and off; side by side: where the two are alike"], ["1 … 9, 0", "the finding with this number"], ["/", "filters"], ["Esc", "close what is open"], ["?", "this page"], ["wheel, + −", "zoom"], ["drag, Shift + arrows", "move the image, when zoomed"], ["arrows, Enter", "on the map: the next dot that way, and ask for its image"], ["Shift + drag", "window and level, also with the right button"]];
 
 function pressed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -321,19 +329,20 @@ function wire() {
   byId("file").addEventListener("change", () => { askFile(byId("file").files[0]); byId("file").value = ""; });
   on("browse", () => home());
   on("home", (event) => { if (!event.ctrlKey && !event.metaKey && !event.shiftKey) { event.preventDefault(); home(); } });
+  on("skip", (event) => { event.preventDefault(); byId("main").focus(); }); // a hash would be followed as a link to an answer
   on("theme", () => setTheme(document.documentElement.dataset.theme !== "light"));
   on("show-help", () => byId("help").showModal());
   on("close-help", () => byId("help").close());
-  on("retry", () => state.again?.());
+  on("retry", () => { settled(); state.again?.(); });
   on("dismiss", settled);
-  on("previous", () => browse(Math.max(0, state.offset - PAGE)));
-  on("next", () => browse(state.offset + PAGE));
+  on("previous", () => { settled(); browse(Math.max(0, state.offset - PAGE)); });
+  on("next", () => { settled(); browse(state.offset + PAGE); });
   on("save-json", () => save(new Blob([JSON.stringify(state.now.look.answer, null, 2)], { type: "application/json" }), "answer.json"));
-  on("save-png", saveSheet);
+  on("save-png", () => saveSheet(state.now));
   on("copy-link", copyLink);
   byId("heat").addEventListener("change", showHeat);
   byId("opacity").addEventListener("input", showHeat);
-  byId("patient").addEventListener("submit", (event) => { event.preventDefault(); ask({ ...state.now, patient: byId("patient-id").value.trim() }); });
+  byId("patient").addEventListener("submit", (event) => { event.preventDefault(); ask({ ...(state.waiting ?? state.now), patient: byId("patient-id").value.trim() }); });
   addEventListener("keydown", pressed);
   addEventListener("popstate", follow);
   addEventListener("paste", (event) => askFile([...event.clipboardData.files][0]));
@@ -357,7 +366,7 @@ async function begin() {
     return;
   }
   const { images, patients, encoder, untrained } = state.index;
-  byId("about").textContent = `${images.toLocaleString("en")} images of ${patients.toLocaleString("en")} patients · ${encoder}${untrained ? " · untrained: no medical meaning" : ""}`;
+  byId("about").textContent = `${counted(images, "image")} of ${counted(patients, "patient")} · ${encoder}${untrained ? ": no medical meaning" : ""}`;
   makeFilters(state.index, filtersChanged);
   await follow();
   if (state.index.map) makeMap(await api.map(), state.index.map, askRow), state.now && chooseFinding(state.now.finding);

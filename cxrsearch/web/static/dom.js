@@ -15,6 +15,7 @@ export function make(tag, properties = {}, ...children) {
 export const say = (text) => { byId("status").textContent = text; };
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 export const readable = (finding) => finding.replaceAll("_", " ");
+export const counted = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 export const percent = (share) => (share === null || share === undefined ? "–" : `${(100 * share).toFixed(share < 0.0995 && share > 0 ? 1 : 0)}%`);
 export const findingsOf = (image) => (image.findings === null ? "findings unknown" : image.findings.map(readable).join(", "));
 export const sexOf = { F: "woman", M: "man" };

@@ -1,5 +1,5 @@
 // The table of findings, in the index's own order, so that each has the same place and scale in every answer.
-import { byId, make, percent, readable } from "./dom.js";
+import { byId, counted, make, percent, readable } from "./dom.js";
 
 const LEAST = 2, CHANCE = 2;
 let lines = [];
@@ -33,7 +33,7 @@ export function showFindings(look, choose) {
   byId("findings").tBodies[0].replaceChildren(...lines);
   byId("findings-note").textContent = !answer.votes
     ? "No votes: the findings of the indexed images are not known."
-    : `Of ${n} neighbour${n === 1 ? "" : "s"}, beside the share among all images that could have answered. Choose a finding to see ${look.maps ? "where the network sees it" : "which neighbours have it"}.`;
+    : `Of ${counted(n, "neighbour")}, beside the share among all images that could have answered. Choose a finding to see ${look.maps ? "where the network sees it" : "which neighbours have it"}.`;
 }
 
 // Mark the chosen finding; the lines stay, so that the keyboard's focus does.

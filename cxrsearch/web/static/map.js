@@ -1,15 +1,25 @@
 // The embedding map: the index's images as dots, those with the chosen finding, the neighbours, and the query.
-import { byId, colour, make, readable } from "./dom.js";
+import { byId, colour, findingsOf, make, readable } from "./dom.js";
 
 const canvas = document.querySelector("#map canvas"), MARGIN = 14, NEAR = 12;
-let data = null, shown = { place: null, neighbours: [], finding: null }, open = () => {};
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+// `dots`: as images are, {row, image, findings, place}; `reached`, the one that the keyboard is at.
+let data = null, dots = [], reached = null, shown = { place: null, neighbours: [], finding: null }, open = () => {};
 
 export function makeMap(found, text, heard) {
   data = found;
+  dots = dotsOf(found);
   open = heard;
   byId("map").hidden = false;
-  byId("map-note").textContent = `${text} ${found.shown[0].toUpperCase()}${found.shown.slice(1)}. It flattens all but two directions: near here need not be near in the index. Click a dot to ask for its image.`;
+  byId("map-note").textContent = `${text} ${found.shown[0].toUpperCase()}${found.shown.slice(1)}. It flattens all but two directions: near here need not be near in the index. Click a dot to ask for its image; by keys, arrows lead from dot to dot and Enter asks.`;
   new ResizeObserver(draw).observe(canvas);
+}
+
+function dotsOf({ rows, images, places, with: having }) {
+  const known = Object.entries(having).map(([finding, numbers]) => [finding, new Set(numbers)]);
+  const findings = (number) => known.filter(([, numbers]) => numbers.has(number)).map(([finding]) => finding);
+  const recorded = (number) => { const found = findings(number); return found.length ? found : ["No Finding"]; };
+  return rows.map((row, number) => ({ row, image: images[number], place: places[number], findings: known.length ? recorded(number) : null }));
 }
 
 export function showOnMap(place, neighbours, finding) {
@@ -44,6 +54,7 @@ export function draw() {
   for (const number of having) dot(pen, at(data.places[number], width, height), 3.5, colour("vote"));
   for (const image of shown.neighbours) dot(pen, at(image.place, width, height), 5, null, colour("ink"));
   if (shown.place) dot(pen, at(shown.place, width, height), 7, colour("accent"), colour("background"));
+  if (reached) dot(pen, at(reached.place, width, height), 10, null, colour("ink"));
   keys();
 }
 
@@ -59,10 +70,58 @@ function keys() {
   ].filter(Boolean));
 }
 
+// What can be asked for and lies nearest, by `far`, a distance or Infinity: a dot, or a neighbour, which need not be one.
+function nearest(far) {
+  const near = new Set(shown.neighbours.map((image) => image.row));
+  const all = [...shown.neighbours, ...dots.filter(({ row }) => !near.has(row))].sort((one, other) => one.row - other.row);
+  let least = Infinity, found = null;
+  for (const target of all) {
+    const distance = far(target);
+    if (distance < least) [least, found] = [distance, target];
+  }
+  return found;
+}
+
+// The nearest within the quarter of the map that an arrow points to; those in one place lie side by side.
+function towards([right, up]) {
+  const { row, place: [x, y] } = reached;
+  return nearest((target) => {
+    const [u, v] = [target.place[0] - x, target.place[1] - y], along = u * right + v * up, across = Math.abs(u * up) + Math.abs(v * right);
+    const ahead = u || v ? along >= across : right * (target.row - row) > 0;
+    return ahead ? Math.hypot(u, v) : Infinity;
+  });
+}
+
+function reach(target) {
+  reached = target;
+  byId("map-dot").textContent = target ? `${findingsOf(target)} · ${target.image}` : "";
+  draw();
+}
+
+function begin() {
+  const [x, y] = shown.place ?? [0.5, 0.5];
+  reach(nearest(({ place: [u, v] }) => Math.hypot(u - x, v - y)));
+}
+
+function ask({ row }) {
+  canvas.blur(); // reading goes on at the answer
+  open(row);
+}
+
 canvas.addEventListener("click", (event) => {
   const box = canvas.getBoundingClientRect(), [x, y] = [event.clientX - box.left, event.clientY - box.top];
-  const places = [...shown.neighbours.map((image) => [image.row, image.place]), ...data.rows.map((row, number) => [row, data.places[number]])];
-  const far = ([, place]) => { const [u, v] = at(place, box.width, box.height); return Math.hypot(u - x, v - y); };
-  const nearest = places.reduce((best, next) => (far(next) < far(best) ? next : best));
-  if (far(nearest) <= NEAR) open(nearest[0]);
+  const far = ({ place }) => { const [u, v] = at(place, box.width, box.height); return Math.hypot(u - x, v - y); };
+  const clicked = nearest((target) => (far(target) <= NEAR ? far(target) : Infinity));
+  if (clicked) ask(clicked);
+});
+canvas.addEventListener("focus", () => { if (canvas.matches(":focus-visible")) begin(); });
+canvas.addEventListener("blur", () => reach(null));
+canvas.addEventListener("keydown", (event) => {
+  const arrow = ARROWS[event.key];
+  if (event.ctrlKey || event.metaKey || event.altKey || !(arrow || event.key === "Enter")) return;
+  event.preventDefault();
+  event.stopPropagation(); // elsewhere arrows lead from case to case
+  if (!reached) begin();
+  else if (arrow) reach(towards(arrow) ?? reached);
+  else ask(reached);
 });

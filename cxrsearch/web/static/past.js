@@ -25,8 +25,9 @@ export const current = () => answers.get(history.state?.key);
 export const isLost = () => Boolean(history.state?.upload) && !current();
 
 // The start page: its filters, and from which image on it browses; an entry of its own, unless one is there already.
+// To browse in place of an upload that is gone leaves its entry one that says so.
 export const goHome = (filters, offset) => write({ offset }, filters, isHome(filters));
-export const stay = (offset) => history.replaceState({ offset }, "");
+export const stay = (offset) => history.replaceState({ ...history.state, offset }, "");
 export const offset = () => history.state?.offset ?? 0;
 
 function isHome(filters) {
