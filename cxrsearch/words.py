@@ -17,12 +17,14 @@ def images_of(images: int, patients: int, noun: str = "image") -> str:
 def by_reason(refused: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
     """Refused images, by name and reason, as reasons and the names of their images; the most frequent reason first.
 
-    A reason is given without the image's name and the fix, and without what follows a colon where that differs.
+    A reason is given without the image's name, where that is a word of its own, with or without a path before it; and
+    without the fix, and without what follows a colon where that differs.
     """
     groups: dict[str, list[tuple[str, str]]] = {}
     for image, reason in refused:
         name = re.escape(image.rpartition("/")[2])
-        problem = re.sub(rf"\s?\S*{name}", "", reason.partition(" — ")[0], count=1).strip()
+        word = rf"(?:^|\s)(?:\S*/)?{name}(?=[.,:;]?(?:\s|$))"
+        problem = re.sub(word, "", reason.partition(" — ")[0], count=1).strip()
         groups.setdefault(problem.partition(": ")[0], []).append((problem, image))
     found = [
         (members[0][0] if len({problem for problem, _ in members}) == 1 else short, [image for _, image in members])

@@ -24,3 +24,21 @@ def test_images_by_reason() -> None:
         ("the table has no row for it", ["d.png"]),
     ]
     assert by_reason([]) == []
+
+
+def test_a_short_bare_name_is_left_out_as_a_whole_word_only() -> None:
+    refused = [
+        ("e", "the table has no row for it"),
+        ("im", "the image im is no good"),
+        ("a", "cannot read /data/a: Permission denied"),
+        ("c", "no such image: c"),
+        ("1.2", "1.2.840 is empty"),
+    ]
+    reasons = {images[0]: reason for reason, images in by_reason(refused)}
+    assert reasons == {
+        "e": "the table has no row for it",
+        "im": "the image is no good",
+        "a": "cannot read: Permission denied",
+        "c": "no such image:",
+        "1.2": "1.2.840 is empty",
+    }
