@@ -5,7 +5,6 @@ embeddings --projection (analysis)--> coordinates --colours, figure, page (repor
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -163,9 +162,10 @@ def novelty(index: Index, progress: Progress = silent) -> tuple[NDArray[np.float
     Raises:
         UsageError: the index holds one patient only.
     """
-    report = partial(progress, "neighbours of other patients", total=len(index))
-    patients = index.catalogue.patient_groups()
-    neighbours = open_vectors(index.stored, "cpu").search_all(NOVELTY_K, patients, report)
+    n, patients = len(index), index.catalogue.patient_groups()
+    neighbours = open_vectors(index.stored, "cpu").search_all(
+        NOVELTY_K, patients, lambda done: progress("neighbours of other patients", done, n)
+    )
     k = int(neighbours.counts.min(initial=NOVELTY_K))
     if k == 0:
         raise UsageError("novelty in an index of one patient: there are no others to compare with", "use --colour view")

@@ -5,7 +5,6 @@ embeddings -> space -> sums over all pairs -> means, silhouettes; permutation te
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -269,6 +268,8 @@ def _hubness(index: Index, progress: Progress) -> Hubness | None:
     patients = index.catalogue.patient_groups()
     if len(np.unique(patients)) < 2:
         return None
-    report = partial(progress, "neighbours of all images", total=len(index))
-    found = open_vectors(index.stored, "cpu").search_all(NEIGHBOURS, patients, report)
-    return hubness(found, NEIGHBOURS, len(index))
+    n = len(index)
+    found = open_vectors(index.stored, "cpu").search_all(
+        NEIGHBOURS, patients, lambda done: progress("neighbours of all images", done, n)
+    )
+    return hubness(found, NEIGHBOURS, n)

@@ -114,7 +114,9 @@ def test_novelty_is_the_distance_to_the_kth_image_of_another_patient(index: Inde
     x = np.concatenate(index.stored.blocks).astype(np.float64)
     apart = np.linalg.norm(x[:, None] - x[None], axis=2)
     expected = [sorted(np.delete(apart[i], [i // 2 * 2, i // 2 * 2 + 1]))[7] for i in range(10)]
-    distances, k = novelty(index)
+    stages: dict[str, tuple[int, int]] = {}
+    distances, k = novelty(index, lambda a, b, c: stages.update({a: (b, c)}))
+    assert stages == {"neighbours of other patients": (10, 10)}
     assert k == 8  # 8 images of other patients, fewer than 20
     np.testing.assert_allclose(distances, expected, rtol=1e-6)
     result = draw_map(index, [tmp_path / "map.png"], colour="novelty", threads=1)

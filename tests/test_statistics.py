@@ -134,6 +134,13 @@ def test_counts_tests_and_what_is_null(result: StatisticsResult) -> None:
     assert mass.separation > rows["Edema"].separation
 
 
+def test_progress_may_name_its_arguments_as_it_likes(index: Index) -> None:
+    """What reports progress is called by position."""
+    stages: dict[str, tuple[int, int]] = {}
+    index_statistics(index, progress=lambda a, b, c: stages.update({a: (b, c)}), **QUICK)
+    assert stages["neighbours of all images"] == (N, N)
+
+
 def test_the_whole_and_the_identity(result: StatisticsResult) -> None:
     assert (result.space, result.n, result.dim, result.live_dims) == ("standardised", N, 8, 7)
     assert result.identity == pytest.approx(2 * 7 * N / (N - 1))
