@@ -94,14 +94,16 @@ class IndexWriter(AbstractContextManager["IndexWriter"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None and self._has_nothing():
-            self._leave_nothing()
-        self._lock.release()
+        try:
+            if error is not None and self._has_nothing():
+                self._leave_nothing()
+        finally:
+            self._lock.release()
 
     def _has_nothing(self) -> bool:
         """Whether no shard was finished, and no commit is waiting for its second rename."""
-        empty = self.content.is_dir() and not any((self.content / EMBEDDINGS).iterdir())
-        return empty and not (self.staging / MANIFEST).exists()
+        finished = any((self.content / RECORDS).glob("*.json"))  # of refused images alone, a shard has no embeddings
+        return self.content.is_dir() and not finished and not (self.staging / MANIFEST).exists()
 
     def _leave_nothing(self) -> None:
         """Remove what a build that came to nothing has made; a folder that was there before stays."""

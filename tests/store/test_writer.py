@@ -1,5 +1,7 @@
 """The writer: one builder, finished shards kept, old index or new, nothing of anybody else's touched."""
 
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +25,18 @@ def build(folder: Path, plan: dict[str, str] = PLAN, value: float = 1.0) -> Mani
         if writer.finished_shard(0) is None:
             writer.write_shard(0, RECORD, [block * np.float32(value) for block in EMBEDDINGS], PIXELS)
         return writer.commit(MANIFEST)
+
+
+def interrupted(folder: Path, work: Callable[[IndexWriter], object]) -> None:
+    """A builder that does some work until Ctrl-C is pressed."""
+
+    def building() -> None:
+        with IndexWriter(folder, PLAN) as writer:
+            work(writer)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        building()
 
 
 def names(folder: Path) -> set[str]:
@@ -123,6 +137,42 @@ def test_a_shard_of_refused_images_has_no_files(tmp_path: Path) -> None:
         writer.write_shard(0, empty, [], [])
         assert writer.finished_shard(0) == empty
         assert list(writer.content.rglob("*.npy")) == []
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_an_interruption_leaves_finished_shards_and_else_nothing(tmp_path: Path, there: bool) -> None:
+    index = tmp_path / "index"
+    if there:
+        index.mkdir()
+    interrupted(index, lambda writer: None)
+    assert names(tmp_path) == ({"index"} if there else set())
+    refused = ShardRecord([], RECORD.refused)
+    interrupted(index, lambda writer: writer.write_shard(0, refused, [], []))
+    with IndexWriter(index, PLAN) as writer:
+        assert writer.finished_shard(0) == refused
+
+
+def test_what_went_wrong_is_told_and_the_lock_freed_where_the_work_in_progress_is_gone(tmp_path: Path) -> None:
+    interrupted(tmp_path / "index", lambda writer: [shutil.rmtree(path) for path in writer.content.iterdir()])
+    build(tmp_path / "index")
+
+
+def test_the_lock_is_freed_where_tidying_up_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[IndexWriter] = []  # whose end would free the lock as well
+
+    def failing(*_: object, **__: object) -> None:
+        raise OSError("no such device")
+
+    with monkeypatch.context() as patch:
+
+        def work(writer: IndexWriter) -> None:
+            kept.append(writer)
+            patch.setattr("cxrsearch.store.writer.shutil.rmtree", failing)
+
+        with pytest.raises(OSError, match="no such device"):
+            interrupted(tmp_path / "index", work)
+    build(tmp_path / "index")
+    assert len(kept) == 1
 
 
 def test_somebody_elses_folder_is_not_built_into(tmp_path: Path) -> None:
