@@ -72,7 +72,7 @@ class Task:
     Attributes:
         recipe, seed: how.
         train, val: on what.
-        score: by what the best epoch is chosen.
+        score: AUROC, by whose mean the best epoch is chosen; `views` does not use it: the validation loss chooses.
         folder: of the run; made by the caller.
         workers: processes a rank that prepare images; 0 for none.
         save_every: steps from one saved state to the next.

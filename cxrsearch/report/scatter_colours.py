@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrsearch.errors import CatalogueError
+from cxrsearch.errors import CatalogueError, UsageError
 from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.images.findings import NO_FINDING
 from cxrsearch.report import style
@@ -113,12 +113,15 @@ def rows_with(catalogue: Catalogue, finding: str) -> tuple[str, Mask]:
 
     Raises:
         CatalogueError: the findings are not known.
-        UsageError: no such finding.
+        UsageError: no such finding; the message lists the vocabulary, and `No Finding`.
     """
     labels = _labels(catalogue)
     if finding.replace("_", " ").lower() == NO_FINDING.lower():
         return NO_FINDING, np.logical_not(labels.any(axis=1))
-    name = catalogue.vocabulary.asked(finding)
+    try:
+        name = catalogue.vocabulary.asked(finding)
+    except UsageError as error:
+        raise UsageError(f"{error.problem}, and {NO_FINDING}", error.fix) from None
     rows: Mask = labels[:, catalogue.vocabulary.findings.index(name)]
     return name, rows
 

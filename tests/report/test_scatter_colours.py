@@ -76,7 +76,7 @@ def test_the_images_with_a_finding(catalogue: Catalogue) -> None:
     name, rows = rows_with(catalogue, "no finding")
     assert name == "No Finding"
     assert np.flatnonzero(rows).tolist() == [3, 7]
-    with pytest.raises(UsageError, match="unknown finding 'Flu'"):
+    with pytest.raises(UsageError, match=r"unknown finding 'Flu'; .*, and No Finding — choose one of these"):
         rows_with(catalogue, "Flu")
 
 

@@ -28,7 +28,8 @@ class EpochRecord:
         epoch: counted from 1.
         step: steps done at its end.
         train_loss: mean over the epoch's steps and all ranks.
-        val_loss: of the whole validation part, without variation.
+        val_loss: of the whole validation part: images as they are, or, of `views`, two variations of each that are the
+            same in every epoch.
         auroc: of each finding on the validation part, in the vocabulary's order.
         mean_auroc: over the findings that can be scored.
         lr: at the end; of a head that is trained alone, the penalty.
