@@ -288,13 +288,15 @@ def _train(fabric: Fabric, encoder: Encoder, task: Task, report: Report, tensorb
 
 
 def _draw_curves(folder: Path, history: Sequence[EpochRecord]) -> None:
+    """Losses, and the mean AUROC where an epoch has one."""
     panels: dict[str, dict[str, list[float | None]]] = {
         "Loss": {
             "training": [record.train_loss for record in history],
             "validation": [record.val_loss for record in history],
-        },
-        "Mean AUROC": {"validation": [record.mean_auroc for record in history]},
+        }
     }
+    if any(record.mean_auroc is not None for record in history):
+        panels["Mean AUROC"] = {"validation": [record.mean_auroc for record in history]}
     save_png(learning_curves(panels, title=f"Training of {folder.resolve().name}"), folder / CURVES)
 
 

@@ -25,6 +25,7 @@ from cxrsearch.encoder.training.head import fit_head
 from cxrsearch.encoder.weights import load_encoder
 from cxrsearch.errors import CheckpointError, LockedError, MissingDependencyError, SplitError, UsageError
 from cxrsearch.images.splits import ids_digest
+from cxrsearch.report.curves import learning_curves
 from cxrsearch.report.style import CATEGORIES
 from cxrsearch.training import train
 from cxrsearch.training_request import Training
@@ -73,7 +74,10 @@ def test_the_curves_are_drawn(run: Path) -> None:
     """Two losses and a mean AUROC, in the colours of the first two series."""
     with Image.open(run / "curves.png") as image:
         colours = {bytes(pixel) for row in np.asarray(image.convert("RGB")) for pixel in row}
+        size = image.size
     assert all(bytes.fromhex(colour[1:]) in colours for colour in CATEGORIES[:2])
+    panel = {"training": [1.0], "validation": [1.0]}
+    assert size == learning_curves({"Loss": panel, "Mean AUROC": panel}, title="Training of first").size
 
 
 def test_the_log_for_tensorboard_is_that_of_the_run(data_set: DataSet, split_table: Path, tmp_path: Path) -> None:
@@ -112,6 +116,22 @@ def test_a_finished_run_is_not_trained_again_and_other_settings_are_refused(
     said = r"other settings: recipe\.epochs is 2, asked for 3, seed is 0, asked for 1 — go on with"
     with pytest.raises(UsageError, match=said):
         train(data_set.images, split_table, replace(TRAINING, seed=1, changes=CHANGES | {"epochs": 3}), out=run)
+
+
+def test_a_run_of_a_version_whose_recipe_had_fewer_entries_goes_on(
+    run: Path, data_set: DataSet, split_table: Path, tmp_path: Path
+) -> None:
+    """What an entry is by default is what was done before there was one."""
+    older = tmp_path / "first"
+    shutil.copytree(run, older)
+    config = json.loads((older / "config.json").read_text())
+    for name in ("objective", "temperature", "exposure"):
+        del config["settings"]["recipe"][name]
+    (older / "config.json").write_text(json.dumps(config))
+    assert len(train(data_set.images, split_table, TRAINING, out=older).epochs) == 2
+    said = r"other settings: recipe\.exposure is 0\.0, asked for 0\.5 — go on with"
+    with pytest.raises(UsageError, match=said):
+        train(data_set.images, split_table, replace(TRAINING, changes=CHANGES | {"exposure": 0.5}), out=older)
 
 
 def test_another_vocabulary_gets_a_new_head_and_the_same_keeps_it(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from cxrsearch.build import build_index
@@ -13,6 +14,7 @@ from cxrsearch.encoder.weights import load_encoder
 from cxrsearch.errors import UsageError
 from cxrsearch.images.catalogue import match_images, read_table
 from cxrsearch.images.splits import ids_digest
+from cxrsearch.report.curves import learning_curves
 from cxrsearch.seen import seen_by
 from cxrsearch.training import train
 from cxrsearch.training_request import Training
@@ -44,6 +46,13 @@ def test_the_encoder_has_no_head_and_says_what_it_has_seen(run: Path) -> None:
     moved, start = load_encoder(str(run)).tensors(), load_encoder("random:0", size=32).tensors()
     assert moved.keys() == start.keys()
     assert not torch.equal(moved["features.conv0.weight"], start["features.conv0.weight"])
+
+
+def test_the_curves_are_of_losses_alone(run: Path) -> None:
+    """A panel less than where there is an AUROC."""
+    panel = {"training": [1.0], "validation": [1.0]}
+    with Image.open(run / "curves.png") as image:
+        assert image.size == learning_curves({"Loss": panel}, title="Training of first").size
 
 
 def test_labels_of_a_table_change_nothing_but_its_patients_are_kept_apart(

@@ -10,6 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from cxrsearch.encoder.recipe import Recipe
 from cxrsearch.errors import CheckpointError, LockedError, UsageError
 from cxrsearch.files import Json, translated, write_json
 
@@ -49,6 +50,8 @@ def versions() -> dict[str, str]:
 def require_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Record the settings of a new run; of one that goes on, check that they are the same.
 
+    Entries of the recipe that the record does not have, as there were none when it was made, had their defaults.
+
     Raises:
         UsageError: the run has other settings; the message names them.
         CheckpointError: the record cannot be read.
@@ -61,13 +64,20 @@ def require_settings(folder: Path, settings: Mapping[str, Any]) -> None:
         recorded: Json = json.loads(path.read_text(encoding="utf-8"))["settings"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"cannot read {path}: {error}", "train into another --out") from error
-    before, now = _flat(recorded), _flat(settings)
+    before, now = _flat(_completed(recorded)), _flat(settings)
     differing = [name for name in sorted(before | now) if before.get(name) != now.get(name)]
     if differing:
         said = ", ".join(f"{name} is {before.get(name)}, asked for {now.get(name)}" for name in differing)
         raise UsageError(
             f"the run {folder} has other settings: {said}", "go on with the run's settings, or name another --out"
         )
+
+
+def _completed(recorded: Json) -> Json:
+    """The record of an earlier version with all entries of a recipe: what one is by default was done before it was."""
+    if not isinstance(recipe := recorded.get("recipe"), dict):
+        return recorded
+    return recorded | {"recipe": Recipe().to_json() | recipe}
 
 
 def _flat(settings: Mapping[str, Any]) -> Json:
