@@ -129,8 +129,6 @@ class Recipe:
             _require_value(field.name, getattr(self, field.name), type(field.default))
         if self.evaluation_crops != "one" and self.crop == "none":
             raise UsageError(f"{self.evaluation_crops} crops of whole images", 'set crop = "random" as well')
-        if self.objective == "views" and self.evaluation_crops != "one":
-            raise UsageError(f"{self.evaluation_crops} crops of views, which are varied anyway", "use one crop")
         if self.crop == "random" and self.smallest_area < 1:
             raise UsageError("random crops and random resized crops at once", "set one of crop and smallest_area")
         if self.schedule == "cosine" and self.warmup < TIMED_STEPS:
@@ -138,12 +136,19 @@ class Recipe:
         for name in ("gamma_positive", "gamma_negative"):
             if 0 < getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)}: its gradient has no bound", "use 0, or 1 and more")
+        if self.objective == "views":
+            _require_views(self)
+        elif self.temperature != Recipe.temperature:
+            raise UsageError(
+                f"temperature {self.temperature} with objective findings, whose loss has none",
+                f'leave it at {Recipe.temperature}, or set objective = "views"',
+            )
 
     def changed(self, changes: Mapping[str, Any]) -> "Recipe":
         """The recipe with some values replaced; those that are None stay.
 
         Raises:
-            UsageError: an unknown name, or as the constructor.
+            UsageError: an unknown name, class weights of a recipe without classes, or as the constructor.
         """
         wanted: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
         known = [field.name for field in fields(self)]
@@ -151,7 +156,13 @@ class Recipe:
             raise UsageError(f"unknown recipe entry {unknown[0]!r}", f"use {', '.join(known[1:])}")
         floats = {field.name for field in fields(self) if isinstance(field.default, float)}
         wanted |= {name: float(value) for name, value in wanted.items() if name in floats and type(value) is int}
-        return replace(self, **wanted)
+        recipe = replace(self, **wanted)
+        if recipe.objective == "views" and recipe.class_weights != self.class_weights:
+            raise UsageError(
+                f"class_weights {recipe.class_weights} with objective views, whose loss knows no findings",
+                "leave class_weights out",
+            )
+        return recipe
 
     def preprocess(self, start: Preprocess) -> Preprocess:
         """How images are prepared: as the weights to start from want it, at this recipe's size and crop."""
@@ -173,6 +184,31 @@ def _require_value(name: str, value: object, kind: type) -> None:
         low, high = _BOUNDS[name]
         if not low <= value <= high:
             raise UsageError(f"recipe entry {name} = {value}", f"give a value from {low:g} to {high:g}")
+
+
+def _require_views(recipe: Recipe) -> None:
+    """Refuse what a training without labels would ignore, and what it could learn nothing from.
+
+    `class_weights` are on by default, so only a change of them can be told, see `Recipe.changed`.
+    """
+    if recipe.evaluation_crops != "one":
+        raise UsageError(f"{recipe.evaluation_crops} crops of views, which are varied anyway", "use one crop")
+    for name in ("label_smoothing", "gamma_positive", "gamma_negative", "margin"):
+        if value := getattr(recipe, name):
+            raise UsageError(f"{name} {value} with objective views, whose loss knows no labels", f"set {name} = 0")
+    if recipe.batch_size < 2:
+        raise UsageError(
+            "batch_size 1 with objective views, which tells an image from the others of its batch",
+            "set batch_size >= 2",
+        )
+    varied = recipe.crop == "random" or recipe.smallest_area < 1 or 0 < recipe.flip < 1
+    if not (varied or recipe.rotation or recipe.translation or recipe.exposure):
+        names = ("flip", "crop", "smallest_area", "rotation", "translation", "exposure")
+        values = ", ".join(f"{name} {getattr(recipe, name)}" for name in names)
+        raise UsageError(
+            f"objective views without any variation ({values}): both views of an image would be the same",
+            "set one of these, as smallest_area = 0.3",
+        )
 
 
 PAPER = Recipe()

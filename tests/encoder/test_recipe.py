@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cxrsearch.encoder.recipe import MODERN, PAPER, Recipe, load_recipe
+from cxrsearch.encoder.recipe import MODERN, PAPER, UNLABELLED, Recipe, load_recipe
 from cxrsearch.errors import UsageError
 from cxrsearch.images.preprocess import Preprocess
 
@@ -62,11 +62,60 @@ def test_none_changes_nothing_and_a_recipe_survives_json() -> None:
         ({"crop": "random", "smallest_area": 0.5}, "random crops and random resized crops"),
         ({"schedule": "cosine"}, "warmup 0"),
         ({"gamma_negative": 0.5}, "gamma_negative 0.5"),
+        ({"temperature": 0.2}, r"temperature 0\.2 with objective findings, .* — leave it at 0\.15, or set objective"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         PAPER.changed(changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label_smoothing": 0.1}, "label_smoothing 0.1 with objective views, whose loss knows no labels — set label_"),
+        ({"gamma_positive": 1}, "gamma_positive 1.0 with objective views"),
+        ({"gamma_negative": 2.0}, "gamma_negative 2.0 with objective views"),
+        ({"margin": 0.05}, "margin 0.05 with objective views"),
+        ({"class_weights": False}, "class_weights False with objective views, whose loss knows no findings — leave"),
+        ({"evaluation_crops": "ten", "crop": "random", "smallest_area": 1}, "ten crops of views"),
+        ({"batch_size": 1}, "batch_size 1 with objective views, .* — set batch_size >= 2"),
+        (
+            {"flip": 0, "smallest_area": 1, "rotation": 0, "exposure": 0},
+            "variation .flip 0.0, crop none, smallest_area 1.0, rotation 0.0, translation 0.0, exposure 0.0.: both",
+        ),
+        ({"flip": 1, "smallest_area": 1, "rotation": 0, "exposure": 0}, "without any variation .flip 1.0"),
+    ],
+)
+def test_what_views_would_ignore_or_not_learn_from_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        UNLABELLED.changed(changes)
+
+
+@pytest.mark.parametrize(
+    "varied",
+    [
+        {"flip": 0.1},
+        {"crop": "random"},
+        {"smallest_area": 0.9},
+        {"rotation": 1},
+        {"translation": 0.1},
+        {"exposure": 0.1},
+    ],
+)
+def test_one_variation_is_enough_for_views(varied: dict[str, Any]) -> None:
+    plain = {"flip": 0, "smallest_area": 1, "rotation": 0, "exposure": 0}
+    assert UNLABELLED.changed(plain | varied | {"batch_size": 2}).objective == "views"
+
+
+def test_any_recipe_may_learn_views_or_findings() -> None:
+    """What another recipe says of class weights cannot be told from what it says by default, and is no mistake."""
+    for recipe in (PAPER, MODERN, UNLABELLED):
+        changes = {"objective": "views", "label_smoothing": 0.0, "temperature": 0.3}
+        views = recipe.changed(changes | {"class_weights": recipe.class_weights})
+        assert (views.objective, views.class_weights) == ("views", recipe.class_weights)
+        assert Recipe(**views.to_json()) == views
+        assert recipe.changed({"objective": "findings", "class_weights": True}).class_weights is True
 
 
 @pytest.mark.parametrize(

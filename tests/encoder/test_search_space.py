@@ -60,6 +60,7 @@ def test_entries_are_left_out_until_none_is_left() -> None:
     [
         ("", "without anything to vary"),
         ("learning_rate = [1, 2]", "unknown recipe entry 'learning_rate'"),
+        ('objective = ["findings", "views"]', "a search over objectives: .* — leave objective out"),
         ('name = ["a", "b"]', "unknown recipe entry 'name'"),
         ("lr = 3", "lr = 3 in a search is neither"),
         ("lr = { low = 1 }", "neither a range nor choices"),
@@ -95,6 +96,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     ("space", "message"),
     [
         ({"lr": Range(1e-5, 1000.0)}, "recipe entry lr = 1000"),
+        ({"temperature": Choices((0.15, 0.3))}, "temperature 0.3 with objective findings"),
         ({"arch": Choices(("densenet121", "resnet50"))}, "unknown arch 'resnet50'"),
         ({"schedule": Choices(("plateau", "cosine"))}, "warmup 0 with a cosine schedule"),
         ({"evaluation_crops": Choices(("one", "ten")), "crop": Choices(("none", "random"))}, "ten crops of whole"),

@@ -80,7 +80,7 @@ class SearchSpace:
         entries: by their names in `Recipe`.
 
     Raises:
-        UsageError: nothing to vary, an unknown entry, a reversed range, values of the wrong type.
+        UsageError: nothing to vary, an unknown entry, the objective, a reversed range, values of the wrong type.
     """
 
     entries: Mapping[str, Entry]
@@ -91,6 +91,8 @@ class SearchSpace:
         for name in self.entries:
             if name not in _TYPES:
                 raise UsageError(f"unknown recipe entry {name!r} in a search", f"use {', '.join(_TYPES)}")
+        if "objective" in self.entries:
+            raise UsageError("a search over objectives: trials are compared by AUROC", "leave objective out")
         object.__setattr__(self, "entries", {name: _checked(name, entry) for name, entry in self.entries.items()})
 
     def without(self, names: Iterable[str]) -> "SearchSpace":
