@@ -158,15 +158,11 @@ def parts_of(
     """What a training learns from, read; its cache is named.
 
     Raises:
-        UsageError: the findings are to be learnt, or images left out by what a table says, and there is none.
+        UsageError: as `Training.require_table`.
         CxrsearchError: as `read_parts` and `read_boxes`.
     """
     assert training.cache is not None
-    unlabelled = training.recipe().objective == "views"
-    if labels is None and not unlabelled:
-        raise UsageError("the findings of these images are not known", "name the table with --labels")
-    if labels is None and (training.holdout or training.boxes):
-        raise UsageError("images to be left out by their findings or boxes, without a table", "name it with --labels")
+    training.require_table(labels)
     parts = read_parts(
         images,
         labels,
@@ -179,7 +175,7 @@ def parts_of(
         workers=1 if training.workers is None else training.workers,
         progress=progress,
     )
-    return parts.without_labels() if unlabelled else parts
+    return parts.without_labels() if training.recipe().objective == "views" else parts
 
 
 def _agreed(fabric: Fabric, prepare: Callable[[], _Outcome]) -> _Outcome:

@@ -12,17 +12,27 @@ from cxrsearch.images.holdout import Holdout, hold_out
 
 DEFAULT_SPLIT = "patient-hash:0.7/0.1/0.2"
 
+_OF_STEPS = (
+    *("epochs", "optimiser", "lr", "weight_decay", "schedule", "lr_decay", "warmup", "ema", "dropout"),
+    *("flip", "smallest_area", "rotation", "translation", "exposure", "evaluation_crops"),
+)
+"""What a recipe says of steps and of varied images: a head that is trained alone knows neither."""
+
+_OFF: dict[str, Any] = {"smallest_area": 1.0, "evaluation_crops": "one"}
+"""What has to be switched off for another crop; so this may be asked for all the same."""
+
 
 @dataclass(frozen=True)
 class Training:
     """What a training is asked for. `train` takes it; so do `tune`, `cross_validate` and `retrain`, for many.
 
     Attributes:
-        config: `paper`, `modern`, `unlabelled` or a TOML file, see `Recipe`.
+        config: `paper`, `modern`, `unlabelled`, a TOML file, or a recipe itself, see `Recipe`; a file is read once, so
+            that all trainings asked for by this object, and by copies of it, are by one recipe.
         changes: entries of the recipe that differ: `{"arch": "densenet121", "epochs": 3}`; those that are None do not.
         split: the definition of a split; its `train` is learnt from, its `val` chooses the best epoch.
         seed, max_minutes: of everything random; stop after about so long, over all sessions of the run, see `Task`.
-        freeze: train the head alone, on embeddings.
+        freeze: train the head alone, on embeddings; what decides the steps of a training cannot be asked for as well.
         findings: another vocabulary than NIH's.
         holdout, strict: leave out a finding and its images; and all images of the patients who have it.
         boxes: NIH's table of boxes, whose patients are left out of the training part.
@@ -37,7 +47,7 @@ class Training:
             that exclude each other.
     """
 
-    config: str = "paper"
+    config: str | Recipe = "paper"
     changes: Mapping[str, Any] = field(default_factory=dict)
     split: str = DEFAULT_SPLIT
     seed: int = 0
@@ -64,17 +74,59 @@ class Training:
             )
         if workers is not None and workers < 0:
             raise UsageError(f"{workers} workers", "use workers >= 0")
-        if self.freeze and (self.devices > 1 or self.tensorboard):
+        if self.strict and self.holdout is None:
+            raise UsageError("strict, without a finding to hold out", "name it with --holdout, or leave --strict out")
+        if isinstance(self.config, str):
+            object.__setattr__(self, "config", load_recipe(self.config))
+        recipe = self.recipe()
+        if self.freeze:
+            self._require_head(recipe)
+        self.held_out()
+
+    def _require_head(self, recipe: Recipe) -> None:
+        """Refuse what a head that is trained alone does not use."""
+        if self.devices > 1 or self.tensorboard:
             raise UsageError(
                 "a head trained alone, on several devices or for TensorBoard", "leave --freeze or these out"
             )
-        if self.recipe().objective == "views" and self.freeze:
+        if recipe.objective == "views":
             raise UsageError("a head trained alone, without labels", "leave --freeze out, or take another recipe")
-        self.held_out()
+        if self.max_minutes is not None:
+            raise UsageError(
+                f"a limit of {self.max_minutes} minutes for a head trained alone, which has no steps",
+                "leave --freeze or --max-minutes out",
+            )
+        asked = [name for name in _OF_STEPS if self.changes.get(name) not in (None, _OFF.get(name))]
+        if unused := [f"{name} {getattr(recipe, name)}" for name in asked]:
+            raise UsageError(
+                f"{', '.join(unused)} for a head trained alone, which is fitted to embeddings of images as they are",
+                "leave --freeze or these out",
+            )
 
     def recipe(self) -> Recipe:
         """How to train."""
-        return load_recipe(self.config).changed(self.changes)
+        assert isinstance(self.config, Recipe)
+        return self.config.changed(self.changes)
+
+    def require_table(self, labels: Path | None) -> None:
+        """Check that there is a table where one is needed.
+
+        Raises:
+            UsageError: there is none, and findings are to be learnt, or what is asked for is about findings or boxes.
+        """
+        if labels is not None:
+            return
+        if self.recipe().objective == "findings":
+            raise UsageError("the findings of these images are not known", "name the table with --labels")
+        if self.holdout or self.boxes:
+            raise UsageError(
+                "images to be left out by their findings or boxes, without a table", "name it with --labels"
+            )
+        if self.findings:
+            raise UsageError(
+                f"the findings {', '.join(self.findings)}, without a table that has them",
+                "name it with --labels, or leave --findings out",
+            )
 
     def vocabulary(self) -> Vocabulary:
         """The findings of the table, the one that is held out among them."""

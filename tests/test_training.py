@@ -156,7 +156,8 @@ def test_another_vocabulary_gets_a_new_head_and_the_same_keeps_it(
 def test_a_frozen_network_keeps_its_embeddings_and_fits_its_head(
     data_set: DataSet, split_table: Path, tmp_path: Path
 ) -> None:
-    result = train(data_set.images, split_table, replace(TRAINING, freeze=True), out=tmp_path / "run")
+    changes = {name: value for name, value in CHANGES.items() if name != "epochs"}
+    result = train(data_set.images, split_table, replace(TRAINING, freeze=True, changes=changes), out=tmp_path / "run")
     start, end = load_encoder("random:0", size=32).tensors(), load_encoder(str(result.path)).tensors()
     assert all(torch.equal(end[name], value) for name, value in start.items())
     assert [record.lr for record in result.epochs] == [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
@@ -282,6 +283,10 @@ def test_a_default_run_is_named_by_what_decides_it(
         (["--labels", "T", "--device", "tpu"], 2, "unknown device"),
         (["--labels", "T", "--max-minutes", -1], 2, "a limit of -1.0 minutes"),
         (["--labels", "T", "--devices", 2, "--freeze"], 2, "on several devices"),
+        (["--labels", "T", "--epochs", 2, "--freeze"], 2, "epochs 2 for a head trained alone"),
+        (["--labels", "T", "--strict"], 2, "strict, without a finding to hold out"),
+        (["--config", "unlabelled", "--findings", "Mass"], 2, "the findings Mass, without a table"),
+        (["--config", "unlabelled", "--set", "objective=findings"], 2, "name the table with --labels"),
     ],
 )
 def test_a_wrong_call_is_one_line(

@@ -1,5 +1,6 @@
 """What a training may be asked for."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,16 @@ def test_what_it_stands_for() -> None:
         ({"workers": -1}, "-1 workers"),
         ({"freeze": True, "devices": 2}, "on several devices"),
         ({"freeze": True, "tensorboard": True}, "for TensorBoard"),
+        (
+            {"freeze": True, "max_minutes": 3},
+            "a limit of 3 minutes for a head trained alone, which has no steps — leave",
+        ),
+        (
+            {"freeze": True, "changes": {"lr": 1e-3, "epochs": 10, "flip": None}},
+            r"epochs 10, lr 0\.001 for a head trained alone, .* — leave --freeze or these out",
+        ),
+        ({"freeze": True, "changes": {"smallest_area": 0.9}}, r"smallest_area 0\.9 for a head trained alone"),
+        ({"strict": True}, "strict, without a finding to hold out — name it with --holdout, or leave --strict out"),
         ({"config": "best"}, "unknown recipe 'best'"),
         ({"changes": {"speed": 1}}, "unknown recipe entry 'speed'"),
     ],
@@ -59,6 +70,44 @@ def test_what_is_settled_is_not_contradicted() -> None:
         Training(seed=3).settled(seed=4)
 
 
+def test_a_head_alone_is_asked_for_what_decides_it(tmp_path: Path) -> None:
+    """A crop that the recipe's other variations exclude needs them off; and a file may be for other trainings, too."""
+    changes = {"crop": "random", "smallest_area": 1.0, "evaluation_crops": "one", "margin": 0.1, "lr": None}
+    assert Training("modern", changes, freeze=True).recipe() == MODERN.changed(changes)
+    path = tmp_path / "mine.toml"
+    path.write_text("epochs = 3")
+    assert Training(str(path), freeze=True).recipe().epochs == 3
+
+
+def test_a_file_is_read_once_for_all_trainings(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "modern"\nepochs = 3')
+    training = Training(str(path))
+    expected = MODERN.changed({"name": "mine", "epochs": 3})
+    path.write_text("epochs = 4")
+    assert training.recipe() == expected
+    assert replace(training, seed=1).settled(split="column").recipe() == expected
+    assert replace(training, config=str(path)).recipe() == PAPER.changed({"name": "mine", "epochs": 4})
+    path.unlink()
+    assert replace(training, changes={"lr": 0.1}).recipe() == expected.changed({"lr": 0.1})
+    assert Training(expected) == training
+
+
+def test_a_table_is_needed_by_what_is_about_findings() -> None:
+    unlabelled = Training("unlabelled")
+    unlabelled.require_table(None)
+    for asked, message in (
+        (Training(), "the findings of these images are not known — name the table with --labels"),
+        (replace(unlabelled, holdout="Mass"), "left out by their findings or boxes, without a table"),
+        (replace(unlabelled, boxes="boxes.csv"), "left out by their findings or boxes, without a table"),
+        (replace(unlabelled, findings=("Lump", "Mass")), "the findings Lump, Mass, without a table that has them"),
+        (replace(unlabelled, changes={"objective": "findings"}), "the findings of these images are not known"),
+    ):
+        asked.require_table(Path("table.csv"))
+        with pytest.raises(UsageError, match=message):
+            asked.require_table(None)
+
+
 @pytest.mark.parametrize("asked", [{"split": "column"}, {"holdout": "Mass"}, {"devices": 2}])
 def test_a_fold_settles_split_and_devices_and_trains_all_findings(asked: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"a training with {next(iter(asked))}"):
@@ -66,7 +115,8 @@ def test_a_fold_settles_split_and_devices_and_trains_all_findings(asked: dict[st
 
 
 @pytest.mark.parametrize(
-    "asked", [{"split": "paper"}, {"seed": 1}, {"holdout": "Hernia"}, {"strict": True}, {"devices": 2}]
+    "asked",
+    [{"split": "paper"}, {"seed": 1}, {"holdout": "Hernia"}, {"strict": True, "holdout": "Mass"}, {"devices": 2}],
 )
 def test_a_held_out_finding_settles_what_its_question_asks(asked: dict[str, Any], tmp_path: Path) -> None:
     question = NoveltyQuestion(split="column")

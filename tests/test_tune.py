@@ -391,7 +391,7 @@ def test_what_cannot_be_searched_is_refused(
         (0, {}, "use trials >= 1"),
         (1, {"seed": -1}, "use a seed >= 0"),
         (1, {"devices": 2}, "a training with devices 2, which has to be 1 here"),
-        (1, {"freeze": True}, "a training with freeze True"),
+        (1, {"freeze": True, "changes": {"size": 32}}, "a training with freeze True"),
     ):
         with pytest.raises(UsageError, match=message):
             search(trials, **options)
@@ -460,13 +460,23 @@ def test_the_command_takes_a_space_and_leaves_pruning_out(command: Any, tmp_path
         (["--trials", 0], 2, "trials"),
         (["--space", "absent.toml"], 2, "cannot read the search space absent.toml: No such file"),
         (["--set", "speed=1"], 2, "unknown recipe entry 'speed'"),
+        (["--space", "objectives.toml"], 2, "a search over objectives"),
         (["--config", "best"], 2, "unknown recipe 'best'"),
         (["--device", "tpu"], 2, "unknown device"),
         (["--split", "patient-hash:1/0/0"], 1, "part val of split patient-hash:1/0/0 is empty"),
         (["--out", "/proc/study"], 1, "cannot make the run /proc/study"),
     ],
 )
-def test_a_wrong_call_is_one_line(command: Any, arguments: list[object], code: int, message: str) -> None:
+def test_a_wrong_call_is_one_line(
+    command: Any,
+    arguments: list[object],
+    code: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "objectives.toml").write_text('objective = ["findings", "views"]')
+    monkeypatch.chdir(tmp_path)
     result = command(*arguments)
     assert result.exit_code == code
     assert message in result.stderr

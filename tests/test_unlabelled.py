@@ -113,14 +113,17 @@ def test_what_needs_labels_is_refused_without_them(data_set: DataSet, split_tabl
         train(data_set.images, None, replace(TRAINING, holdout="Mass"), out=tmp_path / "b")
     with pytest.raises(UsageError, match="a head trained alone, without labels"):
         replace(TRAINING, freeze=True)
+    with pytest.raises(UsageError, match="the findings Mass, without a table that has them"):
+        train(data_set.images, None, replace(TRAINING, findings=["Mass"]), out=tmp_path / "d")
     with pytest.raises(UsageError, match="a search by AUROC with the recipe unlabelled"):
         tune(data_set.images, split_table, TRAINING, out=tmp_path / "c")
     with pytest.raises(UsageError, match="ten crops of views"):
         replace(TRAINING, changes=CHANGES | {"crop": "random", "smallest_area": 1.0, "evaluation_crops": "ten"})
 
 
-def test_the_command_needs_no_table(data_set: DataSet, tmp_path: Path) -> None:
-    options = ["--config", "unlabelled", "--arch", "densenet121", "--weights", "random:0", "--size", "32"]
+@pytest.mark.parametrize("recipe", [["--config", "unlabelled"], ["--config", "paper", "--set", "objective=views"]])
+def test_the_command_needs_no_table(recipe: list[str], data_set: DataSet, tmp_path: Path) -> None:
+    options = [*recipe, "--arch", "densenet121", "--weights", "random:0", "--size", "32"]
     options += ["--set", "batch_size=3", "--epochs", "1", "--device", "cpu", "--workers", "0", "--precision", "fp32"]
     options += ["--split", "patient-hash:0.6/0.4/0", "--out", str(tmp_path / "run")]
     result = CliRunner().invoke(app, ["train", str(data_set.images), *options])

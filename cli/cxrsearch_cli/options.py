@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -48,14 +48,20 @@ ImagesArgument = Annotated[
         show_default=False,
     ),
 ]
-LabelsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--labels",
-        help="NIH's Data_Entry CSV, or a CSV with the columns image, patient, findings (and view, sex, age, split). "
-        "Without it, findings are unknown and nothing can vote.",
-        show_default=False,
-    ),
+
+
+def _table(note: str) -> Any:
+    columns = "image, patient, findings (and view, sex, age, split)"
+    return typer.Option(
+        "--labels", help=f"NIH's Data_Entry CSV, or a CSV with the columns {columns}. {note}", show_default=False
+    )
+
+
+LabelsOption = Annotated[Path | None, _table("Without it, findings are unknown and nothing can vote.")]
+NeededLabels = Annotated[Path | None, _table("Needed with IMAGES.")]
+LabelsOfImages = Annotated[Path | None, _table("Needed with IMAGES; an index has its own.")]
+LabelsToLearn = Annotated[
+    Path | None, _table("Needed with IMAGES, but for a recipe that learns without labels (unlabelled).")
 ]
 FindingsOption = Annotated[
     str | None,

@@ -1,5 +1,6 @@
 """Options of the commands that train, and what they mean together."""
 
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -45,10 +46,11 @@ Set = Annotated[
     typer.Option("--set", help="Any other entry of the recipe, as lr=3e-4; several times.", show_default=False),
 ]
 Seed = Annotated[int, typer.Option(help="Of everything random.", min=0)]
+_CACHE = "CXRSEARCH_CACHE"
 Cache = Annotated[
     Path | None,
     typer.Option(
-        envvar="CXRSEARCH_CACHE",
+        envvar=_CACHE,
         help="Folder of a pixel cache, for several runs. Default: pixels/ in the folder of the run, study or --cv.",
         show_default=False,
     ),
@@ -82,28 +84,38 @@ def training_inputs(
 
 _OF_TRAINING: dict[str, Any] = {"config": "paper", "epochs": None, "set_": None, "max_minutes": None, "out": None}
 _OF_FOLDER: dict[str, Any] = {"arch": None, "size": None, "findings": None, "precision": "auto", "workers": None}
+_OF_FOLDER["cache"] = None
 
 
-def _require_unset(given: Mapping[str, Any], usual: Mapping[str, Any], where: str) -> None:
+def _require_unset(given: Mapping[str, Any], usual: Mapping[str, Any], where: str, instead: str = "") -> None:
     for name, value in usual.items():
         if given[name] != value and given[name] != []:
             option = "--" + name.rstrip("_").replace("_", "-")
-            raise UsageError(f"{option} means nothing {where}", f"leave {option} out")
+            raise UsageError(f"{option} means nothing {where}", f"leave {option} out{instead}")
+
+
+def _from_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What options say: a cache that the environment names, for every command, is not asked of this one."""
+    named = os.environ.get(_CACHE)
+    return dict(given) | ({"cache": None} if named and given["cache"] == Path(named) else {})
 
 
 def evaluated_inputs(given: Mapping[str, Any], *, trains: bool) -> tuple[Path, Path | None]:
     """The images and their table, or an index's folder and None, as a command's options name them, and a split.
 
     Raises:
-        UsageError: images and an index, a table beside an index, an option that would be ignored, no such split or
-            recipe; as `training_inputs`.
+        UsageError: images and an index, a table or a training beside an index, an option that would be ignored, no
+            such split or recipe; as `training_inputs`.
         StoreError: there is no index.
     """
     require_one_source(given["images"], given["index"])
+    trainer = "--cv" if "cv" in given else "--retrain"
+    if trains and given["index"] is not None:
+        raise UsageError(f"{trainer} of an index, which holds no originals", "name the folder of images and --labels")
     if not trains:
-        _require_unset(given, _OF_TRAINING, "where nothing is trained")
+        _require_unset(given, _OF_TRAINING, "where nothing is trained", f", or add {trainer}")
     if not trains and given["images"] is None:
-        _require_unset(given, _OF_FOLDER, "for an index, whose images are embedded already")
+        _require_unset(_from_options(given), _OF_FOLDER, "for an index, whose images are embedded already")
     if trains or given["images"] is not None:
         return training_inputs(given["images"], given["labels"], given["split"], given["config"])
     if given["labels"] is not None:

@@ -18,7 +18,7 @@ from cxrsearch_cli.options import (
     FindingsOption,
     ImagesArgument,
     IndexOption,
-    LabelsOption,
+    LabelsOfImages,
     Replicates,
     Weights,
     names,
@@ -107,7 +107,7 @@ _Csv = Annotated[bool, typer.Option("--csv", help="Print CSV on stdout, a line a
 def command(
     images: ImagesArgument = None,
     index: IndexOption = None,
-    labels: LabelsOption = None,
+    labels: LabelsOfImages = None,
     weights: Weights = None,
     split: _Split = None,
     part: _Part = "test",

@@ -16,7 +16,7 @@ from cxrsearch_cli.options import (
     FindingsOption,
     ImagesArgument,
     IndexOption,
-    LabelsOption,
+    LabelsOfImages,
     Replicates,
     findings_of,
     names,
@@ -97,7 +97,7 @@ def command(
     holdout: _Holdout,
     images: ImagesArgument = None,
     index: IndexOption = None,
-    labels: LabelsOption = None,
+    labels: LabelsOfImages = None,
     weights: _Weights = None,
     split: _Split = None,
     retrain: _Retrain = False,
@@ -132,8 +132,6 @@ def command(
     given = dict(locals())  # typer's context holds them unconverted in some versions
     console.require_one_form(as_json, as_csv, as_latex)
     _require_drawable(holdout, plot, sheet)
-    if retrain and index is not None:
-        raise UsageError("--retrain of an index, which holds no originals", "name the folder of images and --labels")
     source, table = evaluated_inputs(given, trains=retrain)
     if holdout.lower() != "all":
         require_finding(holdout, names(findings) if table else findings_of(source))
@@ -181,7 +179,8 @@ def _retrained(
 ) -> "NoveltyResult | NoveltyTable":
     from cxrsearch.novelty_retrain import retrain, retrain_every
 
-    asked = training({name: value for name, value in given.items() if name != "holdout"})
+    settled = ("holdout", "strict")  # by the question
+    asked = training({name: value for name, value in given.items() if name not in settled})
     out = given["out"] or Path("runs") / f"novelty-{given['config']}"
     with console.progress() as progress:
         options: dict[str, Any] = {"out": out, "progress": progress, "report": reporting(progress, None)}

@@ -7,7 +7,7 @@ import typer
 
 from cxrsearch.words import counted
 from cxrsearch_cli import console
-from cxrsearch_cli.options import AsJson, FindingsOption, ImagesArgument, LabelsOption, inputs, require_split
+from cxrsearch_cli.options import AsJson, FindingsOption, ImagesArgument, LabelsToLearn, inputs, require_split
 from cxrsearch_cli.training_options import (
     Arch,
     Cache,
@@ -22,7 +22,6 @@ from cxrsearch_cli.training_options import (
     Start,
     Workers,
     training,
-    training_inputs,
 )
 from cxrsearch_cli.training_progress import reporting, score
 
@@ -63,7 +62,7 @@ _Devices = Annotated[int, typer.Option(help="How many, a process each; the batch
 
 def command(
     images: ImagesArgument = None,
-    labels: LabelsOption = None,
+    labels: LabelsToLearn = None,
     split: Split = "patient-hash:0.7/0.1/0.2",
     config: Config = "paper",
     arch: Arch = None,
@@ -94,8 +93,10 @@ def command(
     encoder learns to know an image again, and is one to start from, with --weights, where findings are to be learnt.
     """
     given = dict(locals())
-    folder, table = _inputs(images, labels, split, config)
+    folder, table = inputs(images, labels)
+    require_split(split)
     asked = training(given)
+    asked.require_table(table)
     if boxes is not None:
         from cxrsearch.images.boxes import read_boxes
 
@@ -108,16 +109,6 @@ def command(
         _show(result, as_json)
     if result.refused:
         raise typer.Exit(3)
-
-
-def _inputs(images: Path | None, labels: Path | None, split: str, config: str) -> tuple[Path, Path | None]:
-    """The folder and the table, which a recipe that learns no findings can do without."""
-    from cxrsearch.encoder.recipe import load_recipe
-
-    if load_recipe(config).objective == "findings":
-        return training_inputs(images, labels, split, config)
-    require_split(split)
-    return inputs(images, labels)
 
 
 def _predicted(asked: "Training") -> tuple[str, ...]:

@@ -7,11 +7,10 @@ import typer
 
 from cxrsearch.words import counted
 from cxrsearch_cli import console
-from cxrsearch_cli.options import AsJson, FindingsOption, ImagesArgument, LabelsOption
+from cxrsearch_cli.options import AsJson, FindingsOption, ImagesArgument, NeededLabels
 from cxrsearch_cli.training_options import (
     Arch,
     Cache,
-    Config,
     Device,
     Epochs,
     Precision,
@@ -29,6 +28,12 @@ if TYPE_CHECKING:
     from cxrsearch.encoder.tuning.trial import Trial
     from cxrsearch.tuning import TuneReport, TuneResult
 
+_Config = Annotated[
+    str,
+    typer.Option(
+        help="The recipe: paper, modern, or a TOML file that changes one of them; not unlabelled, which has no AUROC."
+    ),
+]
 _Space = Annotated[
     Path | None,
     typer.Option(
@@ -53,9 +58,9 @@ _Out = Annotated[
 
 def command(
     images: ImagesArgument = None,
-    labels: LabelsOption = None,
+    labels: NeededLabels = None,
     split: Split = "patient-hash:0.7/0.1/0.2",
-    config: Config = "paper",
+    config: _Config = "paper",
     space: _Space = None,
     trials: _Trials = 20,
     arch: Arch = None,
@@ -81,13 +86,14 @@ def command(
     """
     given = dict(locals())
     folder, table = training_inputs(images, labels, split, config)
+    asked = training(given)
     from cxrsearch.tuning import tune
 
     with console.progress() as display:
         result = tune(
             folder,
             table,
-            training(given),
+            asked,
             space=space,
             trials=trials,
             prune=not no_prune,
