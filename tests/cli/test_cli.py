@@ -263,67 +263,6 @@ def test_help_needs_neither_torch_nor_pandas_nor_faiss() -> None:
     assert finished.returncode == 0, finished.stderr
 
 
-_IMAGES = ("data/images", "--labels", "data/labels.csv")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "said"),
-    [
-        (("query", "no.png"), 1, "cannot read no.png: No such file"),
-        (("query", "data/images/00.png", "--index", "none"), 1, "no index at "),
-        (("localise", "no.png"), 1, "cannot read no.png: No such file"),
-        (("localise", "data/images/00.png", "--index", "none"), 1, "no index at "),
-        (("statistics", "--index", "none"), 1, "no index at "),
-        (("map", "--index", "none"), 1, "no index at "),
-        (("evaluate", "--index", "none"), 1, "no index at "),
-        (("novelty", "--index", "none", "--holdout", "Mass"), 1, "no index at "),
-        (("build-index",), 1, "no folder of images at data/images"),
-        (("train",), 1, "no folder of images at data/images"),
-        *[
-            ((name, "none", *_IMAGES[1:]), 1, "no folder of images at none")
-            for name in ("build-index", "train", "tune")
-        ],
-        *[
-            ((*name, "data/images", "--labels", "no.csv"), 1, "cannot read the table no.csv: No such file")
-            for name in (("build-index",), ("train",), ("tune",), ("evaluate",), ("novelty", "--holdout", "Mass"))
-        ],
-        *[
-            ((name, "data/images", "--labels", "data/labels.csv", "--split", "odd"), 2, "unknown split 'odd'")
-            for name in ("build-index", "train", "tune", "evaluate")
-        ],
-        (("build-index", *_IMAGES, "--part", "test"), 2, "part 'test' of no split"),
-        *[((name, *_IMAGES, "--config", "odd"), 2, "unknown recipe 'odd'") for name in ("train", "tune")],
-        *[
-            ((*name, "--holdout", "Herna"), 2, "unknown finding 'Herna'; .* did you mean Hernia?")
-            for name in (("train", *_IMAGES), ("novelty", *_IMAGES), ("novelty", "--index", "index"))
-        ],
-        (("evaluate", "--index", "index", "--split", "odd"), 2, "unknown split 'odd'"),
-        (("evaluate", "--index", "index", *_IMAGES[1:]), 2, "a table beside an index"),
-        (("train", *_IMAGES, "--exclude-boxes", "no.csv"), 1, "cannot read the table no.csv"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
-)
-def test_the_same_mistake_is_told_alike_everywhere_and_before_torch_is_loaded(
-    data_set: DataSet,
-    small_index: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: tuple[str, ...],
-    code: int,
-    said: str,
-) -> None:
-    """An import of torch takes over a second: whatever loads it is made to fail here."""
-    if len(arguments) > 1:
-        (tmp_path / "data").symlink_to(data_set.images.parent)
-    (tmp_path / "index").symlink_to(small_index)
-    own = ("query", "build", "training", "tuning", "evaluate", "evaluation_report", "novelty", "localise", "map")
-    for module in (*own, "statistics", "encoder.train", "encoder.densenet", "store.reader"):
-        monkeypatch.setitem(sys.modules, f"cxrsearch.{module}", None)
-    result = run(*arguments)
-    assert re.search(said.replace("?", r"\?"), result.stderr), result.stderr or result.exception
-    assert result.exit_code == code
-
-
 def test_ctrl_c_while_modules_are_loaded_is_quiet() -> None:
     code = (
         "import sys\n"
