@@ -331,3 +331,10 @@ def test_bad_calls(imported: Path, arguments: tuple[str, ...], code: int, reason
     answer = called("--index", str(imported), *arguments)
     assert answer.exit_code == code, answer.output
     assert reason in answer.output
+
+
+def test_a_cache_that_the_environment_names_is_not_asked_for(imported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXRSEARCH_CACHE", "pixels")
+    quick = ("--index", str(imported), "--models", "none", "--baselines", "view", "--replicates", "20")
+    assert called(*quick).exit_code == 0
+    assert called(*quick, "--cache", "other").exit_code == 2

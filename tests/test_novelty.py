@@ -278,15 +278,6 @@ def test_training_without_a_finding_in_strict_mode(data_set: DataSet, split_tabl
         )
 
 
-def test_the_command_trains_in_strict_mode(data_set: DataSet, split_table: Path, tmp_path: Path) -> None:
-    """It is the question that is strict, and the training with it: nobody is left, as above."""
-    arguments = (str(data_set.images), "--labels", str(split_table), "--split", "column", "--out", str(tmp_path / "r"))
-    options = ("--weights", "random:0", "--arch", "densenet121", "--size", "32", "--device", "cpu", "--workers", "0")
-    answer = called(*arguments, *options, "--holdout", "Mass", "--retrain", "--strict")
-    assert answer.exit_code == 1, answer.output
-    assert "part val of split column" in answer.stderr
-
-
 def called(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["novelty", *arguments])
 
@@ -364,13 +355,6 @@ def test_bad_calls(imported: Path, arguments: tuple[str, ...], code: int, reason
     answer = called("--index", str(imported), *arguments)
     assert answer.exit_code == code, answer.output
     assert reason in answer.stderr
-
-
-def test_a_cache_that_the_environment_names_is_not_asked_for(imported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXRSEARCH_CACHE", "pixels")
-    quick = ("--index", str(imported), "--holdout", "Hernia", "--scores", "knn", "--replicates", "20")
-    assert called(*quick).exit_code == 0
-    assert called(*quick, "--cache", "other").exit_code == 2
 
 
 def test_the_module_is_part_of_the_package() -> None:

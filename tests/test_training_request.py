@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from cxrsearch.encoder.recipe import MODERN, PAPER
 from cxrsearch.errors import UsageError
@@ -13,6 +14,8 @@ from cxrsearch.images.findings import NIH_FINDINGS
 from cxrsearch.novelty import NoveltyQuestion
 from cxrsearch.novelty_retrain import retrain
 from cxrsearch.training_request import Training
+from cxrsearch_cli.app import app
+from tests.conftest import DataSet
 
 
 def test_nothing_asked_for_is_the_papers_recipe() -> None:
@@ -122,3 +125,12 @@ def test_a_held_out_finding_settles_what_its_question_asks(asked: dict[str, Any]
     question = NoveltyQuestion(split="column")
     with pytest.raises(UsageError, match=f"a training with {next(iter(asked))}"):
         retrain(tmp_path, tmp_path / "x.csv", "Mass", question, Training(**asked), out=tmp_path)
+
+
+def test_a_held_out_finding_is_strict_by_its_question(data_set: DataSet, split_table: Path, tmp_path: Path) -> None:
+    """Patient 3, who validates, has Mass in one image: strictly nobody is left."""
+    arguments = (str(data_set.images), "--labels", str(split_table), "--split", "column", "--out", str(tmp_path / "r"))
+    options = ("--weights", "random:0", "--arch", "densenet121", "--size", "32", "--device", "cpu", "--workers", "0")
+    answer = CliRunner().invoke(app, ["novelty", *arguments, *options, "--holdout", "Mass", "--retrain", "--strict"])
+    assert answer.exit_code == 1, answer.output
+    assert "part val of split column" in answer.stderr
