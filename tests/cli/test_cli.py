@@ -21,7 +21,7 @@ import cxrsearch
 from cxrsearch.analysis.vote import VOTES
 from cxrsearch.encoder.embed import PRECISIONS
 from cxrsearch_cli.app import app
-from cxrsearch_cli.commands import build_index, phantom, query
+from cxrsearch_cli.commands import build_index, info, phantom, query
 from cxrsearch_indexes import KINDS, METRICS
 from tests.conftest import DataSet
 
@@ -191,6 +191,14 @@ def test_info_and_verify(small_index: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert run("info", small_index, "--index", "other").exit_code == 2
     monkeypatch.setenv("CXRSEARCH_INDEX", str(small_index))
     assert "10 of 5 patients" in run("info").stdout
+
+
+def test_info_names_the_trainings_before_the_last() -> None:
+    first = {"split": "patient-hash:0.9/0.1/0", "train_ids_sha256": "b" * 64, "n_train": 1, "before": None}
+    last = {"split": "column", "train_ids_sha256": "a" * 64, "n_train": 20, "before": first}
+    said = "20 images, split column, ids aaaaaaaaaaaaaaaa; before that, 1 image, split patient-hash:0.9/0.1/0, ids "
+    assert info._provenance(last) == said + "b" * 16
+    assert info._provenance(last | {"before": {"train_ids_sha256": None}}).endswith("; before that, unknown")
 
 
 def test_verify_finds_damage_and_strange_files(small_index: Path, tmp_path: Path) -> None:

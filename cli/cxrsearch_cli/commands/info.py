@@ -58,7 +58,9 @@ def _provenance(provenance: Json) -> str:
     if provenance["train_ids_sha256"] is None:
         return "unknown"
     images = counted(provenance["n_train"], "image")
-    return f"{images}, split {provenance['split']}, ids {provenance['train_ids_sha256'][:16]}"
+    said = f"{images}, split {provenance['split']}, ids {provenance['train_ids_sha256'][:16]}"
+    before = provenance.get("before")
+    return said if before is None else f"{said}; before that, {_provenance(before)}"
 
 
 def _show_findings(manifest: "Manifest") -> None:
