@@ -97,7 +97,7 @@ def compare(folder: Path, k: int, threads: int, only: list[str]) -> None:
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--only", nargs="+", default=TITLES, choices=TITLES, help="exact first")
+    parser.add_argument("--only", nargs="+", default=TITLES, choices=TITLES, help="beside exact search")
     options = parser.parse_args()
     if options.one:
         measure(options.one, options.folder, options.k)
@@ -106,7 +106,8 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {options.threads} threads used")
     with tempfile.TemporaryDirectory() as temporary:
         np.save(Path(temporary) / "rows.npy", embeddings(options.n, options.dim))
-        compare(Path(temporary), options.k, options.threads, options.only)
+        contenders = list(dict.fromkeys([TITLES[0], *options.only]))
+        compare(Path(temporary), options.k, options.threads, contenders)
 
 
 if __name__ == "__main__":
