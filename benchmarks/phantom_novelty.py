@@ -44,7 +44,8 @@ def pretended(shows: NDArray[np.bool_], groups: NDArray[np.int64], seed: int) ->
     having = np.unique(groups[shows])
     share = shows[np.isin(groups, having)].mean()
     drawn = rng.choice(np.unique(groups[~shows]), len(having), replace=False)
-    return np.isin(groups, drawn) & ~shows & (rng.random(len(groups)) < share)
+    others: NDArray[np.bool_] = np.isin(groups, drawn) & ~shows & (rng.random(len(groups)) < share)
+    return others
 
 
 def control(index: Index, found: NoveltyResult) -> int:
