@@ -25,7 +25,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from cxrsearch.errors import FormatVersionError, LockedError, StoreError
+from cxrsearch.errors import FormatVersionError, ImageError, LockedError, StoreError
 from cxrsearch.files import (
     Json,
     canonical_json,
@@ -95,14 +95,19 @@ class IndexWriter(AbstractContextManager["IndexWriter"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if error is not None and self._has_nothing():
+            if error is not None and self._has_nothing(error):
                 self._leave_nothing()
         finally:
             self._lock.release()
 
-    def _has_nothing(self) -> bool:
-        """Whether no shard was finished, and no commit is waiting for its second rename."""
-        finished = any((self.content / RECORDS).glob("*.json"))  # of refused images alone, a shard has no embeddings
+    def _has_nothing(self, error: BaseException) -> bool:
+        """Whether there is nothing to go on from, and no commit is waiting for its second rename.
+
+        A finished shard of refused images has a record alone: enough to go on from after an interruption, and nothing
+        where the error is that no image is left.
+        """
+        kept = EMBEDDINGS if isinstance(error, ImageError) else RECORDS
+        finished = any((self.content / kept).glob("*"))
         return self.content.is_dir() and not finished and not (self.staging / MANIFEST).exists()
 
     def _leave_nothing(self) -> None:
