@@ -83,8 +83,7 @@ def training_inputs(
 
 
 _OF_TRAINING: dict[str, Any] = {"config": "paper", "epochs": None, "set_": None, "max_minutes": None, "out": None}
-_OF_FOLDER: dict[str, Any] = {"arch": None, "size": None, "findings": None, "precision": "auto", "workers": None}
-_OF_FOLDER["cache"] = None
+_OF_FOLDER: dict[str, Any] = {"precision": "auto"} | dict.fromkeys(("arch", "size", "findings", "workers", "cache"))
 
 
 def _require_unset(given: Mapping[str, Any], usual: Mapping[str, Any], where: str, instead: str = "") -> None:

@@ -35,9 +35,8 @@ class Searcher(ABC):
         queries = check_queries(queries, self.dim, k)
         restriction.check(self.n, len(queries))
         k = min(k, self.n)
-        cores = (
-            blas_threads() if self.side_by_side and len(queries) > _FEWEST_AT_ONCE else 1
-        )  # to ask takes milliseconds
+        many = self.side_by_side and len(queries) > _FEWEST_AT_ONCE
+        cores = blas_threads() if many else 1  # to ask takes milliseconds
         parts = _batches(len(queries), cores)
 
         def answer(part: NDArray[np.int64]) -> tuple[NDArray[np.int64], Neighbours]:
