@@ -19,7 +19,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout
 
 from cxrsearch.encoder.spec import (
     GROWTH,
@@ -191,9 +190,28 @@ class DenseLayer(nn.Module):
         """Take (b, inputs, h, w) to (b, inputs + 32, h, w)."""
         bottleneck = self.conv1(torch.relu_(self.norm1(x)))
         new = self.conv2(torch.relu_(self.norm2(bottleneck)))
-        if self.dropout:
-            new = dropout(new, self.dropout, self.training)
+        if self.dropout and self.training:
+            new = dropped(new, self.dropout)
         return torch.cat([x, new], 1)
+
+
+def dropped(values: Tensor, rate: float) -> Tensor:
+    """Zero a share of the values at random and scale up the others, so that none changes in expectation.
+
+    Srivastava et al., Dropout, JMLR 2014. torch's own draws a double for every value, on one thread of a CPU: a tenth
+    of a training step. 16 bits a value suffice; the share is `rate` to the nearest 65,536th.
+
+    Args:
+        values: of any layout without gaps, a multiple of 4 in number, as 32 channels always are.
+        rate: the share, 0 <= rate < 1.
+
+    Returns:
+        As `values`; drawn by torch's generator of their device.
+    """
+    least = round(rate * 2**16)
+    bits = torch.empty(values.numel() // 4, dtype=torch.int64, device=values.device).random_(-(2**63), None)
+    kept = bits.view(torch.int16).ge_(least - 2**15).to(values.dtype).mul_(2**16 / (2**16 - least))
+    return values * kept.as_strided(values.shape, values.stride())
 
 
 def densenet_features(architecture: Architecture, channels: int) -> nn.Sequential:

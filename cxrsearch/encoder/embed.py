@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cxrsearch.encoder.densenet import Encoder
+from cxrsearch.encoder.heap import keep_freed_memory
 from cxrsearch.errors import CheckpointError, CxrsearchError, UsageError
 from cxrsearch.images.loading import LoadedImage, RefusedImage, load_image
 from cxrsearch.images.pixel_cache import PixelCache
@@ -88,6 +89,8 @@ class Embedder:
         self.precision = resolve_precision(precision, self.device)
         if self.precision == "fp32":  # cuDNN would round to TF32, whose 10 bits move an embedding by up to .002
             torch.backends.cudnn.allow_tf32 = False
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.encoder = encoder.eval().to(self.device)
         self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]  # the stubs do not know it
         self.spec = encoder.spec

@@ -25,6 +25,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from cxrsearch.encoder.augment import step_seed
 from cxrsearch.encoder.checkpoint import BEST, save_checkpoint
 from cxrsearch.encoder.densenet import Encoder
+from cxrsearch.encoder.heap import keep_freed_memory
 from cxrsearch.encoder.recipe import TIMED_STEPS, Recipe
 from cxrsearch.encoder.training.clock import Clock
 from cxrsearch.encoder.training.data import (
@@ -114,6 +115,8 @@ class Trainer:
                 f"{fabric.world_size} devices",
                 "use a smaller batch_size",
             )
+        if fabric.device.type == "cpu":
+            keep_freed_memory()
         encoder.set_dropout(recipe.dropout)
         encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]  # the stubs do not know it
         self.encoder = encoder.to(fabric.device)

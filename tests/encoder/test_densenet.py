@@ -5,9 +5,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy
 import torch
 
-from cxrsearch.encoder.densenet import Encoder, architecture_of, densenet_features, random_tensors, weights_digest
+from cxrsearch.encoder.densenet import (
+    Encoder,
+    architecture_of,
+    densenet_features,
+    dropped,
+    random_tensors,
+    weights_digest,
+)
 from cxrsearch.encoder.spec import EncoderSpec, Provenance, block_channels
 from cxrsearch.errors import CheckpointError
 from cxrsearch.images.findings import NIH_FINDINGS
@@ -177,3 +185,42 @@ def test_fingerprint_changes_with_what_changes_an_embedding_only(encoder: Encode
     assert len(prints) == 1
     assert len(prints | {s.fingerprint("fp32") for s in other} | {spec.fingerprint("bf16")}) == 5
     assert len(spec.fingerprint("fp32")) == 16
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropped_values_are_zero_or_scaled_and_so_are_their_gradients(layout: Any, dtype: torch.dtype) -> None:
+    torch.manual_seed(3)
+    values = (1 + torch.rand(4, 32, 9, 7)).to(dtype).contiguous(memory_format=layout).requires_grad_()
+    found = dropped(values, 0.25)
+    torch.autograd.backward(found, torch.full_like(found, 3))
+    assert found.dtype == dtype
+    assert found.stride() == values.stride()
+    kept = (found != 0).numpy()
+    expected = np.where(kept, values.detach().float().numpy() * 4 / 3, 0)
+    np.testing.assert_allclose(found.detach().float(), expected, rtol=2**-7 if dtype == torch.bfloat16 else 1e-6)
+    assert values.grad is not None
+    np.testing.assert_allclose(values.grad.float(), np.where(kept, 4, 0), rtol=2**-7)
+
+
+@pytest.mark.parametrize("rate", [2**-16, 0.1, 0.5, 0.99])
+def test_the_share_that_is_dropped_is_the_rate_and_each_value_has_its_own_lot(rate: float) -> None:
+    torch.manual_seed(0)
+    lots = (dropped(torch.ones(64, 32, 32, 32), rate) == 0).flatten().numpy()
+    low, high = scipy.stats.binom.interval(1 - 1e-6, lots.size, round(rate * 2**16) / 2**16)
+    assert low <= lots.sum() <= high
+    for apart in (1, 2, 3, 4, 32):  # four lots come from one 64-bit number
+        both = (lots[apart:] & lots[:-apart]).sum()
+        low, high = scipy.stats.binom.interval(1 - 1e-6, lots.size - apart, rate**2)
+        assert low <= both <= high, apart
+
+
+def test_dropping_is_a_function_of_the_generator_and_keeps_the_mean() -> None:
+    torch.manual_seed(1)
+    first, second = dropped(torch.ones(64, 32, 32, 32), 0.9), dropped(torch.ones(64, 32, 32, 32), 0.9)
+    torch.manual_seed(1)
+    again = dropped(torch.ones(64, 32, 32, 32), 0.9)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    assert float(first.double().mean()) == pytest.approx(1, abs=5 * 3 / 2**10.5)  # standard deviation 3, 2**21 values
+    assert torch.equal(dropped(first, 2**-18), first)

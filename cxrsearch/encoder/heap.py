@@ -1,0 +1,23 @@
+"""Freed memory stays with the process.
+
+glibc returns the memory of a layer's output to the system as soon as the next layer has read it, and asks for the
+same again, zeroed page by page, in the next batch: a sixth of a training step and a third of the time of a batch of 32
+embeddings on a CPU in bf16. Told to keep it, a process stays as large as its largest batch made it.
+"""
+
+import ctypes
+import sys
+from functools import cache
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+_NEVER = -1
+_LARGEST_KEPT = 2**30
+
+
+@cache
+def keep_freed_memory() -> None:
+    """From here on, keep freed blocks of up to 1 GiB for the next; where the C library is not glibc, do nothing."""
+    if sys.platform != "linux" or (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is None:
+        return
+    mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+    mallopt(_M_TRIM_THRESHOLD, _NEVER)
