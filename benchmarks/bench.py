@@ -47,7 +47,7 @@ RUNS = (
     Run("search_all", quick=("--n", "5000", "--dim", "64")),
     Run("group_statistics", ("--full",), ("--n", "500", "--dim", "64")),
     Run("models", quick=("--n", "600", "--val", "200", "--test", "200", "--dim", "32")),
-    Run("training_speed", quick=("--size", "64", "--steps", "5")),
+    Run("training_speed", quick=("--size", "64", "--steps", "5", "--rounds", "1")),
     Run("serve", quick=("--seconds", "3", "--clients", "2")),
     Run("phantom_training", quick=("--n", "200", "--size", "32", "--epochs", "1")),
     Run(
