@@ -112,6 +112,14 @@ def test_the_loss_of_views_is_its_formula(images: int, temperature: float) -> No
     assert float(view_loss(torch.from_numpy(rows), temperature)) == pytest.approx(total / len(units), rel=1e-12)
 
 
+def test_the_loss_of_views_is_computed_where_they_are() -> None:
+    """Also where new tensors are made on another device unless it is said."""
+    rows = torch.tensor([[1.0, 0], [1, 0], [0, 1], [0, 1]], dtype=torch.float64)
+    with torch.device("meta"):
+        found = view_loss(rows, 1.0)
+    assert float(found) == pytest.approx(np.log((np.e + 2) / np.e), rel=1e-12)
+
+
 def test_views_that_tell_all_or_nothing() -> None:
     """Images at right angles, views alike: e^(1/t) against 2 b - 2 others of e^0. All alike: one of 2 b - 1."""
     apart = torch.eye(4, dtype=torch.float64).repeat_interleave(2, dim=0)

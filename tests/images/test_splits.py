@@ -358,3 +358,11 @@ def test_a_sketch_holds_the_ids_of_the_lowest_hashes() -> None:
     assert in_sketch(sketch, sorted(hashes, key=hashes.__getitem__)[512:]).sum() == 0
     assert not in_sketch("", ["a"]).any()
     assert in_sketch(ids_sketch(["a", "a", "b"]), ["a", "b", "c"]).tolist() == [True, True, False]
+
+
+def test_a_sketch_is_read_ten_digits_at_a_time() -> None:
+    """A hash that lies across two of a sketch is none of it; no ids are no answers, which still pick from none."""
+    a, b = (hashlib.sha256(image.encode()).hexdigest()[:10] for image in "ab")
+    assert in_sketch(f"{b}00000{a}00000{b}", ["a", "b"]).tolist() == [False, True]
+    assert in_sketch(f"{b}{a}0000000000", ["a", "b"]).tolist() == [True, True]
+    assert np.arange(0)[in_sketch(f"{a}{b}", [])].tolist() == []

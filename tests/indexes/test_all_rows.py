@@ -1,13 +1,16 @@
 """Every row asked at once answers what each row asked alone does, bit by bit."""
 
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from cxrsearch_indexes import KINDS, Restriction, all_rows, build, exact, searcher
 from cxrsearch_indexes.exact import ExactIndex
+from cxrsearch_indexes.shortlist import refine
 from cxrsearch_indexes.vectors import Vectors
 from tests.indexes.test_exactness import HARD
 
@@ -55,7 +58,14 @@ def test_rows_of_no_group_answer_everybody_and_fewer_rows_make_shorter_answers(c
     assert index.search_all(5000).counts.tolist() == [300] * 300
 
 
-def test_a_pair_of_rows_is_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("n", [1, 2, 83])
+def test_few_rows_are_one_block(n: int, check: Any) -> None:
+    rows = HARD["rounded"][:n].astype(np.float32)
+    check(build("exact", [rows], "l2").search_all(3), rows, rows, 3, "l2")
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_a_pair_of_rows_is_scored_once(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all that is offered, a row's own shortlist sees each row once, from whichever block's product it comes."""
     monkeypatch.setattr(all_rows, "_BLOCK", 100)
     products: list[tuple[int, int]] = []
@@ -72,9 +82,59 @@ def test_a_pair_of_rows_is_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(all_rows._Block, "offer", counted)
     monkeypatch.setattr(all_rows.AllRows, "_barred", multiplied)
-    build("exact", [HARD["rounded"][:600].astype(np.float32)], "l2").search_all(3)
+    build("exact", [HARD["rounded"][:600].astype(np.float32)], "l2").search_all(k)
     assert (offered == 1).all()
     assert sorted(products) == [(a, b) for a in range(0, 600, 100) for b in range(a, 600, 100)]
+
+
+def test_shortlists_are_refined_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And in equal parts, as the vectors of all their rows are taken at once: 250 rows are 84, 83 and 83."""
+    sizes: list[int] = []
+
+    def watched(shortlist: Any, vectors: Any, frame: Any, queries: Array, k: int) -> Any:
+        sizes.append(len(queries))
+        return refine(shortlist, vectors, frame, queries, k)
+
+    monkeypatch.setattr(all_rows, "refine", watched)
+    build("exact", [HARD["rounded"].astype(np.float32)], "l2").search_all(3)
+    assert sorted(sizes) == [83] * 12 + [84] * 6
+
+
+def test_as_many_threads_as_cores_each_with_one_of_blas(monkeypatch: pytest.MonkeyPatch) -> None:
+    used, seen = list[int](), list[int]()
+    compare = all_rows.AllRows._compare
+
+    def of_blas() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    class Watched(ThreadPoolExecutor):
+        def __init__(self, threads: int) -> None:
+            used.append(threads)
+            super().__init__(threads)
+
+    def compared(self: Any, number: int) -> None:
+        seen.extend(of_blas())
+        compare(self, number)
+
+    monkeypatch.setattr(all_rows, "ThreadPoolExecutor", Watched)
+    monkeypatch.setattr(all_rows.AllRows, "_compare", compared)
+    index = build("exact", [HARD["rounded"].astype(np.float32)], "l2")
+    with threadpool_limits(2, "blas"):
+        before = of_blas()
+        index.search_all(3)
+        assert of_blas() == before
+    assert used == [3]
+    assert seen == [1] * 6 * len(before)
+
+
+@pytest.mark.parametrize(("kind", "metric"), [("exact", "ip"), ("exact", "cosine"), ("faiss-flat", "l2")])
+def test_a_search_reports_where_its_batches_begin_and_their_end(
+    kind: str, metric: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searcher, "_ROWS_AT_ONCE", 400)
+    done: list[int] = []
+    build(kind, [HARD["rounded"].astype(np.float32)], metric).search_all(3, report=done.append)
+    assert done == [0, 400, 800, 1200, 1500]
 
 
 def test_what_it_reports_rises_to_all_rows() -> None:
