@@ -256,7 +256,7 @@ def _result(question: Question, definition: str, folds: Sequence[_Fold]) -> Eval
     return EvaluationResult(
         split=definition,
         part=question.part,
-        encoder=folds[0].index.manifest.encoder_label,
+        encoder=", ".join(dict.fromkeys(fold.index.manifest.encoder_label for fold in folds)),
         images=len(groups),
         patients=len(np.unique(groups)),
         findings=folds[0].index.manifest.findings,

@@ -26,7 +26,7 @@ class EvaluationResult(Shown):
 
     Attributes:
         split, part: which images were scored.
-        encoder: what made the embeddings.
+        encoder: what made the embeddings; of a cross-validation, of every fold.
         images, patients: how many were scored.
         findings: the vocabulary, F findings.
         reference: the model that the others are compared with; None where there is none.
