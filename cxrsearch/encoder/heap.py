@@ -1,7 +1,7 @@
 """Freed memory stays with the process.
 
 glibc returns the memory of a layer's output to the system as soon as the next layer has read it, and asks for the
-same again, zeroed page by page, in the next batch: a sixth of a training step and a third of the time of a batch of 32
+same again, zeroed page by page, in the next batch: a seventh of a training step and a third of a batch of 32
 embeddings on a CPU in bf16. Told to keep it, a process stays as large as its largest batch made it.
 """
 

@@ -120,6 +120,13 @@ def test_dropout_drops_in_training_only_and_changes_no_name() -> None:
         assert torch.equal(layer(x), without)
 
 
+def test_a_trainer_lets_the_process_keep_what_it_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[bool] = []
+    monkeypatch.setattr("cxrsearch.encoder.train.keep_freed_memory", lambda: kept.append(True))
+    Trainer(small.fabric(), small.encoder(), small.task(tmp_path))
+    assert kept == [True]
+
+
 # Evaluation
 
 
