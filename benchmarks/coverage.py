@@ -17,7 +17,7 @@ from _headline import headline
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from cxrsearch.analysis.bootstrap import PatientBootstrap
+from cxrsearch.analysis.measures.bootstrap import PatientBootstrap
 
 PATIENTS = 300
 TRUTH = float(norm.cdf(1 / np.sqrt(2)))

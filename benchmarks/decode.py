@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxrsearch.images.preprocess import Preprocess
-from cxrsearch.images.radiograph import find_images, read_radiograph
+from cxrsearch.images.radiograph import read_radiograph
+from cxrsearch.images.sources.folder import find_images
 
 Pixels = NDArray[np.uint8]
 Reader = Callable[[Path], Pixels]
@@ -96,7 +97,7 @@ def originals(phantoms: Path) -> Path:
     folder = Path(data) / "nih" / "originals"
     if folder.is_dir():
         return folder
-    from cxrsearch.images.phantom import make_phantom
+    from cxrsearch.phantom.write import make_phantom
 
     make_phantom(phantoms, 24, size=1024)
     return phantoms / "images"

@@ -18,14 +18,14 @@ import torch
 from _headline import headline
 from PIL import Image
 
-from cxrsearch.build import build_index
+from cxrsearch.building.build import build_index
 from cxrsearch.encoder.densenet import Encoder
 from cxrsearch.encoder.embed import Embedder, load_batches
 from cxrsearch.encoder.weights import load_encoder
 from cxrsearch.images.loading import LoadedImage
-from cxrsearch.images.phantom import make_phantom
 from cxrsearch.images.pixel_cache import PixelCache
-from cxrsearch.images.radiograph import find_images
+from cxrsearch.images.sources.folder import FolderSource, find_images
+from cxrsearch.phantom.write import make_phantom
 from cxrsearch.store.reader import open_stored
 
 BATCH = 16
@@ -50,8 +50,9 @@ def plain(paths: list[Path], encoder: Encoder) -> np.ndarray:
 def ours(paths: list[Path], embedder: Embedder, cache: PixelCache | None = None, workers: int = 0) -> np.ndarray:
     """The product: worker processes, channels last, inference mode."""
     batches = [range(start, min(start + BATCH, len(paths))) for start in range(0, len(paths), BATCH)]
+    source, names = FolderSource(Path("/")), [path.resolve().relative_to("/").as_posix() for path in paths]
     found = []
-    for batch in load_batches(paths, batches, embedder.spec.preprocess, cache=cache, workers=workers):
+    for batch in load_batches(source, names, batches, embedder.spec.preprocess, cache=cache, workers=workers):
         usable = [image for image in batch if isinstance(image, LoadedImage)]
         found.append(embedder(np.stack([image.network for image in usable]))[0])
         if cache is not None:

@@ -20,16 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from cxrsearch.analysis.bootstrap import PatientBootstrap
-from cxrsearch.analysis.typicality import Reference, reference_rows, typicality
+from cxrsearch.analysis.measures.bootstrap import PatientBootstrap
+from cxrsearch.analysis.neighbours.typicality import Reference, reference_rows, typicality
 from cxrsearch.encoder.embed import Embedder
 from cxrsearch.errors import ImageError
-from cxrsearch.identify import identify
-from cxrsearch.images.radiograph import find_images, read_radiograph
+from cxrsearch.images.radiograph import read_radiograph
+from cxrsearch.images.sources.folder import find_images
 from cxrsearch.images.splits import parse_split
-from cxrsearch.query import Index, open_index
-from cxrsearch.rows import default_split
-from cxrsearch.store.search import open_vectors
+from cxrsearch.protocol.rows import default_split
+from cxrsearch.query.identity import identify
+from cxrsearch.query.index import Index, open_index
+from cxrsearch.store.filtered_search import open_vectors
 from cxrsearch_indexes import Restriction
 
 ALARMS = (0.01, 0.05)
@@ -95,7 +96,7 @@ def ordinary_images(index: Index, folder: Path | None) -> tuple[NDArray[np.bool_
     if folder is not None:
         everything = np.ones(len(index), dtype=np.bool_)
         return everything, embedded(index, find_images(folder), others_only=True), "the folder --ordinary"
-    split = parse_split(default_split(index))
+    split = parse_split(default_split(index.catalogue, index.manifest.encoder, index.manifest.split_definition))
     rows = split.rows(index.catalogue, "test")
     patients = [index.catalogue.patients[row] for row in rows]
     bank = split.assign(index.catalogue) == "train"

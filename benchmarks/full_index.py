@@ -21,17 +21,19 @@ import pandas as pd
 from _headline import headline
 from PIL import Image
 
-from cxrsearch.build import typicality_reference
+from cxrsearch.building.build import typicality_reference
 from cxrsearch.encoder.embed import Embedder
 from cxrsearch.encoder.weights import load_encoder
-from cxrsearch.images.catalogue import Catalogue, Matched
+from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.images.findings import Vocabulary
+from cxrsearch.images.matching import Matched
 from cxrsearch.images.pixel_cache import SHARD_IMAGES
-from cxrsearch.query import open_index
+from cxrsearch.images.sources.folder import FolderSource
+from cxrsearch.query.index import open_index
 from cxrsearch.store.content import IndexContent
+from cxrsearch.store.filtered_search import build_vectors
 from cxrsearch.store.integrity import check_files
 from cxrsearch.store.manifest import read_manifest
-from cxrsearch.store.search import build_vectors
 from cxrsearch.store.writer import IndexWriter, ShardRecord
 
 PATIENTS = 30_805
@@ -45,7 +47,7 @@ def make_index(folder: Path, n: int, pixels: bool) -> None:
     ids = [f"{i:08d}.png" for i in range(n)]
     frame = pd.DataFrame({"id": ids, "patient": patients.astype(str), "view": "PA", "path": ids}, dtype=object)
     labels = rng.random((n, 14)) < 0.06
-    matched = Matched(Catalogue(frame, Vocabulary(), labels), folder)
+    matched = Matched(Catalogue(frame, Vocabulary(), labels), FolderSource(folder))
     embedder = Embedder(load_encoder("random:0", size=224), "cpu", "fp32")
     with IndexWriter(folder, {"n": n, "pixels": pixels}) as writer:
         records = []

@@ -24,8 +24,8 @@ import pandas as pd
 from _headline import headline
 from _synthetic import embeddings
 
-from cxrsearch.images.catalogue import read_table
 from cxrsearch.images.findings import NO_FINDING
+from cxrsearch.images.formats.format_registry import read_table
 
 EVERY_MODEL = "evaluate-all"
 

@@ -25,11 +25,12 @@ import scipy
 from _headline import headline
 from scipy.spatial.distance import pdist
 
-from cxrsearch.analysis.pair_distances import l1_sums, l2_to_groups, pair_counts, same_patient, squared_l2_sums
-from cxrsearch.analysis.spaces import to_space
-from cxrsearch.images.catalogue import Catalogue, read_table
+from cxrsearch.analysis.clusters.pair_distances import l1_sums, l2_to_groups, pair_counts, same_patient, squared_l2_sums
+from cxrsearch.analysis.clusters.spaces import to_space
+from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.images.findings import Vocabulary
-from cxrsearch.statistics import embedding_statistics
+from cxrsearch.images.formats.format_registry import read_table
+from cxrsearch.overview.index_statistics import embedding_statistics
 
 Result = TypeVar("Result")
 Array = np.ndarray[Any, Any]

@@ -19,9 +19,9 @@ import time
 import numpy as np
 from _synthetic import embeddings
 
-from cxrsearch.analysis.metrics import auroc
-from cxrsearch.analysis.models import Sample
-from cxrsearch.analysis.registry import ALL_MODELS, DEFAULT_MODELS, create
+from cxrsearch.analysis.measures.metrics import auroc
+from cxrsearch.analysis.models.model import Sample
+from cxrsearch.analysis.models.model_registry import ALL_MODELS, DEFAULT_MODELS, create
 
 PREVALENCE = np.array([10.3, 2.5, 11.9, 17.7, 5.2, 5.6, 1.3, 4.7, 4.2, 2.1, 2.2, 1.5, 3.0, 0.2]) / 100
 

@@ -18,22 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ANALYSIS = ["vote", "mlknn", "metrics", "bootstrap", "pair_distances", "cluster_test", "exchange", "group_sums"]
-ANALYSIS += ["spaces", "geometry"]
-MUTATED = [
-    "cxrsearch_indexes",
-    *(f"cxrsearch/analysis/{name}.py" for name in ANALYSIS),
-    "cxrsearch/encoder/losses.py",
-    "cxrsearch/images/splits.py",
-    "cxrsearch/store/manifest.py",
-]
-TESTS = [
-    "tests/indexes",
-    *(f"tests/analysis/test_{name}.py" for name in ANALYSIS),
-    "tests/encoder/test_losses.py",
-    "tests/images/test_splits.py",
-    "tests/store/test_manifest.py",
-]
+ANALYSIS = ["neighbours/vote", "neighbours/mlknn", "measures/metrics", "measures/bootstrap", "clusters/pair_distances"]
+ANALYSIS += [f"clusters/{name}" for name in ("cluster_test", "_exchange", "_group_sums", "spaces", "geometry")]
+MODULES = [f"analysis/{name}" for name in ANALYSIS]
+MODULES += ["training/losses", "images/splits", "store/manifest"]
+MUTATED = ["cxrsearch_indexes", *(f"cxrsearch/{name}.py" for name in MODULES)]
+TESTS = ["tests/indexes", *(f"tests/{Path(name).parent}/test_{Path(name).stem.lstrip('_')}.py" for name in MODULES)]
 LEFT_OUT = ["-m", "not slow", "--deselect", "tests/indexes/test_hnsw.py::test_recall_with_and_without_restrictions"]
 COPIED = ["cxrsearch", "cxrsearch_indexes", "tests"]
 KILLED, SURVIVED, NO_TEST = "killed", "survived", "no test"
@@ -100,7 +90,9 @@ def main() -> None:
     """Prepare, run, report; mutmut's progress goes to FOLDER/log."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "runs" / "mutants")
-    parser.add_argument("--only", nargs="+", default=[], metavar="PATTERN", help="such as 'cxrsearch.analysis.vote*'")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="PATTERN", help="such as 'cxrsearch.analysis.neighbours.vote*'"
+    )
     options = parser.parse_args()
     prepare(options.folder)
     command = [sys.executable, "-m", "mutmut", "run", "--max-children", "1", *options.only]

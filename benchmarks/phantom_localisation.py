@@ -23,17 +23,17 @@ from _folder import working_folder
 from _headline import headline
 from numpy.typing import NDArray
 
-from cxrsearch.analysis.bootstrap import PatientBootstrap
-from cxrsearch.analysis.localisation import LEVELS
-from cxrsearch.build import build_index
-from cxrsearch.finding_maps import METHODS
+from cxrsearch.analysis.maps.box_scores import LEVELS
+from cxrsearch.analysis.measures.bootstrap import PatientBootstrap
+from cxrsearch.building.build import build_index
 from cxrsearch.images.boxes import Boxes, read_boxes
-from cxrsearch.images.phantom import make_phantom
 from cxrsearch.images.preprocess import Pixels
-from cxrsearch.localisation import LocalisationQuestion, evaluate_localisation_of_images
-from cxrsearch.query import Index, open_index
-from cxrsearch.training import train
-from cxrsearch.training_request import Training
+from cxrsearch.localisation.evaluate_localisation import LocalisationQuestion, evaluate_localisation_of_images
+from cxrsearch.phantom.write import make_phantom
+from cxrsearch.query.index import Index, open_index
+from cxrsearch.query.maps import METHODS
+from cxrsearch.training.request import Training
+from cxrsearch.training.train import train
 
 SPLIT = "patient-hash:0.6/0.1/0.3"
 FINDINGS = ("Nodule", "Mass", "Pneumonia", "Atelectasis")

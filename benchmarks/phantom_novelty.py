@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 
 from cxrsearch.analysis.novelty.comparisons import rows
 from cxrsearch.analysis.novelty.neighbours import KNeighbours
-from cxrsearch.images.phantom import make_phantom
-from cxrsearch.images.phantom.signs import SIGNS, Sign, hernia
 from cxrsearch.images.splits import parse_split
-from cxrsearch.novelty import NoveltyQuestion
-from cxrsearch.novelty_result import NoveltyResult
-from cxrsearch.novelty_retrain import retrain
-from cxrsearch.query import Index, open_index
-from cxrsearch.training_request import Training
+from cxrsearch.novelty.evaluate_novelty import NoveltyQuestion
+from cxrsearch.novelty.novelty_result import NoveltyResult
+from cxrsearch.novelty.retrain import retrain
+from cxrsearch.phantom.signs import SIGNS, Sign, hernia
+from cxrsearch.phantom.write import make_phantom
+from cxrsearch.query.index import Index, open_index
+from cxrsearch.training.request import Training
 
 if "--plain" not in sys.argv:  # here, so that processes that draw have it, too
     SIGNS["Hernia"] = Sign(partial(hernia, scale=2.2, contrast=2.0))

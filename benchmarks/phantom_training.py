@@ -14,13 +14,13 @@ from pathlib import Path
 from _folder import working_folder
 from _headline import headline
 
-from cxrsearch.build import build_index
-from cxrsearch.encoder.training.state import EpochRecord
-from cxrsearch.evaluate import Question, evaluate_index
-from cxrsearch.images.phantom import make_phantom
-from cxrsearch.query import open_index
-from cxrsearch.training import train
-from cxrsearch.training_request import Training
+from cxrsearch.building.build import build_index
+from cxrsearch.evaluation.evaluate import Question, evaluate_index
+from cxrsearch.phantom.write import make_phantom
+from cxrsearch.query.index import open_index
+from cxrsearch.training.request import Training
+from cxrsearch.training.state import EpochRecord
+from cxrsearch.training.train import train
 
 
 def shown(event: object) -> None:

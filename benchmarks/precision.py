@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from _headline import headline
 
-from cxrsearch.build import build_index
-from cxrsearch.images.phantom import make_phantom
+from cxrsearch.building.build import build_index
+from cxrsearch.phantom.write import make_phantom
 from cxrsearch.store.reader import open_stored
 from cxrsearch_indexes import build, recall_at_k
 

@@ -17,12 +17,12 @@ from pathlib import Path
 
 from _headline import headline
 
-from cxrsearch.analysis.bootstrap import MeanInterval, PatientBootstrap
-from cxrsearch.analysis.metrics import within_folds
-from cxrsearch.evaluate import Question, cross_validate
-from cxrsearch.evaluation_result import EvaluationResult
-from cxrsearch.images.phantom import make_phantom
-from cxrsearch.training_request import Training
+from cxrsearch.analysis.measures.bootstrap import MeanInterval, PatientBootstrap
+from cxrsearch.analysis.measures.metrics import within_folds
+from cxrsearch.evaluation.evaluate import Question, cross_validate
+from cxrsearch.evaluation.evaluation_result import EvaluationResult
+from cxrsearch.phantom.write import make_phantom
+from cxrsearch.training.request import Training
 
 COMPARED = ("densenet", "knn", "logistic")
 

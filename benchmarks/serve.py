@@ -25,8 +25,8 @@ import httpx
 import numpy as np
 from _headline import headline
 
-from cxrsearch.build import build_index
-from cxrsearch.images.phantom import make_phantom
+from cxrsearch.building.build import build_index
+from cxrsearch.phantom.write import make_phantom
 
 WARM_UP = 3.0
 ALONE = 20

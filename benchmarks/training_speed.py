@@ -29,16 +29,19 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.models import densenet121
 
-from cxrsearch.analysis.bootstrap import PatientBootstrap
-from cxrsearch.analysis.metrics import auroc
-from cxrsearch.encoder.losses import FindingLoss, class_weights
-from cxrsearch.encoder.train import StepReport
+from cxrsearch.analysis.measures.bootstrap import PatientBootstrap
+from cxrsearch.analysis.measures.metrics import auroc
 from cxrsearch.encoder.weights import load_encoder
-from cxrsearch.images.catalogue import Catalogue, match_images, read_table
-from cxrsearch.images.phantom import make_phantom
+from cxrsearch.images.catalogue import Catalogue
+from cxrsearch.images.formats.format_registry import read_table
+from cxrsearch.images.matching import match_images
+from cxrsearch.images.sources.folder import FolderSource
 from cxrsearch.images.splits import parse_split
-from cxrsearch.training import train
-from cxrsearch.training_request import Training
+from cxrsearch.phantom.write import make_phantom
+from cxrsearch.training.losses import FindingLoss, class_weights
+from cxrsearch.training.request import Training
+from cxrsearch.training.train import train
+from cxrsearch.training.trainer import StepReport
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,7 +55,12 @@ class Files(Dataset[tuple[np.ndarray, np.ndarray]]):
 
     def __init__(self, catalogue: Catalogue, folder: Path, size: int, flip: bool) -> None:
         assert catalogue.labels is not None
-        self.paths, self.labels, self.size, self.flip = catalogue.paths(folder), catalogue.labels, size, flip
+        self.paths, self.labels, self.size, self.flip = (
+            [folder / path for path in catalogue.paths],
+            catalogue.labels,
+            size,
+            flip,
+        )
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -156,7 +164,7 @@ def main() -> None:
         if images is None:
             phantom = make_phantom(folder / "phantom", 1200 if asked.epochs else 320, size=512).folder
             images, table = phantom / "images", phantom / "Data_Entry_2017.csv"
-        whole = match_images(read_table(table), images).catalogue
+        whole = match_images(read_table(table), FolderSource(images)).catalogue
         parts = {part: whole.take(parse_split(SPLIT).rows(whole, part)) for part in ("train", "val")}
         changes = {"arch": "densenet121", "weights": "random:0", "size": asked.size, "epochs": 1000}
         shared = Training(split=SPLIT, cache=folder / "cache", changes=changes)
@@ -208,7 +216,7 @@ def compare_aurocs(data: tuple[Path, Path], parts: dict[str, Catalogue], trainin
     preprocess = encoder.spec.preprocess
     ours = []
     with torch.inference_mode():
-        for path in val.paths(images):
+        for path in [images / path for path in val.paths]:
             with Image.open(path) as image:
                 stored = preprocess.stored_pixels(np.asarray(image.convert("L")))
             ours.append(torch.sigmoid(encoder(torch.from_numpy(preprocess.network_pixels(stored)[None].copy()))[1])[0])

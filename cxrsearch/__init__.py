@@ -14,50 +14,50 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cxrsearch.answer import QueryResult
-    from cxrsearch.build import BuildResult, build_index
+    from cxrsearch.building.build import BuildResult, build_index
+    from cxrsearch.building.imported import import_embeddings
     from cxrsearch.errors import CxrsearchError
-    from cxrsearch.evaluate import Question, cross_validate, evaluate_images, evaluate_index
-    from cxrsearch.evaluation_result import EvaluationResult
-    from cxrsearch.images.phantom import make_phantom
-    from cxrsearch.importing import import_embeddings
-    from cxrsearch.localisation import LocalisationQuestion, evaluate_localisation
-    from cxrsearch.localise import localise_image
-    from cxrsearch.novelty import NoveltyQuestion, evaluate_novelty
-    from cxrsearch.query import Index, open_index
-    from cxrsearch.statistics import embedding_statistics, index_statistics
-    from cxrsearch.store.search import Filters
-    from cxrsearch.training import TrainResult, train
-    from cxrsearch.training_request import Training
-    from cxrsearch.tuning import TuneResult, tune
+    from cxrsearch.evaluation.evaluate import Question, cross_validate, evaluate_images, evaluate_index
+    from cxrsearch.evaluation.evaluation_result import EvaluationResult
+    from cxrsearch.localisation.evaluate_localisation import LocalisationQuestion, evaluate_localisation
+    from cxrsearch.localisation.localise import localise_image
+    from cxrsearch.novelty.evaluate_novelty import NoveltyQuestion, evaluate_novelty
+    from cxrsearch.overview.index_statistics import embedding_statistics, index_statistics
+    from cxrsearch.phantom.write import make_phantom
+    from cxrsearch.query.answer import QueryResult
+    from cxrsearch.query.index import Index, open_index
+    from cxrsearch.store.filtered_search import Filters
+    from cxrsearch.training.request import Training
+    from cxrsearch.training.train import TrainResult, train
+    from cxrsearch.training.tune import TuneResult, tune
 
 _HOME = {
-    "BuildResult": "cxrsearch.build",
+    "BuildResult": "cxrsearch.building.build",
     "CxrsearchError": "cxrsearch.errors",
-    "EvaluationResult": "cxrsearch.evaluation_result",
-    "Filters": "cxrsearch.store.search",
-    "Index": "cxrsearch.query",
-    "LocalisationQuestion": "cxrsearch.localisation",
-    "NoveltyQuestion": "cxrsearch.novelty",
-    "QueryResult": "cxrsearch.answer",
-    "Question": "cxrsearch.evaluate",
-    "TrainResult": "cxrsearch.training",
-    "Training": "cxrsearch.training_request",
-    "TuneResult": "cxrsearch.tuning",
-    "build_index": "cxrsearch.build",
-    "cross_validate": "cxrsearch.evaluate",
-    "embedding_statistics": "cxrsearch.statistics",
-    "evaluate_images": "cxrsearch.evaluate",
-    "evaluate_index": "cxrsearch.evaluate",
-    "evaluate_localisation": "cxrsearch.localisation",
-    "evaluate_novelty": "cxrsearch.novelty",
-    "import_embeddings": "cxrsearch.importing",
-    "index_statistics": "cxrsearch.statistics",
-    "localise_image": "cxrsearch.localise",
-    "make_phantom": "cxrsearch.images.phantom",
-    "open_index": "cxrsearch.query",
-    "train": "cxrsearch.training",
-    "tune": "cxrsearch.tuning",
+    "EvaluationResult": "cxrsearch.evaluation.evaluation_result",
+    "Filters": "cxrsearch.store.filtered_search",
+    "Index": "cxrsearch.query.index",
+    "LocalisationQuestion": "cxrsearch.localisation.evaluate_localisation",
+    "NoveltyQuestion": "cxrsearch.novelty.evaluate_novelty",
+    "QueryResult": "cxrsearch.query.answer",
+    "Question": "cxrsearch.evaluation.evaluate",
+    "TrainResult": "cxrsearch.training.train",
+    "Training": "cxrsearch.training.request",
+    "TuneResult": "cxrsearch.training.tune",
+    "build_index": "cxrsearch.building.build",
+    "cross_validate": "cxrsearch.evaluation.evaluate",
+    "embedding_statistics": "cxrsearch.overview.index_statistics",
+    "evaluate_images": "cxrsearch.evaluation.evaluate",
+    "evaluate_index": "cxrsearch.evaluation.evaluate",
+    "evaluate_localisation": "cxrsearch.localisation.evaluate_localisation",
+    "evaluate_novelty": "cxrsearch.novelty.evaluate_novelty",
+    "import_embeddings": "cxrsearch.building.imported",
+    "index_statistics": "cxrsearch.overview.index_statistics",
+    "localise_image": "cxrsearch.localisation.localise",
+    "make_phantom": "cxrsearch.phantom.write",
+    "open_index": "cxrsearch.query.index",
+    "train": "cxrsearch.training.train",
+    "tune": "cxrsearch.training.tune",
 }
 
 __all__ = [

@@ -31,3 +31,8 @@ def by_reason(refused: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]
         for short, members in groups.items()
     ]
     return sorted(found, key=lambda group: -len(group[1]))
+
+
+def printable(text: object) -> str:
+    """A text from a file, fit for one line of a message."""
+    return "".join(character if character.isprintable() else " " for character in str(text)).strip()

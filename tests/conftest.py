@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cxrsearch.build import build_index
+from cxrsearch.building.build import build_index
 from tests.trained import trained_file
 
 # One thread, here and in the processes that tests start: tests run side by side, and bytes depend on the number.

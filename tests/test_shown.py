@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from cxrsearch.build import build_index
-from cxrsearch.evaluate import Question, evaluate_index
-from cxrsearch.query import Index, open_index
-from cxrsearch.statistics import index_statistics
+from cxrsearch.building.build import build_index
+from cxrsearch.evaluation.evaluate import Question, evaluate_index
+from cxrsearch.overview.index_statistics import index_statistics
+from cxrsearch.query.index import Index, open_index
 from tests.conftest import SMALL, DataSet
 
 

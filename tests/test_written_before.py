@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from cxrsearch.build import build_index
+from cxrsearch.building.build import build_index
 from cxrsearch.encoder.embed import Embedder
 from cxrsearch.encoder.weights import load_encoder
-from cxrsearch.query import open_index
-from cxrsearch.query_options import QueryOptions
+from cxrsearch.query.index import open_index
+from cxrsearch.query.options import QueryOptions
 from cxrsearch.store.reader import open_stored
-from cxrsearch.training import train
-from cxrsearch.training_request import Training
-from cxrsearch.tuning import tune
+from cxrsearch.training.request import Training
+from cxrsearch.training.train import train
+from cxrsearch.training.tune import tune
 
 ARCHIVES = Path(__file__).parent / "written_by_0_1_0"
 FINDINGS = ("Mass", "Effusion", "Hernia")

@@ -6,14 +6,14 @@ from cxrsearch.words import counted
 from cxrsearch_cli import console
 
 if TYPE_CHECKING:
-    from cxrsearch.analysis.evaluation import ModelMetrics
-    from cxrsearch.analysis.retrieval import RetrievalSummary
-    from cxrsearch.evaluation_result import EvaluationResult
+    from cxrsearch.analysis.evaluation.evaluate_scores import ModelMetrics
+    from cxrsearch.analysis.retrieval.retrieval import RetrievalSummary
+    from cxrsearch.evaluation.evaluation_result import EvaluationResult
 
 
 def show_tables(result: "EvaluationResult") -> None:
     """Print what an evaluation came to: each finding, the models side by side, and what else was asked for."""
-    from cxrsearch.evaluation_result import MEAN
+    from cxrsearch.evaluation.evaluation_result import MEAN
 
     console.text(f"{result.heading()}\n")
     first = result.reference or next(iter(result.metrics))
@@ -115,7 +115,7 @@ def _interval(low: float, high: float, sign: str = "") -> str:
 
 def _show_published(result: "EvaluationResult") -> None:
     """Our models beside the paper's numbers, where these are of the same images."""
-    from cxrsearch.evaluation_result import MEAN
+    from cxrsearch.evaluation.evaluation_result import MEAN
 
     published = result.published()
     if not published:
@@ -172,7 +172,7 @@ def _show_retrieval(result: "EvaluationResult") -> None:
 
 
 def _retrieval_rows(findings: tuple[str, ...], summary: "RetrievalSummary") -> list[list[str]]:
-    from cxrsearch.evaluation_rows import group_names
+    from cxrsearch.evaluation.evaluation_rows import group_names
 
     values = summary.values
     return [

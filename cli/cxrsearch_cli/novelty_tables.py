@@ -9,14 +9,14 @@ from cxrsearch_cli import console
 
 if TYPE_CHECKING:
     from cxrsearch.analysis.novelty.comparisons import NoveltyRow
-    from cxrsearch.novelty_result import NoveltyResult, NoveltyTable
+    from cxrsearch.novelty.novelty_result import NoveltyResult, NoveltyTable
 
 _POSITIVES = {"any": "any image with {}", "only": "images with {} and nothing else"}
 
 
 def show(result: "NoveltyResult | NoveltyTable") -> None:
     """Print them."""
-    from cxrsearch.novelty_result import NoveltyTable
+    from cxrsearch.novelty.novelty_result import NoveltyTable
 
     if isinstance(result, NoveltyTable):
         _show_every(result)
@@ -135,7 +135,7 @@ def _show_every(table: "NoveltyTable") -> None:
 
 def _show_scores(table: "NoveltyTable", names: tuple[str, ...]) -> None:
     """A finding a line, the AUROC of some scores; of what validation chose, also its name."""
-    from cxrsearch.novelty_result import shown_row, shown_scores
+    from cxrsearch.novelty.novelty_result import shown_row, shown_scores
 
     there = [name for name in names if name in shown_scores(table.results)]
     counted, chosen = "knn" in names, "chosen" in there
@@ -158,8 +158,8 @@ def write_figures(result: "NoveltyResult | NoveltyTable", plot: Path | None, she
     """Draw what was asked for."""
     if plot is None and sheet is None:
         return
-    from cxrsearch.novelty_figures import novel_sheet, save_figure
-    from cxrsearch.novelty_result import NoveltyTable
+    from cxrsearch.novelty.novelty_figures import novel_sheet, save_figure
+    from cxrsearch.novelty.novelty_result import NoveltyTable
     from cxrsearch.report.contact_sheet import save_png
 
     if plot is not None:

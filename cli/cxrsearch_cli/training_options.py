@@ -13,7 +13,7 @@ from cxrsearch.errors import UsageError
 from cxrsearch_cli.options import inputs, names, present_index, require_one_source, require_split
 
 if TYPE_CHECKING:
-    from cxrsearch.training_request import Training
+    from cxrsearch.training.request import Training
 
 Split = Annotated[
     str,
@@ -72,7 +72,7 @@ def training_inputs(
     Raises:
         UsageError: there is no table, or there are several; no such split or recipe.
     """
-    from cxrsearch.encoder.recipe import load_recipe
+    from cxrsearch.training.recipe import load_recipe
 
     folder, table = inputs(images, labels)
     require_split(split)
@@ -129,7 +129,7 @@ def training(given: Mapping[str, Any]) -> "Training":
     Raises:
         UsageError: a --set that is not NAME=VALUE, or as `Training`.
     """
-    from cxrsearch.training_request import Training
+    from cxrsearch.training.request import Training
 
     own = ("arch", "weights", "size", "epochs")
     changes = _parsed(given["set_"] or ()) | {name: given[name] for name in own if given[name] is not None}

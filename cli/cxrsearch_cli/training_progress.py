@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 from cxrsearch_cli import console
 
 if TYPE_CHECKING:
-    from cxrsearch.encoder.train import Report, StepReport
-    from cxrsearch.encoder.training.state import EpochRecord
+    from cxrsearch.training.state import EpochRecord
+    from cxrsearch.training.trainer import Report, StepReport
 
 
 def reporting(display: console.Display, findings: Sequence[str] | None) -> "Report":
     """Show steps as progress, and epochs as lines, with the AUROC of each finding where these are named."""
-    from cxrsearch.encoder.train import StepReport
+    from cxrsearch.training.trainer import StepReport
 
     def report(event: "StepReport | EpochRecord") -> None:
         if isinstance(event, StepReport):

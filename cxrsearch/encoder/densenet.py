@@ -153,7 +153,11 @@ class Encoder(nn.Module):
             logits, float32 (b, findings), whose sigmoid is a probability, or None without a trained head. Both leave
             autocast behind: only the convolutions are worth it.
         """
-        embedding = torch.relu(self.feature_map(pixels)).mean((2, 3), dtype=torch.float32)
+        return self.pooled(torch.relu(self.feature_map(pixels)))
+
+    def pooled(self, activations: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Embeddings and logits, as `forward` returns them, of the ReLU of the last feature map."""
+        embedding = activations.mean((2, 3), dtype=torch.float32)
         if self.classifier is None:
             return embedding, None
         with torch.autocast(embedding.device.type, enabled=False):

@@ -9,8 +9,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -25,6 +25,7 @@ from cxrsearch.errors import CheckpointError, CxrsearchError, UsageError
 from cxrsearch.images.loading import LoadedImage, RefusedImage, load_image
 from cxrsearch.images.pixel_cache import PixelCache
 from cxrsearch.images.preprocess import Pixels, Preprocess
+from cxrsearch.images.sources.source import ImageSource
 
 Precision = Literal["fp32", "bf16"]
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -72,6 +73,21 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What an encoder makes of a batch of b images.
+
+    Attributes:
+        activations: the rectified last feature maps, float32 (b, dim, h, w), h = w = size // 32.
+        embeddings: their means over the image, float32 (b, dim).
+        logits: float32 (b, findings), or None without a trained head.
+    """
+
+    activations: NDArray[np.float32]
+    embeddings: NDArray[np.float32]
+    logits: NDArray[np.float32] | None
+
+
 class Embedder:
     """An encoder on a device, in inference mode and channels-last layout.
 
@@ -113,6 +129,23 @@ class Embedder:
         if not torch.isfinite(embeddings).all():
             raise CheckpointError("the encoder's embeddings are not finite", "the weights are damaged: use others")
         return embeddings.cpu().numpy(), None if logits is None else logits.cpu().numpy()
+
+    def look(self, network_pixels: Pixels) -> "Look":
+        """Embed a batch and keep its last feature maps, in one pass through the network.
+
+        Args:
+            network_pixels: uint8 (b, size, size).
+
+        Raises:
+            CheckpointError, CxrsearchError: as of a call.
+        """
+        maps, (embeddings, logits) = self._computed(self._look, network_pixels)
+        activations = self._finite(maps.float())
+        return Look(activations, embeddings.cpu().numpy(), None if logits is None else logits.cpu().numpy())
+
+    def _look(self, pixels: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor | None]]:
+        activations = torch.relu(self.encoder.feature_map(pixels))
+        return activations, self.encoder.pooled(activations)
 
     def activations(self, network_pixels: Pixels) -> NDArray[np.float32]:
         """The rectified last feature maps of a batch, whose means over the image are the embeddings.
@@ -167,12 +200,14 @@ class Embedder:
         return array
 
 
-class _ImageFiles(Dataset[LoadedImage | RefusedImage]):
-    def __init__(self, paths: Sequence[Path], preprocess: Preprocess, cache: PixelCache | None) -> None:
-        self._paths, self._preprocess, self._cache = paths, preprocess, cache
+class _SourceImages(Dataset[LoadedImage | RefusedImage]):
+    def __init__(
+        self, source: ImageSource, names: Sequence[str], preprocess: Preprocess, cache: PixelCache | None
+    ) -> None:
+        self._source, self._names, self._preprocess, self._cache = source, names, preprocess, cache
 
     def __getitem__(self, row: int) -> LoadedImage | RefusedImage:
-        return load_image(self._paths[row], self._preprocess, self._cache)
+        return load_image(self._source, self._names[row], self._preprocess, self._cache)
 
 
 def ends_with_parent() -> Callable[[int], None]:
@@ -188,20 +223,21 @@ def _end_with(parent: int, _: int) -> None:
 
 
 def load_batches(
-    paths: Sequence[Path],
+    source: ImageSource,
+    names: Sequence[str],
     batches: Sequence[Sequence[int]],
     preprocess: Preprocess,
     *,
     cache: PixelCache | None = None,
     workers: int = 0,
 ) -> Iterator[list[LoadedImage | RefusedImage]]:
-    """Load images in worker processes, batch by batch in order; `batches` are rows of `paths`.
+    """Load images in worker processes, batch by batch in order; `batches` are places in `names`.
 
     Raises:
         CxrsearchError: a worker process was killed (usually for want of memory).
     """
     loader = DataLoader(
-        _ImageFiles(paths, preprocess, cache),
+        _SourceImages(source, names, preprocess, cache),
         batch_sampler=batches,  # type: ignore[arg-type]  # a list of lists is such a sampler
         num_workers=workers,
         collate_fn=list,

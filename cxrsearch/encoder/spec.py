@@ -73,6 +73,8 @@ class Provenance:
 
 UNKNOWN = Provenance()
 
+UNTRAINED = "the encoder is untrained: its answers have no medical meaning"
+
 
 def saw_no_xray(label: str, provenance: Provenance) -> bool:
     """Whether weights are torchvision's or untrained ones. A run may be called anything, but it has a provenance."""

@@ -9,10 +9,10 @@ from typing import get_args
 
 import torch
 
+from cxrsearch.encoder._foreign import DEFAULT_SIZE, load_foreign
 from cxrsearch.encoder.checkpoint import BEST, is_checkpoint, load_checkpoint
 from cxrsearch.encoder.densenet import Encoder, random_tensors
-from cxrsearch.encoder.foreign import DEFAULT_SIZE, load_foreign
-from cxrsearch.encoder.spec import Architecture
+from cxrsearch.encoder.spec import UNTRAINED, Architecture
 from cxrsearch.errors import CheckpointError, UsageError
 from cxrsearch.images.preprocess import Preprocess
 
@@ -82,9 +82,8 @@ def _architecture(name: str | None) -> Architecture | None:
 def _random(seed: str, architecture: Architecture, size: int) -> Encoder:
     if not (seed.isdecimal() and int(seed) < 2**63):
         raise UsageError(f"'random:' needs a seed, a whole number from 0: got {seed!r}", "write random:0")
-    note = "untrained: its answers carry no medical meaning"
     label = f"random:{int(seed)} (untrained)"
-    return Encoder(random_tensors(architecture, int(seed)), Preprocess.for_size(size), label=label, note=note)
+    return Encoder(random_tensors(architecture, int(seed)), Preprocess.for_size(size), label=label, note=UNTRAINED)
 
 
 def _from_path(weights: str, size: int | None) -> Encoder:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrsearch.arrays import Floats
 from cxrsearch.errors import CatalogueError, VocabularyError
 from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.images.findings import NIH_FINDINGS, Vocabulary
@@ -24,8 +25,6 @@ from cxrsearch.images.tables import read_text
 BOX_SIDE = 1024
 """The side, in pixels, of the images in which NIH's boxes are given."""
 
-Rectangles = NDArray[np.float64]
-"""float64 (n, 4): left, top, width and height."""
 
 _FIELDS = 6
 _ROUNDING = 1e-6
@@ -44,7 +43,7 @@ class Boxes:
 
     images: tuple[str, ...]
     findings: tuple[str, ...]
-    shares: Rectangles
+    shares: Floats
 
     def __len__(self) -> int:
         return len(self.images)
@@ -60,7 +59,7 @@ class Boxes:
         boxed = np.isin(np.array(catalogue.ids, dtype=object), np.array(sorted(set(self.images)), dtype=object))
         return np.isin(groups, groups[boxed])
 
-    def pixels(self, side: int) -> Rectangles:
+    def pixels(self, side: int) -> Floats:
         """The boxes in pixels of a square image: float64 (n, 4)."""
         return self.shares * side
 

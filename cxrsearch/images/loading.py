@@ -1,13 +1,13 @@
-"""One image file, from its path to what the index keeps and the network sees: the work of a decoding process."""
+"""One image, from its name to what the index keeps and the network sees: the work of a decoding process."""
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 from cxrsearch.errors import ImageError
 from cxrsearch.images.pixel_cache import PixelCache, StoredImage
 from cxrsearch.images.preprocess import Pixels, Preprocess
-from cxrsearch.images.radiograph import decode_radiograph, read_bytes
+from cxrsearch.images.radiograph import decode_radiograph
+from cxrsearch.images.sources.source import ImageSource
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,16 @@ class RefusedImage:
     source_sha256: str | None
 
 
-def load_image(path: Path, preprocess: Preprocess, cache: PixelCache | None = None) -> LoadedImage | RefusedImage:
+def load_image(
+    source: ImageSource, name: str, preprocess: Preprocess, cache: PixelCache | None = None
+) -> LoadedImage | RefusedImage:
     """Read one image, from the cache where it is there; a file that cannot be used is returned as such, not raised."""
     sha256 = None
     try:
-        data = read_bytes(path)
+        data = source.read(name)
         sha256 = hashlib.sha256(data).hexdigest()
         stored = cache.get(sha256) if cache is not None else None
-        stored = stored or _decoded(data, path.name, preprocess)
+        stored = stored or _decoded(data, name.rpartition("/")[2], preprocess)
         return LoadedImage(stored, preprocess.network_pixels(stored.pixels))
     except ImageError as error:
         return RefusedImage(str(error), sha256)
@@ -52,11 +54,3 @@ def _decoded(data: bytes, name: str, preprocess: Preprocess) -> StoredImage:
         radiograph.pixel_sha256,
         radiograph.description,
     )
-
-
-def has_sha256(path: Path, expected: str | None) -> bool:
-    """Whether a file still is the one that was read; None stands for one that could not be read."""
-    try:
-        return hashlib.sha256(read_bytes(path)).hexdigest() == expected
-    except ImageError:
-        return expected is None

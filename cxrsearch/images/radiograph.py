@@ -14,28 +14,21 @@ import hashlib
 import io
 import os
 import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, NoReturn
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
-from cxrsearch.errors import CatalogueError, ImageError
-
-MAX_PIXELS = 64_000_000
-MAX_BYTES = 8 * MAX_PIXELS  # 16-bit RGBA without compression
-MIN_SIDE = 32
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".gif", ".bmp", ".tif", ".tiff", ".webp"})
-"""What passes for an image by its name. The last five are never read, but refused with the reason, not passed over."""
+from cxrsearch.errors import ImageError
+from cxrsearch.images._checks import FIX, MAX_PIXELS, quietly, require_size, require_usable
+from cxrsearch.images.dicom_tags import DicomTags
+from cxrsearch.images.image_file import read_bytes
 
 _BIT_DEPTHS = (8, 10, 12, 14, 15, 16)
 _CHROMA_NOISE = 8  # grey levels between channels: 0 in a grey image saved as colour JPEG, over 100 in photographs
-_FIX = "mend the file or leave it out"
 
 
 Picture = NDArray[np.uint8] | NDArray[np.uint16] | Image.Image
@@ -43,23 +36,6 @@ Picture = NDArray[np.uint8] | NDArray[np.uint16] | Image.Image
 
 ImageLike = str | os.PathLike[str] | Picture
 """A PNG, JPEG or DICOM file, or its pixels."""
-
-
-@dataclass(frozen=True)
-class DicomTags:
-    """What a DICOM header says of the image; None where it says nothing usable.
-
-    Attributes:
-        patient_id: PatientID as it is written.
-        view: `PA` or `AP`.
-        sex: `M` or `F`.
-        age: years.
-    """
-
-    patient_id: str | None
-    view: Literal["PA", "AP"] | None
-    sex: Literal["M", "F"] | None
-    age: int | None
 
 
 @dataclass(frozen=True)
@@ -132,34 +108,6 @@ def name_of(image: ImageLike) -> str:
     return "array" if isinstance(image, np.ndarray) else "picture"
 
 
-def read_bytes(path: Path) -> bytes:
-    """A file's bytes. Raises ImageError where it cannot be read, or is larger than any image that would be decoded."""
-    with _opened(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > MAX_BYTES:
-            limit = f"{MAX_BYTES // 1_000_000} MB"
-            raise ImageError(f"{path.name} has {size // 1_000_000} MB, over the limit of {limit}", _FIX)
-        return file.read()
-
-
-def require_readable(path: Path) -> None:
-    """Refuse a file that cannot be opened. Raises ImageError."""
-    with _opened(path):
-        pass
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """A file to read from. Raises ImageError for whatever stands in the way."""
-    try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
-            raise ImageError(f"{path} is a folder or a device, not a file", "name an image file")
-        with path.open("rb") as file:
-            yield file
-    except OSError as error:
-        raise ImageError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from error
-
-
 def decode_radiograph(data: bytes, name: str) -> Radiograph:
     """Decode the bytes of a file; `name` is for messages.
 
@@ -169,14 +117,14 @@ def decode_radiograph(data: bytes, name: str) -> Radiograph:
     """
     tags = None
     if is_dicom(data):
-        from cxrsearch.images.dicom import decode_dicom  # pydicom is slow to import, and PNG does without it
+        from cxrsearch.images._dicom import decode_dicom
 
         pixels, description, tags = decode_dicom(data, name)
     elif data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
         pixels, description = _decode_picture(data, name)
     else:
         what = f"is neither PNG, JPEG nor DICOM: it begins with {_readable(data[:8])}" if data else "is empty"
-        raise ImageError(f"{name} {what}", _FIX)
+        raise ImageError(f"{name} {what}", FIX)
     require_usable(pixels, name)
     return Radiograph(pixels, hashlib.sha256(data).hexdigest(), _pixel_sha256(pixels), description, tags)
 
@@ -187,102 +135,27 @@ def _readable(data: bytes) -> str:
     return f"'{text[0].decode()}'" if text else data.hex(" ")
 
 
-def read_tags(path: Path) -> DicomTags:
-    """A DICOM file's tags, without reading its pixels.
+def read_tags(file: BinaryIO, name: str) -> DicomTags:
+    """The tags of an open DICOM file, without its pixels; `name` is for messages.
 
     Raises:
         ImageError: not a DICOM file, or a damaged one.
     """
-    with _opened(path) as file:
-        dicom = is_dicom(file.read(132))
-    if not dicom:
-        raise ImageError(f"{path.name} is not a DICOM file", _FIX)
-    from cxrsearch.images.dicom import read_dicom_tags
+    if not is_dicom(file.read(132)):
+        raise ImageError(f"{name} is not a DICOM file", FIX)
+    from cxrsearch.images._dicom import read_dicom_tags
 
-    return read_dicom_tags(path)
+    return read_dicom_tags(file, name)
+
+
+def load_decoders() -> None:
+    """Import the decoders of DICOM now, so that the first file does not wait for them."""
+    import cxrsearch.images._dicom  # noqa: F401
 
 
 def is_dicom(data: bytes) -> bool:
     """Whether bytes begin as a DICOM file does (PS3.10, section 7.1)."""
     return data[128:132] == b"DICM"
-
-
-def find_images(folder: Path) -> list[Path]:
-    """The image files of a folder and its sub-folders, by relative path.
-
-    These are the files with one of `SUFFIXES`, in any case, and all others that begin as DICOM does. Hidden files and
-    folders are passed over; links to folders are followed, each folder once.
-
-    Raises:
-        CatalogueError: no such folder, or one in it that cannot be read.
-    """
-    if not folder.is_dir():
-        what = f"{folder} is a file, not a folder" if folder.exists() else f"no folder {folder}"
-        raise CatalogueError(what, "name the folder that holds the images")
-    return sorted(_walk(folder), key=lambda path: path.relative_to(folder).as_posix())
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    seen = set()
-    for root, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):
-        if Path(root).resolve() in seen:
-            folders.clear()
-            continue
-        seen.add(Path(root).resolve())
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            path = Path(root, name)
-            if not name.startswith(".") and (path.suffix.lower() in SUFFIXES or _bare_dicom(path)):
-                yield path
-
-
-def _unreadable(error: OSError) -> NoReturn:
-    message = f"cannot read the folder {error.filename}: {error.strerror}"
-    raise CatalogueError(message, "check its permissions, or leave it out") from error
-
-
-def _bare_dicom(path: Path) -> bool:
-    """Whether a file of any other name is a DICOM file: scanners write IM0001, 1.2.840.113619.2, x.ima and more."""
-    try:
-        with _opened(path) as file:
-            return is_dicom(file.read(132))
-    except ImageError:
-        return False
-
-
-@contextmanager
-def quietly(name: str, problem: str) -> Iterator[None]:
-    """Turn whatever a decoder throws at a damaged file into one line, and keep its warnings back."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except (ImageError, MemoryError):
-        raise
-    except Exception as error:  # decoders throw anything: struct.error, KeyError, SyntaxError, RuntimeError, ...
-        raise ImageError(f"{name} {problem}: {printable(error) or type(error).__name__}", _FIX) from error
-
-
-def printable(text: object) -> str:
-    """A text from a file, fit for one line of a message."""
-    return "".join(character if character.isprintable() else " " for character in str(text)).strip()
-
-
-def require_size(height: int, width: int, name: str) -> None:
-    """Refuse, before anything is decoded, what would not fit. Raises ImageError."""
-    if height * width > MAX_PIXELS:
-        raise ImageError(
-            f"{name} has {width} x {height} pixels, over the limit of {MAX_PIXELS // 1_000_000} megapixels",
-            "reduce it to 4,096 pixels or fewer on a side",
-        )
-    if min(height, width) < MIN_SIDE:
-        raise ImageError(f"{name} has {width} x {height} pixels, fewer than {MIN_SIDE} on a side", _FIX)
-
-
-def require_usable(pixels: NDArray[np.uint8], name: str) -> None:
-    """Refuse an image that shows nothing. Raises ImageError."""
-    if pixels.min() == pixels.max():
-        raise ImageError(f"{name} shows nothing: every pixel has the grey level {pixels.min()}", _FIX)
 
 
 def _pixel_sha256(pixels: NDArray[np.uint8]) -> str:
@@ -307,7 +180,7 @@ def _upright(image: Image.Image, name: str) -> tuple[NDArray[np.uint8], str]:
     """The grey pixels of one picture as it is to be looked at, and what it was."""
     sixteen = any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))  # until it is loaded, it says of what
     if (frames := getattr(image, "n_frames", 1)) > 1:
-        raise ImageError(f"{name} holds {frames} frames, not one image", _FIX)
+        raise ImageError(f"{name} holds {frames} frames, not one image", FIX)
     image.load()
     pixels, read = _grey(ImageOps.exif_transpose(image) if image.format == "JPEG" else image, name)
     halved = sixteen and image.mode in ("RGB", "RGBA")
@@ -322,9 +195,9 @@ def _open(data: bytes, name: str) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name} is truncated or damaged: its header cannot be read", _FIX) from error
+        raise ImageError(f"{name} is truncated or damaged: its header cannot be read", FIX) from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{name} is over the limit of {MAX_PIXELS // 1_000_000} megapixels", _FIX) from error
+        raise ImageError(f"{name} is over the limit of {MAX_PIXELS // 1_000_000} megapixels", FIX) from error
 
 
 def _grey(image: Image.Image, name: str) -> tuple[NDArray[np.uint8], str]:
@@ -344,7 +217,7 @@ def _grey(image: Image.Image, name: str) -> tuple[NDArray[np.uint8], str]:
         if largest <= _CHROMA_NOISE:
             equal = "equal channels" if largest == 0 else f"channels equal within {largest} grey levels"
             return np.asarray(image.convert("L") if largest else red), f"8-bit {image.mode}, {equal}"
-        raise ImageError(f"{name} is in colour: its channels differ by up to {largest} grey levels", _FIX)
+        raise ImageError(f"{name} is in colour: its channels differ by up to {largest} grey levels", FIX)
     raise ImageError(f"{name} is no 8- or 16-bit grey image: its mode is {image.mode!r}", "save it as 8-bit grey PNG")
 
 

@@ -33,6 +33,9 @@ from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.images.tables import PARTS, Part, listed
 from cxrsearch.words import counted
 
+DEFAULT_SPLIT = "patient-hash:0.7/0.1/0.2"
+"""Where neither the user, the encoder nor the table says otherwise."""
+
 FORMS = "paper[:DIR], official[:DIR], patient-hash:a/b/c, patient-fold:i/K or column"
 
 _OFFICIAL_VAL = "0.9/0.1/0"

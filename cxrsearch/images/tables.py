@@ -1,6 +1,6 @@
-"""Tables of images as they come: NIH's Data_Entry CSV of either generation, and a plain CSV, `.gz` or not.
+"""The cells of a table of images, a CSV, `.gz` or not, and how one cell is read.
 
-Nothing is guessed: every cell is text until the rules here turn it into something else, and a row that the rules do not
+Nothing is guessed: every cell is text until the rules here turn it into something else. A row that the rules do not
 cover is refused by its line. Ids keep their spelling, so the patients `00012`, `12` and `NA` are three.
 """
 
@@ -9,7 +9,6 @@ import gzip
 import io
 import re
 import zlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,20 +25,6 @@ T = TypeVar("T")
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
-
-REQUIRED = ("id", "patient", "findings")
-
-_NIH_COLUMNS = {
-    "image index": "id",
-    "patient id": "patient",
-    "finding labels": "findings",
-    "view position": "view",
-    "patient gender": "sex",
-    "patient sex": "sex",
-    "patient age": "age",
-    "split": "split",
-}
-_PLAIN_COLUMNS = {"image": "id"} | {name: name for name in ("patient", "findings", "view", "sex", "age", "split")}
 
 OLDEST = 120
 """Years; NIH's first table holds typing errors such as 414."""
@@ -112,24 +97,6 @@ class Table:
         return vocabulary.encode(parsed)[[distinct[cell] for cell in cells]]
 
 
-def read_cells(path: Path) -> Table:
-    """The cells of a table, checked for everything that does not need the vocabulary.
-
-    Header names are understood in any case. Columns: NIH's `Image Index`, `Patient ID`, `Finding Labels` and optionally
-    `View Position`, `Patient Gender` or `Patient Sex`, `Patient Age`; or `image`, `patient`, `findings` and optionally
-    `view`, `sex`, `age`; and `split` with either. Others are ignored.
-
-    Raises:
-        CatalogueError: the file cannot be read, is not UTF-8 or not a CSV, is empty, lacks or repeats a column; a row
-            has too few or too many fields, no image or no patient; an image has two rows.
-    """
-    table = _table(read_text(path), path.name)
-    for column in ("id", "patient"):
-        _require_ids(table, column)
-    _require_unique(table)
-    return table
-
-
 def parse_view(cell: str) -> str | None:
     """`PA` or `AP`, in any case; any other view is none of the two, hence None."""
     view = cell.strip().upper()
@@ -178,6 +145,67 @@ def parse_age(cell: str) -> int | None:
     return int(years) if years < OLDEST + 1 else None
 
 
+@dataclass(frozen=True)
+class TableFile:
+    """A table as it lies on disk, not taken apart.
+
+    Attributes:
+        name: the file's name, for messages.
+        text: all of it.
+    """
+
+    name: str
+    text: str
+
+    @property
+    def header(self) -> list[str]:
+        """The fields of its first line, without the empty ones at the end (NIH's first table has one)."""
+        try:
+            return _without_empty_end(next(csv.reader(io.StringIO(self.text, newline=""), strict=True), []))
+        except csv.Error as error:
+            raise CatalogueError(f"{self.name}, line 1: {error}", "save the table as CSV anew") from error
+
+    def cells(self, positions: Mapping[str, int]) -> Table:
+        """Take the table apart.
+
+        Args:
+            positions: each column by its name in a catalogue, and where it is in a row.
+
+        Raises:
+            CatalogueError: not a CSV, no rows, or a row with too few or too many fields.
+        """
+        width = len(self.header)
+        reader = csv.reader(io.StringIO(self.text, newline=""), strict=True)
+        rows, lines = [], []
+        try:
+            next(reader, [])
+            for row in filter(None, reader):  # leaves out blank lines
+                if len(row) < width or any(cell.strip() for cell in row[width:]):
+                    raise CatalogueError(
+                        f"{self.name}, line {reader.line_num}: {len(row)} fields where the header has {width}",
+                        "write several findings as Effusion|Mass, and quote a field that contains a comma",
+                    )
+                rows.append(row)
+                lines.append(reader.line_num)
+        except csv.Error as error:
+            problem = f"{self.name}, line {reader.line_num}: {error}"
+            raise CatalogueError(problem, "save the table as CSV anew") from error
+        if not rows:
+            raise CatalogueError(f"{self.name} has no rows", "give a table with a header and one row per image")
+        return Table(self.name, {column: [row[at] for row in rows] for column, at in positions.items()}, lines)
+
+
+def _without_empty_end(fields: list[str]) -> list[str]:
+    while fields and not fields[-1].strip():
+        fields.pop()
+    return fields
+
+
+def read_table_file(path: Path) -> TableFile:
+    """A table, UTF-8, plain or gzipped. Raises CatalogueError."""
+    return TableFile(path.name, read_text(path))
+
+
 def read_text(path: Path) -> str:
     """A table's text, UTF-8 with or without a mark, from a plain or a gzip file. Raises CatalogueError."""
     try:
@@ -192,74 +220,6 @@ def read_text(path: Path) -> str:
         raise CatalogueError(f"{path.name} is a damaged gzip file: {error}", "fetch the table again") from error
     except OSError as error:
         raise CatalogueError(f"cannot read the table {path}: {error.strerror}", "check the path") from error
-
-
-def _table(text: str, name: str) -> Table:
-    """Take a CSV apart; each of its rows has a field for every name of the header."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows, lines = [], []
-    try:
-        header = next(reader, [])
-        while header and not header[-1].strip():  # NIH's first table ends every line with a comma
-            header.pop()
-        positions = _positions(header, name)
-        for row in filter(None, reader):  # leaves out blank lines
-            if len(row) < len(header) or any(cell.strip() for cell in row[len(header) :]):
-                raise CatalogueError(
-                    f"{name}, line {reader.line_num}: {len(row)} fields where the header has {len(header)}",
-                    "write several findings as Effusion|Mass, and quote a field that contains a comma",
-                )
-            rows.append(row)
-            lines.append(reader.line_num)
-    except csv.Error as error:
-        raise CatalogueError(f"{name}, line {reader.line_num}: {error}", "save the table as CSV anew") from error
-    if not rows:
-        raise CatalogueError(f"{name} has no rows", "give a table with a header and one row an image")
-    return Table(name, {column: [row[at] for row in rows] for column, at in positions.items()}, lines)
-
-
-def _positions(header: Sequence[str], name: str) -> dict[str, int]:
-    """Where each of a catalogue's columns is in a row."""
-    names = [field.strip().lower() for field in header]
-    known = _NIH_COLUMNS if "image index" in names else _PLAIN_COLUMNS
-    columns = [(known[field], at) for at, field in enumerate(names) if field in known]
-    positions = dict(columns)
-    missing = [field for field, column in known.items() if column in REQUIRED and column not in positions]
-    own = [field.strip() for field in header if not Vocabulary().unknown([field]) and field.strip()]
-    if missing and "findings" not in positions and own:
-        raise CatalogueError(
-            f"{name} lacks {', '.join(missing)}: its findings have a column each ({listed(own)})",
-            f"write those of an image into one column {missing[-1]}, as Effusion|Mass (docs/GUIDE.md shows how)",
-        )
-    if missing:
-        raise CatalogueError(
-            f"{name} lacks {', '.join(missing)}: its header is {listed(header) or 'empty'}",
-            "give NIH's Data_Entry table, or a CSV with the columns image,patient,findings",
-        )
-    if len(positions) < len(columns):
-        raise CatalogueError(f"{name} has a column twice: its header is {listed(header)}", "remove one of the two")
-    return positions
-
-
-def _require_ids(table: Table, column: str) -> None:
-    """Refuse empty ids and ids with space around them: the same patient under two spellings would be two patients."""
-    for row, cell in enumerate(table.columns[column]):
-        if not cell or cell != cell.strip():
-            what = "image" if column == "id" else column
-            problem = f"the {what} begins or ends with a space" if cell.strip() else f"no {what}"
-            raise CatalogueError(table.at(row, problem), f"write the {what}'s id, without spaces around it")
-
-
-def _require_unique(table: Table) -> None:
-    ids = table.columns["id"]
-    repeated = [image for image, count in Counter(ids).items() if count > 1]
-    if repeated:
-        lines = [str(line) for image, line in zip(ids, table.lines, strict=True) if image == repeated[0]]
-        raise CatalogueError(
-            f"{table.name}: image {repeated[0]!r} has {len(lines)} rows (lines {listed(lines)}), "
-            f"one of {counted(len(repeated), 'image')} with several",
-            "leave one row for each image",
-        )
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:

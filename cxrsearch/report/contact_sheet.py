@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from cxrsearch.errors import UsageError
 from cxrsearch.files import written_atomically
 from cxrsearch.report import style
-from cxrsearch.report.sheet_layout import NAMES, THUMBNAIL, Placed, Text, Tile, arrange, grown
+from cxrsearch.report._sheet_layout import NAMES, THUMBNAIL, Placed, Text, Tile, arrange, grown
 
 __all__ = ["MAX_TILES", "Tile", "contact_sheet", "save_png"]
 

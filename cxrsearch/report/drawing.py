@@ -17,7 +17,7 @@ from PIL import Image
 from cxrsearch.errors import UsageError
 from cxrsearch.files import write_bytes
 from cxrsearch.report import style
-from cxrsearch.report.typesetting import shorten, wrap
+from cxrsearch.report._typesetting import shorten, wrap
 
 FORMATS = (".png", ".svg")
 _WIDER = 0.75
@@ -27,7 +27,7 @@ _STYLE: dict[Any, Any] = {**style.FIGURE, "svg.hashsalt": "cxrsearch"}
 
 
 @dataclass(frozen=True)
-class Sheet:
+class PixelFigure:
     """An empty figure that is measured in pixels from its upper left corner."""
 
     figure: Figure
@@ -62,7 +62,7 @@ class Drawing:
     title: str
     legend: Sequence[Line2D]
     notes: Sequence[str]
-    draw: Callable[[Sheet, int], None]
+    draw: Callable[[PixelFigure, int], None]
 
     def image(self) -> Image.Image:
         """Draw it, an RGB image; the same drawing gives the same pixels."""
@@ -95,7 +95,7 @@ class Drawing:
         height = top + self.size[1] + style.GAP + len(texts) * style.line_height(style.BODY) + style.GAP
         figure = Figure(figsize=(width / style.DPI, height / style.DPI), dpi=style.DPI)
         FigureCanvasAgg(figure)
-        sheet = Sheet(figure, width, height)
+        sheet = PixelFigure(figure, width, height)
         sheet.text(style.WIDE, style.GAP, shorten(self.title, style.TITLE, room), style.TITLE, style.INK)
         for row, text in enumerate(texts):
             line = top + self.size[1] + style.GAP + row * style.line_height(style.BODY)
@@ -105,7 +105,7 @@ class Drawing:
         self.draw(sheet, top)
         return figure
 
-    def _add_legend(self, sheet: Sheet, top: int) -> None:
+    def _add_legend(self, sheet: PixelFigure, top: int) -> None:
         columns = min(_LEGEND_COLUMNS, len(self.legend))
         room = int(_WIDER * (sheet.width - 2 * style.WIDE) / columns) - style.WIDE
         sheet.figure.legend(

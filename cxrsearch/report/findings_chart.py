@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from cxrsearch.report import style
-from cxrsearch.report.drawing import Drawing, Sheet, fitting
+from cxrsearch.report.drawing import Drawing, PixelFigure, fitting
 from cxrsearch.words import counted
 
 _MARKERS = "osD^"
@@ -67,7 +67,7 @@ def _drawing(title: str, lines: Sequence[FindingLine], note: str) -> Drawing:
     scores = list(dict.fromkeys(name for line in lines for name in line.points))[: len(_MARKERS)]
     height = max(1, len(lines)) * _LINE
 
-    def draw(sheet: Sheet, top: int) -> None:
+    def draw(sheet: PixelFigure, top: int) -> None:
         axes = sheet.axes(style.WIDE + _NAMES, top + _ABOVE, _PLOT, height)
         _draw_scales(axes, lines)
         for place, line in enumerate(lines):

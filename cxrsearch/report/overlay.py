@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw
 
+from cxrsearch.arrays import Floats
 from cxrsearch.errors import UsageError
 from cxrsearch.report import style
 from cxrsearch.report.contact_sheet import Tile, contact_sheet
@@ -21,8 +22,6 @@ _OPAQUE = 0.7
 _BAR = 14
 """Height of the scale."""
 _BOX = style.CATEGORIES[0]
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

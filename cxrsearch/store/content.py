@@ -11,8 +11,9 @@ from cxrsearch.encoder.checkpoint import save_checkpoint
 from cxrsearch.encoder.embed import Embedder
 from cxrsearch.errors import ImageError
 from cxrsearch.files import Json, write_json, written_atomically
-from cxrsearch.images.catalogue import Matched
 from cxrsearch.images.findings import NO_FINDING
+from cxrsearch.images.matching import Matched
+from cxrsearch.json_values import refusals
 from cxrsearch.store.layout import CATALOGUE, ENCODER, REPORT, TYPICALITY
 from cxrsearch.store.manifest import Manifest
 from cxrsearch.store.writer import ShardRecord
@@ -36,8 +37,8 @@ class IndexContent:
         self.matched = matched
         rows = [image["row"] for record in records for image in record.images]
         self.catalogue = matched.catalogue.take(rows)
-        names = list(matched.catalogue.frame["path"])
-        unlisted = [(path.relative_to(matched.folder).as_posix(), UNLISTED) for path in matched.unlisted]
+        names = matched.catalogue.paths
+        unlisted = [(name, UNLISTED) for name in matched.unlisted]
         refused = [(names[entry["row"]], entry["reason"]) for record in records for entry in record.refused]
         self.refused = sorted(unlisted + refused)
         filled = [record.images for record in records if record.images]
@@ -86,7 +87,7 @@ class IndexContent:
         return {
             "images": len(self.catalogue),
             "read_as": dict(sorted(Counter(self._files["read_as"]).items())),
-            "refused": [{"image": image, "reason": reason} for image, reason in self.refused],
+            "refused": refusals(self.refused),
             "rows_without_image": self.matched.rows_without_image,
             "own_patients": self.own_patients,
         }
@@ -113,7 +114,7 @@ class IndexContent:
         encoder, images_root, software = None, "", _SOFTWARE
         if embedder is not None:
             encoder = embedder.spec.to_json() | {"precision": embedder.precision, "fingerprint": embedder.fingerprint}
-            images_root, software = str(self.matched.folder.resolve()), (*_SOFTWARE, *_EMBEDDING_SOFTWARE)
+            images_root, software = self.matched.source.location, (*_SOFTWARE, *_EMBEDDING_SOFTWARE)
         return Manifest(
             n=vectors.n,
             dim=vectors.dim,

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from cxrsearch.encoder.spec import UNTRAINED
 from cxrsearch.errors import FormatVersionError, IntegrityError, StoreError, UsageError
 from cxrsearch.files import Json, canonical_json, digest_bytes, write_bytes
 from cxrsearch.store.layout import MANIFEST
@@ -84,6 +85,16 @@ class Manifest:
     def untrained(self) -> bool:
         """Whether the encoder's weights are random."""
         return self.encoder_label.startswith("random:")
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of any answer must know of the encoder."""
+        return (UNTRAINED,) if self.untrained else ()
+
+    @property
+    def split_definition(self) -> str | None:
+        """The split that the index was built with."""
+        return self.split.get("definition")
 
     @property
     def encoder_label(self) -> str:

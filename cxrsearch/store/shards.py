@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from cxrsearch.encoder.embed import Embedder, load_batches
 from cxrsearch.files import Json, digest_bytes
-from cxrsearch.images.catalogue import Matched
-from cxrsearch.images.loading import LoadedImage, RefusedImage, has_sha256
+from cxrsearch.images.loading import LoadedImage, RefusedImage
+from cxrsearch.images.matching import Matched
 from cxrsearch.images.pixel_cache import SHARD_IMAGES, PixelCache
 from cxrsearch.images.preprocess import Pixels
 from cxrsearch.progress import Progress
@@ -45,8 +45,7 @@ class ShardFiller:
         keep_pixels: bool,
         cache: PixelCache | None,
     ) -> None:
-        self._paths = matched.catalogue.paths(matched.folder)
-        self._names = list(matched.catalogue.frame["path"])
+        self._source, self._names = matched.source, matched.catalogue.paths
         self._embedder, self._cache = embedder, cache
         n = len(self._names)
         self._batch_size, self._workers, self._keep_pixels = batch_size, workers, keep_pixels
@@ -72,7 +71,8 @@ class ShardFiller:
         todo = [number for number, record in records.items() if record is None]
         batches = {number: self._batches(self._shards[number]) for number in todo}
         loaded = load_batches(
-            self._paths,
+            self._source,
+            self._names,
             [batch for number in todo for batch in batches[number]],
             self._embedder.spec.preprocess,
             cache=self._cache,
@@ -80,7 +80,7 @@ class ShardFiller:
         )
         done = sum(len(self._shards[number]) for number in records if number not in batches)
         for number in todo:
-            counted = _counting(islice(loaded, len(batches[number])), done, len(self._paths), progress)
+            counted = _counting(islice(loaded, len(batches[number])), done, len(self._names), progress)
             records[number] = self._make(number, counted, writer)
             done += len(self._shards[number])
         if self._cache is not None:
@@ -103,7 +103,7 @@ class ShardFiller:
         """Whether the image files still are those of the record, by their sha256: times and sizes may lie."""
         entries = [] if record is None else record.images + record.refused
         with ThreadPoolExecutor() as pool:
-            same = pool.map(lambda e: has_sha256(self._paths[e["row"]], e["source_sha256"]), entries)
+            same = pool.map(lambda e: self._source.is_unchanged(self._names[e["row"]], e["source_sha256"]), entries)
             return all(same)
 
     def _make(self, number: int, loaded: Iterator[_Batch], writer: IndexWriter) -> ShardRecord:

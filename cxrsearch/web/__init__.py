@@ -1,1 +1,5 @@
-"""The page in the browser: an index behind FastAPI. Needs the extra `web`."""
+"""The page of `cxrsearch serve`, on top of everything.
+
+server      `serve`: the page until it is stopped
+settings    how it is served
+"""

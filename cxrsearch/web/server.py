@@ -9,8 +9,8 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cxrsearch.errors import UsageError
-from cxrsearch.query import Index
-from cxrsearch.web.app import make_app
+from cxrsearch.query.index import Index
+from cxrsearch.web._app import make_app
 from cxrsearch.web.settings import Settings
 
 _HEAD_BYTES = 16_384

@@ -4,7 +4,7 @@
     rows, distances = index.search(queries, 20)[0]
 
 Every kind answers in the same units and order (`Neighbours`) under the same `Restriction`. `exact` and `faiss-flat`
-give what float64 arithmetic would; `faiss-hnsw` may miss neighbours. A new kind is a new file and a line in `_KINDS`.
+give what float64 arithmetic would; `faiss-hnsw` may miss neighbours. A new kind is a new file and a line in `KINDS`.
 """
 
 from collections.abc import Sequence
@@ -33,9 +33,8 @@ __all__ = [
     "recall_at_k",
 ]
 
-_Kind = type[ExactIndex] | type[FlatIndex] | type[HnswIndex]
-_KINDS: dict[str, _Kind] = {kind.kind: kind for kind in (ExactIndex, FlatIndex, HnswIndex)}
-KINDS = tuple(_KINDS)
+KINDS: dict[str, type[VectorIndex]] = {kind.kind: kind for kind in (ExactIndex, FlatIndex, HnswIndex)}
+"""Every kind by its name."""
 
 
 def build(
@@ -73,9 +72,9 @@ def load(
     return _checked(kind, metric).load(Vectors(blocks), metric, folder=folder, device=device)
 
 
-def _checked(kind: str, metric: str) -> _Kind:
-    if kind not in _KINDS:
+def _checked(kind: str, metric: str) -> type[VectorIndex]:
+    if kind not in KINDS:
         raise ValueError(f"unknown kind of index {kind!r}; there are {', '.join(KINDS)}")
     if metric not in METRICS:
         raise ValueError(f"unknown metric {metric!r}; there are {', '.join(METRICS)}")
-    return _KINDS[kind]
+    return KINDS[kind]

@@ -8,6 +8,8 @@ from typing import ClassVar, Literal, Protocol, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrsearch_indexes.vectors import Vectors
+
 Metric = Literal["l2", "ip", "cosine"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
@@ -121,12 +123,42 @@ ANY_ROW = Restriction()
 
 
 class VectorIndex(Protocol):
-    """Finds, for each query, the nearest of n vectors of dimension dim."""
+    """Finds, for each query, the nearest of n vectors of dimension dim.
+
+    A kind of index is a class with this protocol.
+
+    Attributes:
+        kind: its name.
+        approximate: whether it may miss neighbours.
+        runs_on_gpu: whether it can search on a GPU.
+    """
 
     kind: ClassVar[str]
+    approximate: ClassVar[bool]
+    runs_on_gpu: ClassVar[bool]
     metric: Metric
     n: int
     dim: int
+
+    @classmethod
+    def build(cls, vectors: Vectors, metric: Metric, *, seed: int, device: str) -> Self:
+        """Index vectors; the same vectors and seed give the same index.
+
+        Raises:
+            BackendUnavailable: a library or the device is missing, or the kind does not run there.
+        """
+        ...
+
+    @classmethod
+    def load(cls, vectors: Vectors, metric: Metric, *, folder: Path, device: str) -> Self:
+        """Open what `save` wrote into a folder, for the same vectors.
+
+        Raises:
+            OSError: the file is missing or cannot be read.
+            ValueError: the file was not made from vectors of this number, dimension and metric.
+            BackendUnavailable: as in `build`.
+        """
+        ...
 
     def search(self, queries: NDArray[np.float32], k: int, restriction: Restriction = ANY_ROW) -> Neighbours:
         """Find the k nearest rows each query may have.

@@ -37,6 +37,8 @@ class ExactIndex(Searcher):
     """
 
     kind: ClassVar[str] = "exact"
+    approximate: ClassVar[bool] = False
+    runs_on_gpu: ClassVar[bool] = False
     side_by_side: ClassVar[bool] = True
 
     def __init__(self, vectors: Vectors, metric: Metric, centre: Float32 | None = None) -> None:

@@ -15,6 +15,8 @@ class FlatIndex(FaissIndex):
     """All rows by FAISS. On a GPU it takes no filter and gives 2,048 rows at most; the exact index answers the rest."""
 
     kind: ClassVar[str] = "faiss-flat"
+    approximate: ClassVar[bool] = False
+    runs_on_gpu: ClassVar[bool] = True
 
     @staticmethod
     def _empty(dim: int, metric: Metric, seed: int) -> Any:

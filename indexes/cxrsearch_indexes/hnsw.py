@@ -29,6 +29,8 @@ class HnswIndex(FaissIndex):
     """
 
     kind: ClassVar[str] = "faiss-hnsw"
+    approximate: ClassVar[bool] = True
+    runs_on_gpu: ClassVar[bool] = False
 
     @staticmethod
     def _gpu(device: str) -> int | None:

@@ -7,20 +7,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrsearch.analysis.pair_distances import Flags, Floats, Points, SamePatient, same_patient
-from cxrsearch.analysis.spaces import to_space
+from cxrsearch.analysis.clusters.pair_distances import SamePatientPairs, same_patient
+from cxrsearch.analysis.clusters.spaces import to_space
+from cxrsearch.arrays import Embeddings, Flags, Floats
 
 
 @dataclass(frozen=True)
 class Cloud:
     """Standardised points, K overlapping groups of which the first holds all, and patients of 1 to 4 images."""
 
-    points: Points
+    points: Embeddings
     groups: Flags
     patients: NDArray[Any]
 
     @property
-    def same(self) -> SamePatient:
+    def same(self) -> SamePatientPairs:
         return same_patient(self.points, self.patients)
 
 
@@ -44,7 +45,7 @@ def squared(points: NDArray[Any]) -> Floats:
     return np.asarray(((exact[:, None] - exact[None]) ** 2).sum(axis=2))
 
 
-def contrast(points: Points, group: Flags, patients: NDArray[Any]) -> float:
+def contrast(points: Embeddings, group: Flags, patients: NDArray[Any]) -> float:
     """Mean squared distance between minus within, over an explicit list of pairs of different patients."""
     distances = squared(points)
     within: list[float] = []

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from cxrsearch.analysis.models import Sample
+from cxrsearch.analysis.models.model import Sample
 from cxrsearch_indexes.base import Neighbours
 
 

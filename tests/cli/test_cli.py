@@ -18,7 +18,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 import cxrsearch
-from cxrsearch.analysis.vote import VOTES
+from cxrsearch.analysis.neighbours.vote import VOTES
 from cxrsearch.encoder.embed import PRECISIONS
 from cxrsearch_cli.app import app
 from cxrsearch_cli.commands import build_index, info, phantom, query
@@ -241,7 +241,7 @@ def test_the_choices_are_the_librarys() -> None:
     def choices(command: object, option: str) -> tuple[str, ...]:
         return get_args(get_args(command.__annotations__[option])[0])
 
-    assert choices(build_index.command, "kind") == KINDS
+    assert choices(build_index.command, "kind") == tuple(KINDS)
     assert choices(build_index.command, "metric") == METRICS
     assert choices(build_index.command, "precision") == PRECISIONS
     assert choices(query.command, "vote") == VOTES
@@ -264,7 +264,7 @@ def test_help_needs_neither_torch_nor_pandas_nor_faiss() -> None:
     code = (
         "import sys; from cxrsearch_cli.app import app; from typer.testing import CliRunner\n"
         "CliRunner().invoke(app, ['--help']); CliRunner().invoke(app, ['query', '--help'])\n"
-        "slow = {'torch', 'pandas', 'faiss', 'scipy', 'pydicom', 'cxrsearch.build'} & set(sys.modules)\n"
+        "slow = {'torch', 'pandas', 'faiss', 'scipy', 'pydicom', 'cxrsearch.building.build'} & set(sys.modules)\n"
         "sys.exit(', '.join(slow) or 0)"
     )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
@@ -325,7 +325,7 @@ def test_ctrl_c_says_how_to_go_on(data_set: DataSet, monkeypatch: pytest.MonkeyP
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cxrsearch.build.build_index", interrupted)
+    monkeypatch.setattr("cxrsearch.building.build.build_index", interrupted)
     result = build(data_set, Path("index"))
     assert result.exit_code == 130
     assert "build-index, train, tune" in result.stderr

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from cxrsearch.build import build_index
+from cxrsearch.building.build import build_index
+from cxrsearch.building.imported import import_embeddings
 from cxrsearch.images.findings import NIH_FINDINGS
-from cxrsearch.importing import import_embeddings
 from cxrsearch_cli.app import app
 from tests.conftest import SMALL, DataSet
 

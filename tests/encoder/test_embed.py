@@ -17,6 +17,7 @@ from cxrsearch.encoder.embed import Embedder, load_batches, resolve_device, reso
 from cxrsearch.errors import CheckpointError, CxrsearchError, UsageError
 from cxrsearch.images.loading import LoadedImage, RefusedImage
 from cxrsearch.images.preprocess import Preprocess
+from cxrsearch.images.sources.folder import FolderSource
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 32, 32), dtype=np.uint8)
 
@@ -111,7 +112,11 @@ def test_every_image_is_loaded_once_and_in_order(tmp_path: Path, workers: int) -
         Image.fromarray(np.random.default_rng(number).integers(0, 256, (40, 40), dtype=np.uint8)).save(paths[-1])
     paths[3].write_bytes(b"")
     batches = [range(0, 3), range(3, 6), range(6, 7)]
-    loaded = list(load_batches(paths, batches, Preprocess(size=32), workers=workers))
+    loaded = list(
+        load_batches(
+            FolderSource(tmp_path), [path.name for path in paths], batches, Preprocess(size=32), workers=workers
+        )
+    )
     assert [len(batch) for batch in loaded] == [3, 3, 1]
     flat = [image for batch in loaded for image in batch]
     assert isinstance(flat[3], RefusedImage)
@@ -133,8 +138,10 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path, how: sig
     code = (
         "import time; from pathlib import Path; from cxrsearch.encoder.embed import load_batches\n"
         "from cxrsearch.images.preprocess import Preprocess\n"
-        f"paths = sorted(Path({str(tmp_path)!r}).iterdir())\n"
-        "batches = load_batches(paths, [range(i, i + 1) for i in range(40)], Preprocess(), workers=2)\n"
+        "from cxrsearch.images.sources.folder import FolderSource\n"
+        f"source = FolderSource(Path({str(tmp_path)!r}))\n"
+        "rows = [range(i, i + 1) for i in range(40)]\n"
+        "batches = load_batches(source, source.names(), rows, Preprocess(), workers=2)\n"
         "next(batches); print('ready', flush=True); time.sleep(600)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import torch
 
+from cxrsearch.encoder._foreign import load_foreign
 from cxrsearch.encoder.densenet import weights_digest
-from cxrsearch.encoder.foreign import load_foreign
 from cxrsearch.errors import CheckpointError
 from cxrsearch.images.findings import NIH_FINDINGS
 from cxrsearch.images.preprocess import Preprocess

@@ -7,8 +7,8 @@ import pytest
 
 from cxrsearch.errors import CatalogueError
 from cxrsearch.images.boxes import read_boxes
-from cxrsearch.images.catalogue import read_table
-from cxrsearch.images.phantom import make_phantom
+from cxrsearch.images.formats.format_registry import read_table
+from cxrsearch.phantom.write import make_phantom
 
 HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
 

@@ -21,8 +21,11 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi, apply_windo
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from cxrsearch.errors import ImageError
-from cxrsearch.images import dicom, dicom_file
-from cxrsearch.images.radiograph import DicomTags, Radiograph, decode_radiograph, read_radiograph, read_tags
+from cxrsearch.images import _dicom as dicom
+from cxrsearch.images import _dicom_file as dicom_file
+from cxrsearch.images.dicom_tags import DicomTags
+from cxrsearch.images.radiograph import Radiograph, decode_radiograph, read_radiograph
+from tests.images.tags import tags_of
 
 BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"
 
@@ -198,7 +201,7 @@ def test_a_real_chest_radiograph_by_the_formula_and_by_anatomy() -> None:
     np.testing.assert_array_equal(got.pixels, expected)
     assert got.description == "DICOM CR MONOCHROME1 15-bit, view PA, window 15000/30000"
     assert got.tags == DicomTags("9RG1", "PA", "F", None)
-    assert got.tags == read_tags(path)
+    assert got.tags == tags_of(path)
     air, lung, spine = got.pixels[100:140, 20:120], got.pixels[500:560, 700:760], got.pixels[900:1000, 850:920]
     assert air.mean() < 0.8 * lung.mean() < 0.7 * spine.mean()
 
@@ -252,7 +255,7 @@ def test_lossless_jpeg_is_as_pillow_decodes_it() -> None:
 )
 def test_tags_say_what_is_known(tags: dict[str, str], expected: DicomTags, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(written(radiograph(RAMP, **tags)))
-    assert read_tags(tmp_path / "x") == expected
+    assert tags_of(tmp_path / "x") == expected
     got = read_radiograph(tmp_path / "x")
     assert got.tags == expected
     np.testing.assert_array_equal(got.pixels, np.round(RAMP * (255 / 4095)))
@@ -263,7 +266,7 @@ def test_tags_are_read_without_the_pixels(tmp_path: Path) -> None:
     packed.compress(RLELossless)
     for dataset, reason in ((radiograph(RAMP, PatientID="p"), "cannot be decoded"), (packed, "has lost its pixels")):
         (tmp_path / "x").write_bytes(written(dataset)[:-20])
-        assert read_tags(tmp_path / "x").patient_id == "p"
+        assert tags_of(tmp_path / "x").patient_id == "p"
         with pytest.raises(ImageError, match=f"x {reason}"):
             read_radiograph(tmp_path / "x")
 

@@ -18,8 +18,9 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit
 
 from cxrsearch.errors import ImageError
-from cxrsearch.images import dicom_file
-from cxrsearch.images.radiograph import decode_radiograph, read_radiograph, read_tags
+from cxrsearch.images import _dicom_file as dicom_file
+from cxrsearch.images.radiograph import decode_radiograph, read_radiograph
+from tests.images.tags import tags_of
 
 BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"
 PACKED = ["lossless JPEG", "JPEG-LS", "JPEG 2000", "JPEG baseline", "RLE"]
@@ -170,7 +171,7 @@ def test_a_frame_of_another_size_than_its_tags_say_is_refused_before_it_is_decod
     """The number of pixels agrees, so a decoder would give them, scrambled."""
     dataset = sample(kind)
     rows, columns = dataset.Rows, dataset.Columns
-    monkeypatch.setattr("cxrsearch.images.dicom.stored_values", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr("cxrsearch.images._dicom.stored_values", lambda *_: pytest.fail("decoded"))
     dataset.Rows, dataset.Columns = rows // 2, columns * 2
     told = f"its tags say {columns * 2} x {rows // 2} pixels, and its compressed image {columns} x {rows}"
     assert f"x.dcm contradicts itself: {told}" in refusal(dataset)
@@ -193,7 +194,7 @@ def test_a_deflated_file_has_the_same_pixels_and_tags(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(written(dataset))
     got = read_radiograph(tmp_path / "deflated")
     np.testing.assert_array_equal(got.pixels, read_radiograph(tmp_path / "plain").pixels)
-    assert read_tags(tmp_path / "deflated") == got.tags
+    assert tags_of(tmp_path / "deflated") == got.tags
     assert got.tags is not None
     assert got.tags.age == 1
 
@@ -209,7 +210,7 @@ def test_a_deflated_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "x.dcm").write_bytes(bomb)
     monkeypatch.setattr(dicom_file, "MAX_UNPACKED", 20_000_000)
     monkeypatch.setattr(pydicom, "dcmread", lambda *_, **__: pytest.fail("unpacked"))
-    for read in (read_radiograph, read_tags):
+    for read in (read_radiograph, tags_of):
         with pytest.raises(ImageError, match=r"x\.dcm unpacks to over 20 MB"):
             read(tmp_path / "x.dcm")
 

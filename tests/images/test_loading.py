@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from cxrsearch.images import loading
-from cxrsearch.images.loading import LoadedImage, RefusedImage, has_sha256, load_image
+from cxrsearch.images.loading import LoadedImage, RefusedImage, load_image
 from cxrsearch.images.pixel_cache import PixelCache
 from cxrsearch.images.preprocess import Preprocess
+from cxrsearch.images.sources.folder import FolderSource
 
 SPEC = Preprocess(size=48, pixel_side=64)
 
@@ -23,7 +24,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 def loaded(path: Path, cache: PixelCache | None = None) -> LoadedImage:
-    image = load_image(path, SPEC, cache)
+    image = load_image(FolderSource(path.parent), path.name, SPEC, cache)
     assert isinstance(image, LoadedImage)
     return image
 
@@ -72,24 +73,13 @@ def test_a_changed_file_is_not_taken_from_the_cache(picture: Path, tmp_path: Pat
 
 def test_a_refused_image_keeps_its_reason_and_sha256(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_bytes(b"text")
-    refused = load_image(tmp_path / "text.png", SPEC, PixelCache(tmp_path / "cache", SPEC))
+    refused = load_image(FolderSource(tmp_path), "text.png", SPEC, PixelCache(tmp_path / "cache", SPEC))
     reason = "text.png is neither PNG, JPEG nor DICOM: it begins with 'text' — mend the file or leave it out"
     assert refused == RefusedImage(reason, hashlib.sha256(b"text").hexdigest())
 
 
 def test_an_image_that_cannot_be_read_has_no_sha256(tmp_path: Path) -> None:
-    refused = load_image(tmp_path / "missing.png", SPEC)
+    refused = load_image(FolderSource(tmp_path), "missing.png", SPEC)
     assert isinstance(refused, RefusedImage)
     assert refused.reason.endswith("missing.png: No such file or directory — check the path and its permissions")
     assert refused.source_sha256 is None
-
-
-def test_a_file_is_known_by_its_sha256(picture: Path) -> None:
-    sha256 = hashlib.sha256(picture.read_bytes()).hexdigest()
-    assert has_sha256(picture, sha256)
-    assert not has_sha256(picture, None)
-    picture.write_bytes(picture.read_bytes() + b"\0")
-    assert not has_sha256(picture, sha256)
-    picture.unlink()
-    assert not has_sha256(picture, sha256)
-    assert has_sha256(picture, None)

@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from cxrsearch.errors import CatalogueError, ImageError
-from cxrsearch.images import radiograph
-from cxrsearch.images.radiograph import decode_radiograph, find_images, radiograph_of, read_radiograph, read_tags
+from cxrsearch.images._checks import quietly, require_size
+from cxrsearch.images.radiograph import decode_radiograph, radiograph_of, read_radiograph
+from cxrsearch.images.sources.folder import find_images
+from tests.images.tags import tags_of
 
 Pixels = NDArray[np.uint8]
 
@@ -257,9 +259,9 @@ def test_the_smallest_images_that_are_accepted() -> None:
 
 
 def test_the_size_limit_is_64_megapixels() -> None:
-    radiograph.require_size(8_000, 8_000, "x")
+    require_size(8_000, 8_000, "x")
     with pytest.raises(ImageError, match="64 megapixels"):
-        radiograph.require_size(8_000, 8_001, "x")
+        require_size(8_000, 8_001, "x")
 
 
 def test_an_opened_picture_is_read_as_its_file_is(tmp_path: Path) -> None:
@@ -342,9 +344,9 @@ def test_whatever_is_damaged_the_answer_is_an_image_error() -> None:
 
 def test_what_a_decoder_throws_becomes_one_printable_line() -> None:
     line = r"^x is damaged: not \[31m a byte — mend the file or leave it out$"
-    with pytest.raises(ImageError, match=line), radiograph.quietly("x", "is damaged"):
+    with pytest.raises(ImageError, match=line), quietly("x", "is damaged"):
         raise RuntimeError("not \x1b[31m\na byte")
-    with pytest.raises(MemoryError), radiograph.quietly("x", "is damaged"):
+    with pytest.raises(MemoryError), quietly("x", "is damaged"):
         raise MemoryError
 
 
@@ -392,9 +394,9 @@ def denied(path: object, *_: object) -> None:
 def test_tags_are_of_dicom_files_only(tmp_path: Path) -> None:
     (tmp_path / "x.dcm").write_bytes(encoded(noise()))
     with pytest.raises(ImageError, match=r"x\.dcm is not a DICOM file"):
-        read_tags(tmp_path / "x.dcm")
+        tags_of(tmp_path / "x.dcm")
     with pytest.raises(ImageError, match="No such file"):
-        read_tags(tmp_path / "y.dcm")
+        tags_of(tmp_path / "y.dcm")
 
 
 def test_the_images_of_a_folder_are_found_in_the_order_of_their_paths(tmp_path: Path) -> None:

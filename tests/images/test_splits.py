@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from cxrsearch.errors import SplitError, UsageError
 from cxrsearch.images import splits
-from cxrsearch.images.catalogue import Catalogue, read_table
+from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.images.findings import Vocabulary
+from cxrsearch.images.formats.format_registry import read_table
 from cxrsearch.images.splits import (
     _parse_fractions,
     default_lists_folder,

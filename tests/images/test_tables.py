@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from cxrsearch.errors import CatalogueError, VocabularyError
-from cxrsearch.images.catalogue import read_table
 from cxrsearch.images.findings import NIH_FINDINGS, Vocabulary
+from cxrsearch.images.formats.format_registry import read_table
 from cxrsearch.images.tables import parse_age, parse_part, parse_sex, parse_view
 
 NIH_2017 = """Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,\

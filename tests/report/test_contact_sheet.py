@@ -12,8 +12,8 @@ from PIL import Image, ImageChops, ImageColor
 
 from cxrsearch.errors import UsageError, WriteError
 from cxrsearch.report import style
+from cxrsearch.report._sheet_layout import Box, Placed, Text, arrange
 from cxrsearch.report.contact_sheet import Tile, contact_sheet, save_png
-from cxrsearch.report.sheet_layout import Box, Placed, Text, arrange
 from cxrsearch.report.style import ACCENT, BACKGROUND, BODY, INK_QUIET, LINE, PANEL, font
 
 NIH_NAME = "00000001_000.png"

@@ -9,12 +9,12 @@ from PIL import Image
 
 from cxrsearch.errors import UsageError, WriteError
 from cxrsearch.report import style
-from cxrsearch.report.drawing import Drawing, Sheet, fitting
+from cxrsearch.report.drawing import Drawing, PixelFigure, fitting
 from tests.report.svg_parts import boxes, texts
 
 
 def drawing(title: str = "A title", notes: tuple[str, ...] = ("A note",), legend: int = 2) -> Drawing:
-    def draw(sheet: Sheet, top: int) -> None:
+    def draw(sheet: PixelFigure, top: int) -> None:
         sheet.axes(100, top + 10, 300, 120)
 
     handles = [Line2D([], [], color=style.CATEGORIES[i % 6], label=f"group {i}") for i in range(legend)]

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from cxrsearch.report._typesetting import drawable, shorten, wrap
 from cxrsearch.report.style import BODY, HEADING, font
-from cxrsearch.report.typesetting import drawable, shorten, wrap
 
 
 @pytest.mark.parametrize(

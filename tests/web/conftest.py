@@ -16,8 +16,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from cxrsearch.build import build_index
-from cxrsearch.query import Index, open_index
+from cxrsearch.building.build import build_index
+from cxrsearch.query.index import Index, open_index
 from cxrsearch.web.server import address_of, listening, server
 from cxrsearch.web.settings import Settings
 from tests.trained import trained_file

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from cxrsearch.build import build_index
-from cxrsearch.importing import import_embeddings
-from cxrsearch.query import Index, open_index
-from cxrsearch.query_options import QueryOptions
-from cxrsearch.sheet import query_sheet
-from cxrsearch.store.search import Filters
+from cxrsearch.building.build import build_index
+from cxrsearch.building.imported import import_embeddings
+from cxrsearch.query.answer_sheet import query_sheet
+from cxrsearch.query.index import Index, open_index
+from cxrsearch.query.options import QueryOptions
+from cxrsearch.store.filtered_search import Filters
 from cxrsearch_cli.app import app as command_line
 from tests.conftest import SMALL, DataSet
 from tests.web.conftest import client_of, write_dicom

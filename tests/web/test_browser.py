@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrsearch.query import Index
+from cxrsearch.query.index import Index
 from cxrsearch.web.settings import Settings
 from tests.web.browser_page import QUERY, SIZES, Page, colourful, xray
 from tests.web.conftest import Served, served

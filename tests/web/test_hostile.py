@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 import httpx
 import pytest
 
-from cxrsearch.query import Index
+from cxrsearch.query.index import Index
 from cxrsearch.web.settings import Settings
 from tests.conftest import DataSet
 from tests.web.conftest import Served

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxrsearch.query import Index
+from cxrsearch.query.index import Index
 from tests.web.browser_page import Page, xray
 from tests.web.conftest import Served
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cxrsearch.report import style
-from cxrsearch.web.assets import load_assets, theme
+from cxrsearch.web._assets import load_assets, theme
 
 ASSETS = load_assets()
 TEXTS = {name: asset.content.decode() for name, asset in ASSETS.items()}

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from cxrsearch.errors import UsageError
-from cxrsearch.query import Index
+from cxrsearch.query.index import Index
+from cxrsearch.web._upload import base_name
 from cxrsearch.web.settings import Settings
-from cxrsearch.web.upload import base_name
 from tests.conftest import DataSet
 from tests.web.conftest import client_of, write_dicom
 

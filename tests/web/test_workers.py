@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from cxrsearch.errors import ImageError, RequestError
-from cxrsearch.query import Index
-from cxrsearch.web.batching import Batcher
-from cxrsearch.web.decoding import DISPLAY, Decoder, Picture, prepare
+from cxrsearch.query.index import Index
+from cxrsearch.web._batching import Batcher
+from cxrsearch.web._decoding import DISPLAY, Decoder, Picture, prepare
 from tests.conftest import DataSet
 
 

@@ -26,7 +26,7 @@ from cxrsearch_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from cxrsearch.build import BuildResult
+    from cxrsearch.building.build import BuildResult
 
 _Arch = Annotated[
     str | None, typer.Option(help="densenet121 (default), 169 or 201, for imagenet and random.", show_default=False)
@@ -111,7 +111,7 @@ def command(
         raise UsageError(f"part {part!r} of no split", "name a --split as well")
     folder, table = inputs(images, labels)
     require_split(split)
-    from cxrsearch.build import build_index
+    from cxrsearch.building.build import build_index
     from cxrsearch.encoder.weights import default_weights
 
     if weights is None:

@@ -47,8 +47,8 @@ def command(
 ) -> None:
     """Draw the embeddings of an index as a map: similar images lie side by side. As a figure, or a page to explore."""
     folder = present_index(None, index)
-    from cxrsearch.map import draw_map
-    from cxrsearch.query import open_index
+    from cxrsearch.overview.embedding_map import draw_map
+    from cxrsearch.query.index import open_index
 
     opened = open_index(folder)
     with console.progress() as progress:

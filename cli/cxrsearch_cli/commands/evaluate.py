@@ -38,8 +38,8 @@ from cxrsearch_cli.training_options import (
 )
 
 if TYPE_CHECKING:
-    from cxrsearch.evaluate import Question
-    from cxrsearch.evaluation_result import EvaluationResult
+    from cxrsearch.evaluation.evaluate import Question
+    from cxrsearch.evaluation.evaluation_result import EvaluationResult
 
 _Split = Annotated[
     str | None,
@@ -148,7 +148,7 @@ def command(
     given = dict(locals())  # typer's context holds them unconverted in some versions
     console.require_one_form(as_json, as_csv, as_latex)
     if report is not None:
-        from cxrsearch.evaluation_report import require_writable, write_report
+        from cxrsearch.evaluation.evaluation_report import require_writable, write_report
 
         require_writable(report)
     source, table = evaluated_inputs(given, trains=cv is not None)
@@ -165,7 +165,7 @@ _AS_GIVEN = ("split", "part", "fit_on", "allow_seen", "max_train", "replicates",
 
 
 def _question(given: Mapping[str, Any]) -> "Question":
-    from cxrsearch.evaluate import Question
+    from cxrsearch.evaluation.evaluate import Question
 
     return Question(
         models=_names(given["models"], "models"),
@@ -177,8 +177,8 @@ def _question(given: Mapping[str, Any]) -> "Question":
 
 def _evaluated(question: "Question", source: Path, table: Path | None, given: Mapping[str, Any]) -> "EvaluationResult":
     """The evaluation of a recipe, a folder of images, or, without a table, of an index."""
-    from cxrsearch.evaluate import cross_validate, evaluate_images, evaluate_index
-    from cxrsearch.query import open_index
+    from cxrsearch.evaluation.evaluate import cross_validate, evaluate_images, evaluate_index
+    from cxrsearch.query.index import open_index
 
     with console.progress() as progress:
         if table is None:
@@ -191,8 +191,8 @@ def _evaluated(question: "Question", source: Path, table: Path | None, given: Ma
 
 
 def _names(given: str, what: str) -> tuple[str, ...]:
-    from cxrsearch.analysis.registry import ALL_MODELS, DEFAULT_MODELS
-    from cxrsearch.baselines import BASELINES
+    from cxrsearch.analysis.models.model_registry import ALL_MODELS, DEFAULT_MODELS
+    from cxrsearch.evaluation.pixel_baselines import BASELINES
 
     words = {
         "models": {"default": DEFAULT_MODELS, "all": ALL_MODELS, "none": ()},
@@ -202,7 +202,7 @@ def _names(given: str, what: str) -> tuple[str, ...]:
 
 
 def _shares(given: str | None) -> tuple[float, ...]:
-    from cxrsearch.analysis.fractions import FRACTIONS
+    from cxrsearch.analysis.evaluation.fractions import FRACTIONS
 
     if given is None or given == "default":
         return FRACTIONS if given else ()

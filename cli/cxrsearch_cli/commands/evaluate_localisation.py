@@ -20,8 +20,8 @@ from cxrsearch_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from cxrsearch.localisation import LocalisationQuestion
-    from cxrsearch.localisation_result import LocalisationResult, LocalisationRow
+    from cxrsearch.localisation.evaluate_localisation import LocalisationQuestion
+    from cxrsearch.localisation.localisation_result import LocalisationResult, LocalisationRow
 
 _Images = Annotated[
     Path | None,
@@ -75,7 +75,7 @@ def command(
     Intervals are 95%, from resampling patients; none under 10 patients. --json and --csv hold every T: IoBB .1 to .9,
     IoU .1 to .7.
     """
-    from cxrsearch.localisation import LocalisationQuestion
+    from cxrsearch.localisation.evaluate_localisation import LocalisationQuestion
 
     console.require_one_form(as_json, as_csv, False)
     question = LocalisationQuestion(
@@ -103,8 +103,8 @@ def _evaluated(
     weights: str | None,
     device: str,
 ) -> "LocalisationResult":
-    from cxrsearch.localisation import evaluate_localisation, evaluate_localisation_of_images
-    from cxrsearch.query import open_index
+    from cxrsearch.localisation.evaluate_localisation import evaluate_localisation, evaluate_localisation_of_images
+    from cxrsearch.query.index import open_index
 
     if images is None:
         if labels is not None or weights is not None:

@@ -35,7 +35,7 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Make an index of embeddings that were made elsewhere. It has no encoder, so it cannot be asked with `query`."""
-    from cxrsearch.importing import import_embeddings
+    from cxrsearch.building.imported import import_embeddings
 
     with console.progress() as progress:
         result = import_embeddings(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from cxrsearch.encoder.embed import Embedder
-    from cxrsearch.localise import Localised
+    from cxrsearch.localisation.localise import Localised
 
 _Image = Annotated[Path, typer.Argument(help="A PNG, JPEG or DICOM file.")]
 _Weights = Annotated[
@@ -62,7 +62,7 @@ def command(
     A class-activation map is exact: its mean plus a constant is the finding's logit. It says what the network looks at,
     which need not be where the disease is.
     """
-    from cxrsearch.images.radiograph import require_readable
+    from cxrsearch.images.image_file import require_readable
 
     if overlay is not None:
         _require_overlay(overlay)
@@ -75,13 +75,13 @@ def command(
         _compare(image, index, against, overlay, device, as_json)
         return
     embedder = _embedder(index, weights, device)
-    from cxrsearch.localise import localise_image
+    from cxrsearch.localisation.localise import localise_image
 
     asked = tuple(finding or ())
     result = localise_image(embedder, image, findings=asked, method=method, boxes=boxes, threshold=threshold)
     _show(result, as_json)
     if overlay is not None:
-        from cxrsearch.overlays import MOST_SHOWN, localised_sheet
+        from cxrsearch.localisation.overlays import MOST_SHOWN, localised_sheet
 
         _write(localised_sheet(result, max(MOST_SHOWN, len(asked))), overlay)
 
@@ -89,7 +89,7 @@ def command(
 def _embedder(index: Path | None, weights: str | None, device: str) -> "Embedder":
     if weights is None:
         folder = present_index(None, index)
-        from cxrsearch.query import open_index
+        from cxrsearch.query.index import open_index
 
         return open_index(folder, device=device).embedder
     from cxrsearch.encoder.embed import Embedder
@@ -121,8 +121,8 @@ def _box(box: list[float]) -> str:
 
 def _compare(image: Path, index: Path | None, against: str, overlay: Path | None, device: str, as_json: bool) -> None:
     folder = present_index(None, index)
-    from cxrsearch.localise import compare_image
-    from cxrsearch.query import open_index
+    from cxrsearch.localisation.localise import compare_image
+    from cxrsearch.query.index import open_index
 
     result = compare_image(open_index(folder, device=device), image, against)
     if as_json:
@@ -130,7 +130,7 @@ def _compare(image: Path, index: Path | None, against: str, overlay: Path | None
     else:
         console.text(f"{result.image} and {result.other}: cosine {result.cosine:.4f}, product {result.product:.4g}")
     if overlay is not None:
-        from cxrsearch.overlays import alike_sheet
+        from cxrsearch.localisation.overlays import alike_sheet
 
         _write(alike_sheet(result), overlay)
 

@@ -38,8 +38,8 @@ from cxrsearch_cli.training_options import (
 from cxrsearch_cli.training_progress import reporting
 
 if TYPE_CHECKING:
-    from cxrsearch.novelty import NoveltyQuestion
-    from cxrsearch.novelty_result import NoveltyResult, NoveltyTable
+    from cxrsearch.novelty.evaluate_novelty import NoveltyQuestion
+    from cxrsearch.novelty.novelty_result import NoveltyResult, NoveltyTable
 
 _Holdout = Annotated[str, typer.Option(help="The finding to hold out, or all: each in turn.")]
 _Weights = Annotated[
@@ -144,7 +144,7 @@ def command(
 
 
 def _question(given: Mapping[str, Any]) -> "NoveltyQuestion":
-    from cxrsearch.novelty import NoveltyQuestion
+    from cxrsearch.novelty.evaluate_novelty import NoveltyQuestion
 
     asked = {name: given[name] for name in ("split", "strict", "replicates", "seed")}
     if given["scores"] != "all":
@@ -167,7 +167,7 @@ def _evaluated(
         return _of_index(question, source, given)
     if given["retrain"]:
         return _retrained(question, source, table, given)
-    from cxrsearch.novelty import evaluate_novelty_of_images
+    from cxrsearch.novelty.evaluate_novelty import evaluate_novelty_of_images
 
     options = embedding(given)
     with console.progress() as progress:
@@ -177,7 +177,7 @@ def _evaluated(
 def _retrained(
     question: "NoveltyQuestion", folder: Path, table: Path, given: Mapping[str, Any]
 ) -> "NoveltyResult | NoveltyTable":
-    from cxrsearch.novelty_retrain import retrain, retrain_every
+    from cxrsearch.novelty.retrain import retrain, retrain_every
 
     settled = ("holdout", "strict")  # by the question
     asked = training({name: value for name, value in given.items() if name not in settled})
@@ -190,8 +190,8 @@ def _retrained(
 
 
 def _of_index(question: "NoveltyQuestion", folder: Path, given: Mapping[str, Any]) -> "NoveltyResult | NoveltyTable":
-    from cxrsearch.novelty import evaluate_every, evaluate_novelty
-    from cxrsearch.query import open_index
+    from cxrsearch.novelty.evaluate_novelty import evaluate_every, evaluate_novelty
+    from cxrsearch.query.index import open_index
 
     opened = open_index(folder, device=given["device"], weights=given["weights"])
     with console.progress() as progress:

@@ -20,7 +20,7 @@ def command(
     size: Annotated[int, typer.Option(help="Side of the images in pixels.")] = 512,
 ) -> None:
     """Draw synthetic frontal chest X-rays, labelled and boxed, in NIH's file formats. They are no medical images."""
-    from cxrsearch.images.phantom import make_phantom
+    from cxrsearch.phantom.write import make_phantom
 
     with console.progress() as progress:
         made = make_phantom(out, n, seed=seed, prevalence=prevalence, size=size, progress=progress)

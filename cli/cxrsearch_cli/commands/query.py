@@ -10,8 +10,8 @@ from cxrsearch_cli import console
 from cxrsearch_cli.options import AsJson, Device, IndexOption, names, present_index
 
 if TYPE_CHECKING:
-    from cxrsearch.answer import QueryResult
-    from cxrsearch.query import Index
+    from cxrsearch.query.answer import QueryResult
+    from cxrsearch.query.index import Index
 
 
 _Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="An image, several, or a folder of images.")]
@@ -81,8 +81,8 @@ def command(
     region = _region(box, len(paths))
     _require_sheet(sheet, len(paths))
     folder = present_index(None, index)
-    from cxrsearch.query import open_index
-    from cxrsearch.store.search import Filters, years
+    from cxrsearch.query.index import open_index
+    from cxrsearch.store.filtered_search import Filters, years
 
     filters = Filters(_upper(view), _upper(sex), years(age), names(present), names(absent))
     opened = open_index(folder, device=device, weights=weights)
@@ -134,7 +134,8 @@ def _upper(value: str | None) -> str | None:
 
 def _paths(images: list[Path]) -> tuple[list[Path], bool]:
     """The images to ask for, and whether several were meant; folders stand for the images in them."""
-    from cxrsearch.images.radiograph import find_images, require_readable
+    from cxrsearch.images.image_file import require_readable
+    from cxrsearch.images.sources.folder import find_images
 
     several = len(images) > 1 or images[0].is_dir()
     if not several:
@@ -215,8 +216,8 @@ def _share(value: float | None) -> str:
 
 
 def _write_sheet(index: "Index", result: "QueryResult", path: Path) -> None:
+    from cxrsearch.query.answer_sheet import query_sheet
     from cxrsearch.report.contact_sheet import save_png
-    from cxrsearch.sheet import query_sheet
 
     save_png(query_sheet(index, result), path)
     console.note(f"contact sheet: {path}")

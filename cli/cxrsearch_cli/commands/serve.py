@@ -58,7 +58,7 @@ def command(
         raise MissingDependencyError(
             f"the page needs {error.name}, which is not installed", "pip install 'cxrsearch[web]'"
         ) from error
-    from cxrsearch.query import open_index
+    from cxrsearch.query.index import open_index
 
     if token is None and not is_loopback(host):
         token = new_token()

@@ -9,8 +9,8 @@ from cxrsearch_cli import console
 from cxrsearch_cli.options import AsJson, AsLatex, Device, IndexOption, names, present_index
 
 if TYPE_CHECKING:
-    from cxrsearch.analysis.reproduce import PaperTest
-    from cxrsearch.statistics_result import GroupStatistics, StatisticsResult
+    from cxrsearch.analysis.clusters.reproduce import PaperTest
+    from cxrsearch.overview.statistics_result import GroupStatistics, StatisticsResult
 
 _Space = Annotated[
     Literal["standardised", "raw", "l2", "whitened"],
@@ -58,8 +58,8 @@ def command(
     if sample is not None and not reproduce:
         raise UsageError("--sample without --reproduce", "add --reproduce: only the paper's test takes a sample")
     folder = present_index(None, index)
-    from cxrsearch.query import open_index
-    from cxrsearch.statistics import index_statistics
+    from cxrsearch.overview.index_statistics import index_statistics
+    from cxrsearch.query.index import open_index
 
     opened = open_index(folder, device="cpu")
     with console.progress() as progress:
@@ -153,7 +153,7 @@ def _show_shape(result: "StatisticsResult") -> None:
 
 
 def _show_reproduction(result: "StatisticsResult", test: "PaperTest") -> None:
-    from cxrsearch.analysis.reproduce import PUBLISHED, PUBLISHED_IMAGES, SIGMAS
+    from cxrsearch.analysis.clusters.reproduce import PUBLISHED, PUBLISHED_IMAGES, SIGMAS
 
     columns = {"group": False, "images": True, "L2": True, "squared L2": True, "band": False, "in the paper": True}
     published = [PUBLISHED.get(group.group, (None, None))[1] for group in result.groups]

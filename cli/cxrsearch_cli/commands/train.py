@@ -26,8 +26,8 @@ from cxrsearch_cli.training_options import (
 from cxrsearch_cli.training_progress import reporting, score
 
 if TYPE_CHECKING:
-    from cxrsearch.training import TrainResult
-    from cxrsearch.training_request import Training
+    from cxrsearch.training.request import Training
+    from cxrsearch.training.train import TrainResult
 
 _Minutes = Annotated[
     float | None,
@@ -101,7 +101,7 @@ def command(
         from cxrsearch.images.boxes import read_boxes
 
         read_boxes(boxes)
-    from cxrsearch.training import train
+    from cxrsearch.training.train import train
 
     with console.progress() as display:
         result = train(folder, table, asked, out=out, progress=display, report=reporting(display, _predicted(asked)))

@@ -25,8 +25,8 @@ from cxrsearch_cli.training_options import (
 )
 
 if TYPE_CHECKING:
-    from cxrsearch.encoder.tuning.trial import Trial
-    from cxrsearch.tuning import TuneReport, TuneResult
+    from cxrsearch.training.search.trial import Trial
+    from cxrsearch.training.tune import TuneReport, TuneResult
 
 _Config = Annotated[
     str,
@@ -87,7 +87,7 @@ def command(
     given = dict(locals())
     folder, table = training_inputs(images, labels, split, config)
     asked = training(given)
-    from cxrsearch.tuning import tune
+    from cxrsearch.training.tune import tune
 
     with console.progress() as display:
         result = tune(
@@ -108,8 +108,8 @@ def command(
 
 def _reporting(display: console.Display, trials: int) -> "TuneReport":
     """The steps of the whole search as one bar, and a line for the beginning, each epoch and the end of a trial."""
-    from cxrsearch.encoder.train import StepReport
-    from cxrsearch.encoder.tuning.trial import shown
+    from cxrsearch.training.search.trial import shown
+    from cxrsearch.training.trainer import StepReport
 
     def report(trial: "Trial", event: object) -> None:
         if isinstance(event, StepReport):
@@ -144,7 +144,7 @@ def _show(result: "TuneResult", as_json: bool) -> None:
 
 
 def _show_trials(result: "TuneResult") -> None:
-    from cxrsearch.encoder.tuning.trial import shown
+    from cxrsearch.training.search.trial import shown
 
     values = list(result.best.values)
     columns = {"#": True, **dict.fromkeys(values, True), "epochs": True, "AUROC": True, "state": True}

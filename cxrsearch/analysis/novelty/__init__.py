@@ -1,8 +1,10 @@
-"""Scores of novelty: how unlike the known classes an image is. Higher is more novel, always.
+"""Scores of how new an embedding is; higher is newer. Each is `fit(embeddings, labels)`, then `score(embeddings)`.
 
-    score = Mahalanobis().fit(embeddings, labels)
-    score.score(others)  # float64 (m,)
-
-The known classes are the findings of the label matrix and No Finding. An image with several findings belongs to every
-class it carries; what that means for a score is said at each.
+score_registry  every score by name; a new one is a file here and a line there
+neighbours      distances to known images
+head_scores     what the head's outputs say
+references      random, view-only, and the ceiling that knows the finding
+comparisons     positives against three kinds of negatives
+selection       k and score chosen by holding out other findings
+shots           a few known patients of the new finding
 """

@@ -7,8 +7,9 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrsearch.analysis.bootstrap import PatientBootstrap
-from cxrsearch.analysis.metrics import Flags, Floats
+from cxrsearch.analysis.measures.bootstrap import PatientBootstrap
+from cxrsearch.arrays import Flags, Floats
+from cxrsearch.json_values import number
 
 Positives = Literal["any", "only"]
 Negatives = Literal["all", "no-finding", "other-findings"]
@@ -107,7 +108,7 @@ def _metrics(
     aupr = PatientBootstrap(patients[used], 1, seed).average_precision(labels, columns).point
     return {
         name: (
-            *(_known(values[i]) for values in (auroc.point, auroc.low, auroc.high, aupr)),
+            *(number(values[i]) for values in (auroc.point, auroc.low, auroc.high, aupr)),
             false_positive_rate(values[positive], values[negative]),
         )
         for i, (name, values) in enumerate(scores.items())
@@ -118,7 +119,3 @@ def false_positive_rate(positive: Floats, negative: Floats, hit: float = _HIT) -
     """The share of negatives at or above the highest threshold that at least `hit` of the positives reach."""
     threshold = np.sort(positive)[::-1][int(np.ceil(hit * len(positive) - 1e-9)) - 1]
     return float(np.mean(negative >= threshold))
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -9,9 +9,8 @@ from typing import Self
 
 import numpy as np
 
-from cxrsearch.analysis.metrics import Flags, Floats
-from cxrsearch.analysis.models import Embeddings
-from cxrsearch.analysis.novelty.base import classes
+from cxrsearch.analysis.novelty._novelty_score import classes
+from cxrsearch.arrays import Embeddings, Flags, Floats
 from cxrsearch_indexes import Restriction, VectorIndex, build
 
 K = 20

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrsearch.analysis.logistic import Logistic
-from cxrsearch.analysis.metrics import Floats
-from cxrsearch.analysis.models import Embeddings, Sample
+from cxrsearch.analysis.models.logistic import Logistic
+from cxrsearch.analysis.models.model import Sample
+from cxrsearch.arrays import Embeddings, Floats
 from cxrsearch.errors import UsageError
 
 

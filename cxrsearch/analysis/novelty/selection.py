@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxrsearch.analysis.bootstrap import MIN_POSITIVE_PATIENTS
-from cxrsearch.analysis.metrics import Floats, auroc
-from cxrsearch.analysis.models import Rows, Sample, positive_patients, sample_patients
-from cxrsearch.analysis.novelty.head import Head
+from cxrsearch.analysis.measures.bootstrap import MIN_POSITIVE_PATIENTS
+from cxrsearch.analysis.measures.metrics import auroc
+from cxrsearch.analysis.models.model import Sample, positive_patients, sample_patients
+from cxrsearch.analysis.novelty.head_scores import Head
 from cxrsearch.analysis.novelty.neighbours import K_GRID, ClassNeighbours, K, KNeighbours
-from cxrsearch.analysis.novelty.registry import create
+from cxrsearch.analysis.novelty.score_registry import create
+from cxrsearch.arrays import Floats, Integers
 from cxrsearch.errors import UsageError
 from cxrsearch.progress import Progress, silent
 
@@ -45,7 +46,7 @@ def choose(
     train: Sample,
     val: Sample,
     head: Head,
-    outputs: Rows,
+    outputs: Integers,
     *,
     seed: int = 0,
     progress: Progress = silent,

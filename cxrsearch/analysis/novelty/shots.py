@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxrsearch.analysis.metrics import Flags, Floats, auroc
-from cxrsearch.analysis.models import Embeddings, Rows, Sample
-from cxrsearch.analysis.novelty.centroid import Centroid, class_means, squared_distances
+from cxrsearch.analysis.measures.metrics import auroc
+from cxrsearch.analysis.models.model import Sample
+from cxrsearch.analysis.novelty._centroid import Centroid, class_means, squared_distances
 from cxrsearch.analysis.novelty.neighbours import KNeighbours
+from cxrsearch.arrays import Embeddings, Flags, Floats, Integers
 
 DRAWS = 20
 
@@ -80,7 +81,7 @@ def few_shots(
     return rows
 
 
-def _distances(centroid: Centroid, cases: Sample | None, drawn: Rows, embeddings: Embeddings) -> dict[str, Floats]:
+def _distances(centroid: Centroid, cases: Sample | None, drawn: Integers, embeddings: Embeddings) -> dict[str, Floats]:
     """How far (m, dim) are from the cases of some patients, (m,) by score; nothing of nobody."""
     if cases is None or not len(drawn):
         return {}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from cxrsearch.analysis.bootstrap import PatientBootstrap
+from cxrsearch.analysis.measures.bootstrap import PatientBootstrap
 from cxrsearch.analysis.novelty.comparisons import compared, false_positive_rate, rows
 
 LABELS = np.array([[1, 0], [1, 1], [0, 1], [0, 0], [0, 0]], dtype=np.bool_)

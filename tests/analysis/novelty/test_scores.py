@@ -12,15 +12,15 @@ from scipy.special import expit, logsumexp
 from sklearn.covariance import ledoit_wolf as sklearn_ledoit_wolf
 from sklearn.neighbors import LocalOutlierFactor
 
-from cxrsearch.analysis.models import Sample
-from cxrsearch.analysis.novelty.base import NoveltyScore, classes
-from cxrsearch.analysis.novelty.centroid import Centroid
-from cxrsearch.analysis.novelty.gaussian import Mahalanobis, RelativeMahalanobis, ledoit_wolf
-from cxrsearch.analysis.novelty.head import Energy, Head, MaxProbability, NoFinding, ViM
+from cxrsearch.analysis.models.model import Sample
+from cxrsearch.analysis.novelty._centroid import Centroid
+from cxrsearch.analysis.novelty._gaussian import Mahalanobis, RelativeMahalanobis, ledoit_wolf
+from cxrsearch.analysis.novelty._novelty_score import NoveltyScore, classes
+from cxrsearch.analysis.novelty._outlier_factor import OutlierFactor
+from cxrsearch.analysis.novelty.head_scores import Energy, Head, MaxProbability, NoFinding, ViM
 from cxrsearch.analysis.novelty.neighbours import ClassNeighbours, KNeighbours
-from cxrsearch.analysis.novelty.outlier_factor import OutlierFactor
 from cxrsearch.analysis.novelty.references import at_random, by_rare_view, ceiling
-from cxrsearch.analysis.novelty.registry import SCORES, create
+from cxrsearch.analysis.novelty.score_registry import SCORES, create
 from cxrsearch.errors import UsageError
 
 Floats = NDArray[np.float64]

@@ -5,8 +5,8 @@ import pytest
 from scipy.spatial.distance import cdist
 from sklearn.metrics import roc_auc_score
 
-from cxrsearch.analysis.models import Sample
-from cxrsearch.analysis.novelty.head import Head
+from cxrsearch.analysis.models.model import Sample
+from cxrsearch.analysis.novelty.head_scores import Head
 from cxrsearch.analysis.novelty.neighbours import K_GRID, K
 from cxrsearch.analysis.novelty.selection import choose
 

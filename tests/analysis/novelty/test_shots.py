@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from sklearn.metrics import roc_auc_score
 
-from cxrsearch.analysis.models import Sample
+from cxrsearch.analysis.models.model import Sample
 from cxrsearch.analysis.novelty.shots import DRAWS, few_shots
 
 DIM = 5

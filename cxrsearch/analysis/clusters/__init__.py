@@ -1,0 +1,8 @@
+"""Whether images with a finding lie together: Table 1 of Wu and Yang, done exactly.
+
+spaces          the spaces distances are measured in
+pair_distances  mean distances over all pairs of images of different patients
+cluster_test    the permutation test of each finding, and Holm's correction
+geometry        participation ratio, separation, hubness
+reproduce       the paper's own test, for comparison
+"""

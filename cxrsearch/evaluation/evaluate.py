@@ -1,0 +1,256 @@
+"""How well the findings can be told from embeddings: the network's head, votes, forests and more, with intervals.
+
+index -> rows to fit, choose and score (images) -> probabilities of every model (scoring) -> metrics (analysis)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cxrsearch.analysis.evaluation.evaluate_scores import Scored, evaluate_scores
+from cxrsearch.analysis.measures.bootstrap import REPLICATES
+from cxrsearch.analysis.models.knn_model import PAPER_K
+from cxrsearch.analysis.models.model_registry import DEFAULT_MODELS, MAX_TRAIN
+from cxrsearch.building.build import build_index
+from cxrsearch.building.trained_index import trained_index
+from cxrsearch.errors import CatalogueError, UsageError
+from cxrsearch.evaluation._breakdowns import in_strata, retrieve, vote_with_fractions
+from cxrsearch.evaluation.evaluation_result import EvaluationResult
+from cxrsearch.evaluation.pixel_baselines import BASELINES
+from cxrsearch.evaluation.predictions import DENSENET, Predictions, Wanted, predict
+from cxrsearch.images.sources.source_registry import Location
+from cxrsearch.images.tables import PARTS
+from cxrsearch.progress import Progress, silent
+from cxrsearch.protocol.rows import FitOn, Rows, default_split, divide
+from cxrsearch.protocol.seen import require_unseen, seen_by, warn_of_fitted
+from cxrsearch.query.index import Index, open_index
+from cxrsearch.training.request import Training
+from cxrsearch.training.trainer import Report
+
+
+@dataclass(frozen=True)
+class Question:
+    """What an evaluation asks.
+
+    Attributes:
+        split: its definition; None: that of the encoder's training, else the table's column, else a patient hash.
+        part: the part to score.
+        models, baselines: by name, see `registry.create` and `BASELINES`.
+        fit_on: what second-stage models learn from: `train`, as the paper did although the network has learned from
+            these images too; or `val`, which it has not: half of the patients to fit, half to choose settings by.
+        allow_seen: score images that the encoder was trained on; the result says so.
+        max_train: images that the classical models learn from at most.
+        replicates, seed: of the bootstrap; the seed is also that of forests and samples.
+        strata: also evaluate by view, sex and age band.
+        retrieval: also judge what the scored images find in the whole index.
+        k: how many neighbours retrieval looks at.
+        fractions: also vote with these fractions, in (0, 1], of the images that models are fitted on.
+
+    Raises:
+        UsageError: an unknown part, model or baseline, or numbers that cannot be meant.
+    """
+
+    split: str | None = None
+    part: str = "test"
+    models: tuple[str, ...] = DEFAULT_MODELS
+    baselines: tuple[str, ...] = BASELINES
+    fit_on: FitOn = "train"
+    allow_seen: bool = False
+    max_train: int = MAX_TRAIN
+    replicates: int = REPLICATES
+    seed: int = 0
+    strata: bool = False
+    retrieval: bool = False
+    k: int = PAPER_K
+    fractions: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.part not in PARTS:
+            raise UsageError(f"unknown part {self.part!r}", f"use one of {', '.join(PARTS)}")
+        if self.fit_on not in ("train", "val"):
+            raise UsageError(f"models fitted on {self.fit_on!r}", "use train or val")
+        if self.replicates < 1 or self.seed < 0 or self.max_train < 1:
+            got = f"{self.replicates} replicates, seed {self.seed}, at most {self.max_train} training images"
+            raise UsageError(got, "use numbers from 1 on, and a seed from 0 on")
+        if self.k < 1 or not all(0 < fraction <= 1 for fraction in self.fractions):
+            got = f"k = {self.k}, fractions {list(self.fractions)}"
+            raise UsageError(got, "use k from 1 on, and fractions above 0 and up to 1")
+        self.wanted()
+
+    def wanted(self) -> Wanted:
+        """The models."""
+        return Wanted(self.models, self.baselines, self.seed, self.max_train)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fold:
+    """An index, its rows, what models say of them, and what the encoder has seen."""
+
+    index: Index
+    rows: Rows
+    found: Predictions
+    warnings: tuple[str, ...]
+
+
+def evaluate_index(index: Index, question: Question | None = None, progress: Progress = silent) -> EvaluationResult:
+    """Evaluate what an index holds.
+
+    Raises:
+        UsageError: a question that cannot be meant, or no model for it.
+        CatalogueError: the findings are not known, or the part is empty.
+        CxrsearchError: the encoder was trained on images that would be scored.
+    """
+    question = question or Question()
+    definition = question.split or default_split(
+        index.catalogue, index.manifest.encoder, index.manifest.split_definition
+    )
+    fold = _fold(index, question, definition, progress)
+    result = _result(question, definition, [fold])
+    drawn = (question.replicates, question.seed, progress)
+    return replace(
+        result,
+        retrieval=retrieve(index, fold.rows, question.k, *drawn) if question.retrieval else None,
+        fractions=vote_with_fractions(index, fold.rows, question.fractions, question.seed, progress)
+        if question.fractions
+        else None,
+    )
+
+
+def evaluate_images(
+    images: Location,
+    labels: Path | str,
+    question: Question | None = None,
+    *,
+    progress: Progress = silent,
+    **options: Any,
+) -> EvaluationResult:
+    """Embed a folder of images into an index that is thrown away, and evaluate it.
+
+    Args:
+        images, labels: a folder of images, and NIH's table or a plain CSV.
+        question: what to ask.
+        progress: called as work goes on.
+        options: of `build_index`: `weights`, `arch`, `size`, `findings`, `cache`, `device`, `precision`, `workers` ...
+
+    Raises:
+        CxrsearchError: as `build_index` and `evaluate_index`.
+    """
+    with TemporaryDirectory(prefix="cxrsearch-") as temporary:
+        built = build_index(images, labels, index=Path(temporary) / "index", progress=progress, **options)
+        found = evaluate_index(open_index(built.path), question, progress)
+        return replace(found, refused=built.refused, warnings=(*built.warnings, *found.warnings))
+
+
+def cross_validate(
+    images: Location,
+    labels: Path | str,
+    folds: int,
+    question: Question | None = None,
+    training: Training | None = None,
+    *,
+    out: Path | str,
+    progress: Progress = silent,
+    report: Report = lambda _: None,
+) -> EvaluationResult:
+    """Train an encoder for each fold, evaluate it on the patients it has not seen, and pool the folds.
+
+    Interrupted, the same call goes on where it was: each fold is a run, `out`/fold-i, and an index beside it.
+
+    Args:
+        images, labels: a folder of images, and NIH's table or a plain CSV.
+        folds: K of the splits `patient-fold:i/K`.
+        question: what to ask; its split and part are those of the folds.
+        training: what each training is asked for, but for its split.
+        out: folder of the runs and indexes.
+        progress, report: called as work goes on, see `train`.
+
+    Raises:
+        UsageError: fewer than two folds; a question with a split of its own, or of retrieval or fractions; a training
+            with a split of its own, on several devices or without a finding.
+        CxrsearchError: as `train`, `build_index` and `evaluate_index`.
+    """
+    question = question or Question()
+    if folds < 2 or question.split is not None or question.part != "test":
+        raise UsageError(f"{folds} folds, split {question.split}, part {question.part}", "use --cv K alone, K >= 2")
+    if question.retrieval or question.fractions:
+        raise UsageError(
+            "retrieval or fractions in a cross-validation, whose folds have an index each", "ask one index, --index"
+        )
+    training = (training or Training()).settled(devices=1, holdout=None)
+    training, done = replace(training, cache=training.cache or Path(out) / "pixels"), list[_Fold]()
+    for fold in range(1, folds + 1):
+        split, where = f"patient-fold:{fold}/{folds}", (Path(out) / f"fold-{fold}", Path(out) / f"index-{fold}")
+        asked = training.settled(split=split)
+        index, built = trained_index(images, labels, asked, *where, pixels=fold == 1, progress=progress, report=report)
+        done.append(_fold(index, question, split, progress, done[0].index if done else None))
+    found = _result(question, f"patient-fold:1..{folds}/{folds}", done)
+    return replace(found, refused=built.refused, warnings=(*built.warnings, *found.warnings))
+
+
+def _fold(index: Index, question: Question, definition: str, progress: Progress, pixels: Index | None = None) -> _Fold:
+    if index.catalogue.labels is None:
+        raise CatalogueError(
+            "the findings of this index's images are not known", "build it with --labels to evaluate them"
+        )
+    rows, warnings = divide(index.catalogue, definition, question.part, question.fit_on)
+    seen = seen_by(index.manifest.encoder, index.catalogue)
+    warnings += require_unseen(seen, rows.scored, allowed=question.allow_seen) + warn_of_fitted(seen, rows.fit)
+    found = predict(index, rows, question.wanted(), progress, pixels)
+    if not found.scored:
+        raise UsageError(
+            "nothing to evaluate: no head that was trained, and no model asked for or none that could be fitted",
+            "name --models, or an index of an encoder with a trained head",
+        )
+    return _Fold(index, rows, found, tuple(warnings + found.warnings))
+
+
+def _result(question: Question, definition: str, folds: Sequence[_Fold]) -> EvaluationResult:
+    common = [name for name in folds[0].found.scored if all(name in fold.found.scored for fold in folds)]
+    ordered = [name for name in common if not name.startswith("baseline-")]
+    ordered += [name for name in common if name.startswith("baseline-")]
+    catalogues = [fold.index.catalogue.take(fold.rows.scored) for fold in folds]
+    groups = pd.factorize(np.concatenate([catalogue.patients for catalogue in catalogues]))[0].astype(np.int64)
+    scored = Scored(
+        labels=np.concatenate([catalogue.labels for catalogue in catalogues if catalogue.labels is not None]),
+        patients=groups,
+        scores={name: np.concatenate([fold.found.scored[name] for fold in folds]) for name in ordered},
+        calibrated={
+            name: np.concatenate([fold.found.calibrated[name] for fold in folds])
+            for name in ordered
+            if all(name in fold.found.calibrated for fold in folds)
+        },
+        folds=np.repeat(np.arange(len(folds)), [len(fold.rows.scored) for fold in folds]),
+    )
+    reference = DENSENET if DENSENET in scored.scores else None
+    return EvaluationResult(
+        split=definition,
+        part=question.part,
+        encoder=", ".join(dict.fromkeys(fold.index.manifest.encoder_label for fold in folds)),
+        images=len(groups),
+        patients=len(np.unique(groups)),
+        findings=folds[0].index.manifest.findings,
+        reference=reference,
+        metrics=evaluate_scores(scored, reference, replicates=question.replicates, seed=question.seed),
+        replicates=question.replicates,
+        seed=question.seed,
+        settings={name: [fold.found.settings.get(name) for fold in folds] for name in ordered},
+        warnings=tuple(_pooled([fold.warnings for fold in folds])),
+        folds=len(folds),
+        scored=scored,
+        strata=in_strata(scored, catalogues, question.replicates, question.seed) if question.strata else (),
+        image_ids=tuple(image for catalogue in catalogues for image in catalogue.ids),
+    )
+
+
+def _pooled(warnings: Sequence[Sequence[str]]) -> list[str]:
+    """Each warning once; of a cross-validation with the fold it is of, where not all have it."""
+    if len(warnings) == 1:
+        return list(warnings[0])
+    every = dict.fromkeys(text for own in warnings for text in own)
+    folds = {text: [str(i) for i, own in enumerate(warnings, 1) if text in own] for text in every}
+    return [text if len(own) == len(warnings) else f"fold {', '.join(own)}: {text}" for text, own in folds.items()]

@@ -1,0 +1,158 @@
+"""One finding held out of an index: who is known, what head there is, and every score of the scored images."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrsearch.analysis.models.logistic import Logistic
+from cxrsearch.analysis.models.model import Sample
+from cxrsearch.analysis.novelty.head_scores import Head
+from cxrsearch.analysis.novelty.neighbours import K
+from cxrsearch.analysis.novelty.references import at_random, by_rare_view, ceiling
+from cxrsearch.analysis.novelty.score_registry import SCORES, create
+from cxrsearch.analysis.novelty.selection import Choice, choose
+from cxrsearch.arrays import Embeddings, Flags, Floats, Integers
+from cxrsearch.errors import CatalogueError, UsageError
+from cxrsearch.images.holdout import Holdout
+from cxrsearch.progress import Progress
+from cxrsearch.protocol.rows import Rows
+from cxrsearch.protocol.samples import head_of, labels_of, sample
+from cxrsearch.query.index import Index
+
+_UNCHOSEN = Choice(None, {"knn": K, "class-knn": K}, {}, ())
+OWN_HEAD, FITTED_HEAD = "the network's own", "a logistic regression of the known images"
+
+
+@dataclass(frozen=True, eq=False)
+class NoveltySetup:
+    """What a held-out finding is looked for with.
+
+    Attributes:
+        index: its embeddings and labels are used.
+        held: what is held out.
+        rows: fit and choose are without the finding, scored is the whole part.
+        known, choosing: the images of fit and choose; `choosing` is None where nobody is left.
+        cases: the images of the training part that show the finding; None where none does.
+        supervised: those of fit and choose before anything was held out, for the ceiling.
+        head, outputs: of the known findings, and the columns of the labels that its outputs are of.
+        whose: the head's origin.
+        seed: of samples.
+        warnings: what a reader must know; grows as scores turn out not to be computable.
+    """
+
+    index: Index
+    held: Holdout
+    rows: Rows
+    known: Sample
+    choosing: Sample | None
+    cases: Sample | None
+    supervised: tuple[Sample, Sample]
+    head: Head
+    outputs: Integers
+    whose: str
+    seed: int
+    warnings: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, index: Index, held: Holdout, parts: Rows, seed: int, progress: Progress) -> "NoveltySetup":
+        """Hold a finding out.
+
+        Raises:
+            CatalogueError: no image without it is left to learn from.
+        """
+        out = held.images(index.catalogue)
+        rows = Rows(parts.fit[~out[parts.fit]], parts.choose[~out[parts.choose]], parts.scored)
+        if not len(rows.fit):
+            raise CatalogueError(
+                f"every one of the {len(parts.fit)} images to learn from shows {held.finding}: nothing else remains",
+                "hold out another finding, or use a split with more images",
+            )
+        known, choosing = (
+            sample(index.stored, rows.fit),
+            sample(index.stored, rows.choose) if len(rows.choose) else None,
+        )
+        labels = labels_of(index.stored)[:, index.manifest.findings.index(held.finding)]
+        shown = parts.fit[labels[parts.fit]]
+        head, outputs, whose = _head(index, held, known, choosing, progress)
+        return cls(
+            index,
+            held,
+            rows,
+            known,
+            choosing,
+            sample(index.stored, shown) if len(shown) else None,
+            (sample(index.stored, parts.fit), sample(index.stored, parts.choose)),
+            head,
+            outputs,
+            whose,
+            seed,
+        )
+
+    @property
+    def finding(self) -> int:
+        """The column of the held-out finding."""
+        return self.index.manifest.findings.index(self.held.finding)
+
+    @property
+    def labels(self) -> Flags:
+        """Of the scored images, bool (m, F)."""
+        return labels_of(self.index.stored)[self.rows.scored]
+
+    @property
+    def patients(self) -> NDArray[np.int64]:
+        """Of the scored images, int64 (m,)."""
+        return self.index.catalogue.patient_groups()[self.rows.scored]
+
+    def choose(self, names: list[str], progress: Progress) -> Choice:
+        """What the choosing images prefer; see `selection.choose`."""
+        if not names:
+            return _UNCHOSEN
+        if self.choosing is None:
+            self.warnings.append(f"no image without {self.held.finding} is left to choose by: k = {K}")
+            return _UNCHOSEN
+        choice = choose(names, self.known, self.choosing, self.head, self.outputs, seed=self.seed, progress=progress)
+        if choice.score is None:
+            self.warnings.append(f"no other finding can be held out of the validation part: no best score, k = {K}")
+        return choice
+
+    def scores(
+        self, names: tuple[str, ...], choice: Choice, embeddings: Embeddings, progress: Progress
+    ) -> dict[str, Floats | None]:
+        """Each score of the scored images; None for one that cannot be computed, which a warning then says."""
+        found: dict[str, Floats | None] = {}
+        for done, name in enumerate(names):
+            progress("scoring", done, len(names))
+            try:
+                found[name] = self._score(name, choice, embeddings)
+            except UsageError as error:
+                found[name] = None
+                self.warnings.append(f"no {name}: {error.problem}")
+        progress("scoring", len(names), len(names))
+        return found
+
+    def _score(self, name: str, choice: Choice, embeddings: Embeddings) -> Floats:
+        if name in SCORES:
+            score = create(name, self.head, k=choice.k.get(name, K), seed=self.seed)
+            return score.fit(self.known.embeddings, self.known.labels).score(embeddings)
+        if name == "view":
+            views = self.index.catalogue.frame["view"]
+            return by_rare_view(views.iloc[self.rows.fit], views.iloc[self.rows.scored])
+        if name == "random":
+            return at_random(len(embeddings), self.seed)
+        return ceiling(*self.supervised, self.finding, embeddings)
+
+
+def _head(
+    index: Index, held: Holdout, known: Sample, choosing: Sample | None, progress: Progress
+) -> tuple[Head, Integers, str]:
+    """The network's head without the held-out finding's output; without a head a regression of the known images."""
+    findings = index.manifest.findings
+    own = head_of(index.stored, [name for name in findings if name != held.finding])
+    if own is not None:
+        weight, bias, names = own
+        return Head(weight, bias), np.array([findings.index(name) for name in names]), OWN_HEAD
+    learned = Logistic(progress=progress).learn(known, known if choosing is None else choosing)
+    if learned is None:
+        return Head(np.zeros((known.dim, 0)), np.zeros(0)), np.array([], dtype=np.int64), FITTED_HEAD
+    return Head(*learned.linear.plain()), learned.findings, FITTED_HEAD

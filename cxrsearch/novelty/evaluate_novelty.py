@@ -1,0 +1,274 @@
+"""Does a finding that nobody knew stand out from what is known?
+
+index -> known images without the finding, images to choose by and to score (rows) -> scores (novelty_trial)
+      -> AUROC against three kinds of others, with intervals (analysis) -> NoveltyResult
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from cxrsearch.analysis.measures.bootstrap import MIN_POSITIVE_PATIENTS, REPLICATES
+from cxrsearch.analysis.novelty.comparisons import rows as compare
+from cxrsearch.analysis.novelty.score_registry import REFERENCES, SCORES
+from cxrsearch.analysis.novelty.selection import Choice
+from cxrsearch.analysis.novelty.shots import ShotsRow, few_shots
+from cxrsearch.arrays import Floats
+from cxrsearch.building.build import build_index
+from cxrsearch.errors import CatalogueError, UsageError
+from cxrsearch.files import Json
+from cxrsearch.images.catalogue import Catalogue
+from cxrsearch.images.holdout import hold_out
+from cxrsearch.images.sources.source_registry import Location
+from cxrsearch.novelty._novelty_setup import NoveltySetup
+from cxrsearch.novelty.novelty_result import Chosen, NoveltyResult, NoveltyTable, ScoredImages, findings_of
+from cxrsearch.progress import Progress, silent
+from cxrsearch.protocol.rows import default_split, divide
+from cxrsearch.protocol.seen import Knowledge, knowledge_of, require_unseen, seen_by
+from cxrsearch.query.index import Index, open_index
+from cxrsearch.words import counted
+
+MOST_NOVEL = 10
+
+
+@dataclass(frozen=True)
+class NoveltyQuestion:
+    """What a novelty evaluation asks.
+
+    Attributes:
+        split: its definition; None: as of an evaluation (`default_split`). Its train part is known, its val part
+            chooses, its test part is scored.
+        strict: hold out all images of the patients who have the finding in one.
+        scores: of `SCORES` and `REFERENCES`.
+        shots: numbers of patients with the finding that may be known after all.
+        replicates, seed: of the bootstrap; the seed is also that of samples and draws.
+
+    Raises:
+        UsageError: an unknown score, none, or numbers that cannot be meant.
+    """
+
+    split: str | None = None
+    strict: bool = False
+    scores: tuple[str, ...] = (*SCORES, *REFERENCES)
+    shots: tuple[int, ...] = ()
+    replicates: int = REPLICATES
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.scores if name not in (*SCORES, *REFERENCES)]
+        if unknown or not self.scores:
+            got = f"unknown score {unknown[0]!r}" if unknown else "no score"
+            raise UsageError(got, f"choose from {', '.join((*SCORES, *REFERENCES))}")
+        if self.replicates < 1 or self.seed < 0 or any(n < 0 for n in self.shots):
+            got = f"{self.replicates} replicates, seed {self.seed}, shots {list(self.shots)}"
+            raise UsageError(got, "use replicates from 1 on, and a seed and shots from 0 on")
+
+
+def evaluate_novelty(
+    index: Index | Path | str,
+    holdout: str,
+    question: NoveltyQuestion | None = None,
+    *,
+    progress: Progress = silent,
+    **asked: Any,
+) -> NoveltyResult:
+    """Hold one finding out of an index, and see whether its images stand out.
+
+    Args:
+        index: open, or its folder.
+        holdout: the finding, in any case.
+        question: what to ask; attributes of it may be given as keywords instead, as `seed=1`.
+        progress: called as work goes on.
+
+    Raises:
+        UsageError: a question that cannot be meant, or no such finding.
+        CatalogueError: the findings are not known, the split cannot be applied, or nothing but the finding remains.
+        StoreError: the index cannot be opened.
+    """
+    question, index = replace(question or NoveltyQuestion(), **asked), _opened(index)
+    held = hold_out(holdout, index.catalogue.vocabulary, strict=question.strict)
+    definition = question.split or default_split(
+        index.catalogue, index.manifest.encoder, index.manifest.split_definition
+    )
+    parts, warnings = divide(index.catalogue, definition)
+    knowledge = knowledge_of(index.manifest.encoder, held)
+    trial = NoveltySetup.of(index, held, parts, question.seed, progress)
+    trial.warnings.extend(warnings + _about(trial, knowledge))
+    return _evaluated(trial, question, definition, knowledge, progress)
+
+
+def _evaluated(
+    trial: NoveltySetup, question: NoveltyQuestion, definition: str, knowledge: Knowledge, progress: Progress
+) -> NoveltyResult:
+    """Choose, score and compare."""
+    index, scored = trial.index, trial.rows.scored
+    choice = trial.choose([name for name in question.scores if name in SCORES], progress)
+    scores = trial.scores(question.scores, choice, index.stored.vectors.take(scored), progress)
+    progress("drawing patients for intervals", 0, 1)
+    drawn = {"replicates": question.replicates, "seed": question.seed}
+    compared = compare(trial.labels, trial.finding, trial.patients, scores, **drawn)
+    progress("drawing patients for intervals", 1, 1)
+    shots = _shots(trial, question, choice) if question.shots else []
+    chosen = _chosen(index, choice)
+    most_novel = _most_novel(trial, scores.get(chosen.score or "knn"))
+    return NoveltyResult(
+        holdout=trial.held.finding,
+        mode=knowledge.mode,
+        seen=knowledge.sentence,
+        split=definition,
+        encoder=index.manifest.encoder_label,
+        head=trial.whose,
+        strict=question.strict,
+        findings=index.manifest.findings,
+        known=len(trial.known),
+        known_patients=len(np.unique(trial.known.patients)),
+        scored_images=len(scored),
+        scored_patients=len(np.unique(trial.patients)),
+        rows=tuple(compared),
+        chosen=chosen,
+        shots=tuple(shots),
+        most_novel=tuple(most_novel),
+        replicates=question.replicates,
+        seed=question.seed,
+        warnings=tuple(trial.warnings),
+        most_novel_pixels=tuple(index.stored_pixels(image["row"]) for image in most_novel),
+        scored=ScoredImages(scored, trial.labels, scores),
+    )
+
+
+def evaluate_every(
+    index: Index | Path | str,
+    question: NoveltyQuestion | None = None,
+    *,
+    progress: Progress = silent,
+    **asked: Any,
+) -> NoveltyTable:
+    """Hold every finding out in turn; arguments and errors as of `evaluate_novelty`. One without images is skipped."""
+    question, index = replace(question or NoveltyQuestion(), **asked), _opened(index)
+    shown = with_images(index.catalogue)
+    results = tuple(evaluate_novelty(index, finding, question, progress=progress) for finding in shown)
+    return table_of(results, tuple(name for name in index.manifest.findings if name not in shown))
+
+
+def with_images(catalogue: Catalogue) -> list[str]:
+    """The findings that some image shows, in the order of the vocabulary; labels must be known."""
+    assert catalogue.labels is not None
+    shown = [own.any() for own in catalogue.labels.T]
+    return [name for name, own in zip(catalogue.vocabulary.findings, shown, strict=True) if own]
+
+
+def table_of(results: tuple[NoveltyResult, ...], skipped: tuple[str, ...]) -> NoveltyTable:
+    """The table of several findings; each warning once, with the findings it is of where it is not of all.
+
+    Raises:
+        CatalogueError: there is none.
+    """
+    if not results:
+        raise CatalogueError("no image shows any finding: nothing can be held out", "use images that show some, too")
+    every: dict[str, list[str]] = {}
+    for result in results:
+        for warning in result.warnings:
+            words = warning.replace(result.holdout, "the held-out finding") if warning == result.seen else warning
+            every.setdefault(words, []).append(result.holdout)
+    said = [text if len(own) == len(results) else f"{', '.join(own)}: {text}" for text, own in every.items()]
+    if skipped:
+        said.append(f"no image shows {', '.join(skipped)}: skipped")
+    return NoveltyTable(results, skipped, tuple(said))
+
+
+def evaluate_novelty_of_images(
+    images: Location,
+    labels: Path | str,
+    holdout: str,
+    question: NoveltyQuestion | None = None,
+    *,
+    progress: Progress = silent,
+    **options: Any,
+) -> NoveltyResult | NoveltyTable:
+    """Embed a folder of images with an encoder into an index that is thrown away, and evaluate it.
+
+    Args:
+        images, labels: a folder of images, and NIH's table or a plain CSV.
+        holdout: the finding, or `all`.
+        question: what to ask.
+        progress: called as work goes on.
+        options: of `build_index`: `weights`, such as a run that was trained without the finding, and others.
+
+    Raises:
+        CxrsearchError: as `build_index` and `evaluate_novelty`.
+    """
+    with TemporaryDirectory(prefix="cxrsearch-") as temporary:
+        built = build_index(images, labels, index=Path(temporary) / "index", progress=progress, **options)
+        index = open_index(built.path)
+        found = (
+            evaluate_every(index, question, progress=progress)
+            if holdout.lower() == "all"
+            else evaluate_novelty(index, holdout, question, progress=progress)
+        )
+        return replace(found, refused=built.refused, warnings=(*built.warnings, *found.warnings))
+
+
+def _opened(index: Index | Path | str) -> Index:
+    """The index, its findings known."""
+    opened = index if isinstance(index, Index) else open_index(index)
+    if opened.catalogue.labels is None:
+        raise CatalogueError(
+            "the findings of this index's images are not known: nothing can be held out",
+            "build it with --labels",
+        )
+    return opened
+
+
+def _about(trial: NoveltySetup, knowledge: Knowledge) -> list[str]:
+    """What a reader must know of encoder and numbers."""
+    said = [] if knowledge.clean else [knowledge.sentence]
+    seen = seen_by(trial.index.manifest.encoder, trial.index.catalogue)
+    said += require_unseen(seen, trial.rows.scored, allowed=True)
+    shown = trial.labels[:, trial.finding]
+    patients = len(np.unique(trial.patients[shown]))
+    if not shown.any():
+        said.append(f"no scored image shows {trial.held.finding}: nothing can be computed")
+    elif patients < MIN_POSITIVE_PATIENTS:
+        said.append(
+            f"{trial.held.finding} is shown by {counted(patients, 'scored patient')}: under 10 there is no interval"
+        )
+    return said
+
+
+def _chosen(index: Index, choice: Choice) -> Chosen:
+    names = index.manifest.findings
+    return Chosen(choice.score, choice.k, choice.auroc, tuple(names[column] for column in choice.findings))
+
+
+def _shots(trial: NoveltySetup, question: NoveltyQuestion, choice: Choice) -> list[ShotsRow]:
+    embeddings = trial.index.stored.vectors.take(trial.rows.scored)
+    positive = trial.labels[:, trial.finding]
+    options = {"k": choice.k["knn"], "seed": question.seed}
+    shots = few_shots(trial.known, trial.cases, embeddings, positive, question.shots, **options)
+    there = 0 if trial.cases is None else len(np.unique(trial.cases.patients))
+    if max(question.shots) > there:
+        trial.warnings.append(
+            f"{counted(there, 'patient')} with {trial.held.finding} to draw few shots from: more cannot be had"
+        )
+    return shots
+
+
+def _most_novel(trial: NoveltySetup, score: Floats | None) -> list[Json]:
+    """The scored images of the highest scores, the first of equals first."""
+    if score is None:
+        return []
+    frame, findings = trial.index.catalogue.frame, trial.index.manifest.findings
+    order = np.argsort(-score, kind="stable")[:MOST_NOVEL]
+    return [
+        {
+            "rank": rank,
+            "image": str(frame["id"].iloc[trial.rows.scored[place]]),
+            "row": int(trial.rows.scored[place]),
+            "score": float(score[place]),
+            "findings": findings_of(trial.labels[place], findings),
+        }
+        for rank, place in enumerate(order, 1)
+    ]

@@ -1,0 +1,87 @@
+"""The folder of a run: one trainer at a time, and one set of settings for good."""
+
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from cxrsearch.errors import CheckpointError, LockedError, UsageError
+from cxrsearch.files import Json, translated, write_json
+from cxrsearch.training.recipe import Recipe
+
+CONFIG = "config.json"
+_LOCK = "train.lock"
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """The run's folder, made when missing, while no other trainer works in it.
+
+    Raises:
+        LockedError: one does.
+        WriteError: the folder cannot be made.
+    """
+    with translated("make the run", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / _LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise LockedError(
+                f"{folder} is being trained by another process", "wait for it, or name another --out"
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def versions() -> dict[str, str]:
+    """What the numbers of a training depend on, beside its settings."""
+    packages = ("cxrsearch", "torch", "lightning-fabric", "numpy", "pillow")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def require_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Record the settings of a new run; of one that goes on, check that they are the same.
+
+    Entries of the recipe that the record does not have, as there were none when it was made, had their defaults.
+
+    Raises:
+        UsageError: the run has other settings; the message names them.
+        CheckpointError: the record cannot be read.
+    """
+    path = folder / CONFIG
+    if not path.exists():
+        write_json(path, {"settings": settings, "versions": versions()})
+        return
+    try:
+        recorded: Json = json.loads(path.read_text(encoding="utf-8"))["settings"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}", "train into another --out") from error
+    before, now = _flat(_completed(recorded)), _flat(settings)
+    differing = [name for name in sorted(before | now) if before.get(name) != now.get(name)]
+    if differing:
+        said = ", ".join(f"{name} is {before.get(name)}, asked for {now.get(name)}" for name in differing)
+        raise UsageError(
+            f"the run {folder} has other settings: {said}", "go on with the run's settings, or name another --out"
+        )
+
+
+def _completed(recorded: Json) -> Json:
+    """The record of an earlier version with all entries of a recipe: what one is by default was done before it was."""
+    if not isinstance(recipe := recorded.get("recipe"), dict):
+        return recorded
+    return recorded | {"recipe": Recipe().to_json() | recipe}
+
+
+def _flat(settings: Mapping[str, Any]) -> Json:
+    """The settings, those of the recipe among the others, as JSON gives them back."""
+    plain: Json = json.loads(json.dumps(settings))
+    recipe = plain.pop("recipe", {})
+    return {f"recipe.{name}": value for name, value in recipe.items()} | plain

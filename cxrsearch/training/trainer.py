@@ -1,0 +1,315 @@
+"""The trainer: images in, the encoder of the best epoch out; interrupted at any step, it goes on as if it had not been.
+
+Every rank (process) has the whole network and its own share of each batch; gradients are averaged, so the ranks stay
+equal. Batch norms see their own rank's images, and rank 0's running averages are everyone's. Whatever is random is a
+function of the seed and the position, see `augment`; so position, weights and the optimiser's moments are all
+there is to save, and on one machine with one number of threads the same call ends with the same bytes.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from cxrsearch.encoder.checkpoint import BEST, save_checkpoint
+from cxrsearch.encoder.densenet import Encoder
+from cxrsearch.encoder.heap import keep_freed_memory
+from cxrsearch.errors import CxrsearchError, UsageError
+from cxrsearch.files import Json
+from cxrsearch.training._augment import step_seed
+from cxrsearch.training._batches import (
+    Batch,
+    BatchOrder,
+    Examples,
+    evaluation_batches,
+    steps_an_epoch,
+    training_batches,
+)
+from cxrsearch.training._clock import Clock
+from cxrsearch.training._log import Log
+from cxrsearch.training._objectives import Score, encoder_in, objective_of
+from cxrsearch.training._schedule import learning_rate, make_optimiser
+from cxrsearch.training.recipe import TIMED_STEPS, Recipe
+from cxrsearch.training.state import EpochRecord, Position, restore_state, save_state
+
+LAST, STATE, LOG = "last.safetensors", "state.safetensors", "log.jsonl"
+
+_LOGGED = 10
+"""Every so many steps make a line of the log."""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One step: steps count from 1, the loss is the mean over the ranks, the rate and the share of waiting are of the
+    epoch so far."""
+
+    epoch: int
+    step: int
+    total: int
+    loss: float
+    lr: float
+    images_per_second: float
+    waiting: float
+
+
+Report = Callable[[StepReport | EpochRecord], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What to train, apart from the network.
+
+    Attributes:
+        recipe, seed: how.
+        train, val: on what.
+        score: AUROC, by whose mean the best epoch is chosen; `views` does not use it: the validation loss chooses.
+        folder: of the run; made by the caller.
+        workers: processes a rank that prepare images; 0 for none.
+        save_every: steps from one saved state to the next.
+        max_minutes: a time limit for all sessions of the run together; it becomes a number of steps after 20 of them.
+        extra: what checkpoints say beside the metrics.
+    """
+
+    recipe: Recipe
+    seed: int
+    train: Examples
+    val: Examples
+    score: Score
+    folder: Path
+    workers: int = 0
+    save_every: int = 200
+    max_minutes: float | None = None
+    extra: Json = field(default_factory=dict)
+
+
+class Trainer:
+    """An encoder in training.
+
+    Args:
+        fabric: launched; its devices and precision are used.
+        encoder: trained in place; with a head for the findings of the labels, where these are what is learnt.
+        task: everything else.
+
+    Raises:
+        UsageError: the training part holds less than a batch for every rank.
+        CheckpointError: the state of an earlier session in the folder cannot be read.
+    """
+
+    def __init__(self, fabric: Fabric, encoder: Encoder, task: Task) -> None:
+        recipe, self.fabric, self.task = task.recipe, fabric, task
+        self.steps = steps_an_epoch(len(task.train), recipe.batch_size, fabric.world_size)
+        if not self.steps:
+            raise UsageError(
+                f"{len(task.train)} training images are less than a batch of {recipe.batch_size} on each of "
+                f"{fabric.world_size} devices",
+                "use a smaller batch_size",
+            )
+        if fabric.device.type == "cpu":
+            keep_freed_memory()
+        encoder.set_dropout(recipe.dropout)
+        encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]  # the stubs do not know it
+        self.encoder = encoder.to(fabric.device)
+        self.objective = objective_of(recipe, task.train.labels, task.score, fabric.device)
+        self.network = self.objective.network(encoder, task.seed).to(fabric.device)
+        self.averaging = copy.deepcopy(self.network).eval() if recipe.ema else self.network
+        self.optimiser = make_optimiser(recipe, self.network)
+        self.position = Position()
+        if (state := task.folder / STATE).exists():
+            self.position = restore_state(state, self._modules(), self.optimiser)
+        self.module = fabric.setup_module(self.network)
+
+    @property
+    def averaged(self) -> Encoder:
+        """The encoder that is evaluated and kept."""
+        return encoder_in(self.averaging)
+
+    @property
+    def total(self) -> int:
+        """Steps of the whole training, as far as is known."""
+        planned = self.task.recipe.epochs * self.steps
+        return planned if self.position.budget is None else min(planned, self.position.budget)
+
+    def run(self, report: Report = lambda _: None) -> Position:
+        """Train to the end, from wherever an earlier session got to.
+
+        Raises:
+            CxrsearchError: the loss is not finite, or memory does not suffice; what was saved stays.
+        """
+        began = time.perf_counter() - self.position.seconds
+        log = Log(self.task.folder / LOG, self.position.step) if self.fabric.is_global_zero else None
+        clock = Clock(self.task.recipe.batch_size * self.fabric.world_size)
+        for batch in clock.waited(self.batches()):
+            step = self.step(batch, clock)
+            self.position.seconds = time.perf_counter() - began
+            self._set_budget(clock)
+            epoch_ends = step.step % self.steps == 0 or step.step >= self.total
+            if log and (step.step % _LOGGED == 0 or epoch_ends):
+                log.add({"kind": "step"} | asdict(step))
+            report(step)
+            if epoch_ends:
+                report(self._finish_epoch(step, log))
+            if self.fabric.is_global_zero and (epoch_ends or step.step % self.task.save_every == 0):
+                save_state(self.task.folder / STATE, self.position, self._modules(), self.optimiser)
+            if epoch_ends:
+                clock.restart()
+            if step.step >= self.total:
+                break
+        self.fabric.barrier()
+        return self.position
+
+    def _finish_epoch(self, step: StepReport, log: Log | None) -> EpochRecord:
+        """Evaluate, keep and log; before the state is saved, so that an interruption here repeats all of it."""
+        record = self.end_epoch(step)
+        if log:
+            self._keep(record)
+            log.add({"kind": "epoch"} | asdict(record))
+        return record
+
+    def batches(self) -> Iterator[Batch]:
+        """This rank's batches from the position on."""
+        task, fabric, start = self.task, self.fabric, self.position.step
+        if start >= self.total:
+            return iter(())
+        ranks, rank = fabric.world_size, fabric.global_rank
+        recipe = task.recipe
+        order = BatchOrder(len(task.train), recipe.batch_size, ranks, rank, task.seed, start, recipe.epochs)
+        return training_batches(task.train, self.encoder.spec.preprocess, recipe, order, task.workers)
+
+    def step(self, batch: Batch, clock: Clock) -> StepReport:
+        """One step: loss, gradient, optimiser, moving average; the gradient stays readable."""
+        position, recipe = self.position, self.task.recipe
+        torch.manual_seed(step_seed(self.task.seed, position.step, self.fabric.global_rank))
+        lr = learning_rate(recipe, position.step, self.total, [record.val_loss for record in position.history])
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        with _enough_memory(self.fabric.device, recipe.batch_size):
+            loss = self._backward(batch)
+            self.optimiser.step()
+        self._average()
+        position.step += 1
+        position.loss_sum += loss
+        epoch = (position.step - 1) // self.steps + 1
+        clock.count()
+        return StepReport(epoch, position.step, self.total, loss, lr, clock.rate, clock.waiting)
+
+    def _backward(self, batch: Batch) -> float:
+        """Leave the gradient of the mean over all ranks' batches, and return its loss."""
+        pixels, labels = (tensor.to(self.fabric.device, non_blocking=True) for tensor in batch)
+        self.network.train()
+        self.optimiser.zero_grad()
+        _, outputs = self.module(pixels.flatten(0, -3))
+        loss = self.objective.loss(outputs.float(), labels)
+        self.fabric.backward(loss)
+        mean = float(cast(Tensor, self.fabric.all_reduce(loss.detach(), reduce_op="mean")))
+        if not math.isfinite(mean):
+            raise self._diverged(f"the loss is {mean} in step {self.position.step + 1}")
+        return mean
+
+    def _diverged(self, what: str) -> CxrsearchError:
+        best = self.position.best
+        kept = f"epoch {best.epoch} is kept in {self.task.folder}" if best else "no epoch is finished yet"
+        return CxrsearchError(f"the training diverged: {what}; {kept}", "train with a lower lr into another --out")
+
+    def _average(self) -> None:
+        """Move the average on; in its first steps it forgets faster, so that the untrained weights leave it."""
+        if self.averaging is not self.network:
+            decay = min(self.task.recipe.ema, (1 + self.position.step) / (10 + self.position.step))
+            move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+            move(list(self.averaging.parameters()), list(self.network.parameters()), None)
+
+    def evaluate(self) -> NDArray[np.float64]:
+        """What the objective keeps of the validation images, float64 (n, width), each by one of the ranks, once."""
+        task, fabric = self.task, self.fabric
+        self._share_buffers()
+        self.averaging.eval()
+        rows = range(fabric.global_rank, len(task.val), fabric.world_size)
+        shares = torch.zeros((len(task.val), self.objective.width), dtype=torch.float64, device=fabric.device)
+        batches = evaluation_batches(task.val, self.encoder.spec.preprocess, task.recipe, rows, task.workers)
+        done = 0
+        with torch.inference_mode(), fabric.autocast():
+            for views, _ in batches:
+                at = rows[done : done + len(views)]
+                shares[list(at)] = self._answers(views.to(fabric.device))
+                done += len(views)
+        answers = cast(Tensor, fabric.all_reduce(shares, reduce_op="sum"))
+        return cast(NDArray[np.float64], answers.cpu().numpy())
+
+    def _answers(self, views: Tensor) -> Tensor:
+        """(b, views, size, size) to float64 (b, width)."""
+        _, outputs = self.averaging(views.flatten(0, 1))
+        return self.objective.answers(outputs.double().reshape(*views.shape[:2], -1))
+
+    def end_epoch(self, step: StepReport) -> EpochRecord:
+        """Evaluate, and begin the next epoch."""
+        position, answers = self.position, self.evaluate()
+        if not np.isfinite(answers).all():
+            raise self._diverged(f"answers are not finite after step {step.step}")
+        record = EpochRecord(
+            epoch=step.epoch,
+            step=step.step,
+            train_loss=position.loss_sum / ((step.step - 1) % self.steps + 1),
+            lr=step.lr,
+            images_per_second=step.images_per_second,
+            waiting=step.waiting,
+            **self.objective.validated(self.task.val.labels, answers),
+        )
+        position.history.append(record)
+        position.loss_sum = 0.0
+        return record
+
+    def _keep(self, record: EpochRecord) -> None:
+        """Write the epoch's checkpoint, and that of the best where it is this one."""
+        epochs = [asdict(epoch) for epoch in self.position.history]
+        best = self.position.best
+        extra = self.task.extra | {"epochs": epochs, "best_epoch": best.epoch if best else None}
+        save_checkpoint(self.task.folder / LAST, self.averaged, extra)
+        if best is record:
+            save_checkpoint(self.task.folder / BEST, self.averaged, extra)
+
+    def _modules(self) -> dict[str, nn.Module]:
+        modules = {"encoder": self.network}
+        return modules if self.averaging is self.network else modules | {"averaged": self.averaging}
+
+    def _share_buffers(self) -> None:
+        """Evaluate everywhere with the batch norms' averages of rank 0, as they are now."""
+        for kept, buffer in zip(self.averaging.buffers(), self.network.buffers(), strict=True):
+            if kept is not buffer:
+                kept.copy_(buffer)
+            if self.fabric.world_size > 1:
+                torch.distributed.broadcast(kept, 0)
+
+    def _set_budget(self, clock: Clock) -> None:
+        """After 20 timed steps, turn the time limit into a number of steps, evaluation (a third of a step an image)
+        included."""
+        task, position = self.task, self.position
+        if task.max_minutes is None or position.budget is not None or len(clock.durations) < TIMED_STEPS:
+            return
+        views = len(task.val) * {"one": 1, "five": 5, "ten": 10}[task.recipe.evaluation_crops]
+        evaluation = views / (3 * task.recipe.batch_size * self.fabric.world_size * self.steps)
+        a_step = float(np.median(clock.durations)) * (1 + evaluation)
+        left = int((60 * task.max_minutes - position.seconds) / a_step)
+        position.budget = position.step + max(0, int(self.fabric.broadcast(left)))
+
+
+@contextmanager
+def _enough_memory(device: torch.device, batch_size: int) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise CxrsearchError(
+            f"the memory of {device} does not hold a training step of {batch_size} images",
+            "use a smaller batch_size or size, into another --out",
+        ) from error
