@@ -362,9 +362,10 @@ def test_folders_are_looked_at_before_the_work(data_set: DataSet, arguments: lis
     assert said in result.stderr.replace("\n", " ")
 
 
-def test_every_name_of_the_readmes_python_is_there() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    block = readme[readme.index("```python") : readme.index("```\n", readme.index("```python") + 3)]
+@pytest.mark.parametrize("page", ["README.md", "docs/GUIDE.md"])
+def test_every_name_of_the_pages_python_is_there(page: str) -> None:
+    text = (Path(__file__).parents[2] / page).read_text()
+    block = text[text.index("```python") : text.index("```\n", text.index("```python") + 3)]
     names = set(re.findall(r"cxrsearch\.(\w+)", block))
     assert {"train", "build_index", "open_index", "evaluate_novelty"} <= names
     assert all(hasattr(cxrsearch, name) for name in names)

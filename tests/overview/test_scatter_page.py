@@ -21,7 +21,7 @@ from cxrsearch.overview import _scatter_page as page_module
 from cxrsearch.overview._scatter_colours import by_age, by_finding, by_novelty, by_view
 from cxrsearch.overview._scatter_page import scatter_page
 from cxrsearch.report import style
-from tests.report.conftest import FINDINGS
+from tests.overview.conftest import FINDINGS
 
 COORDINATES = np.array([[i % 3, 2 * (i // 3)] for i in range(9)], dtype=np.float32) - np.float32(1.5)
 
