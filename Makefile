@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser test-all check format bench mutants clean
+.PHONY: help demo test test-browser test-all check format docs bench mutants clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ format: $(INSTALLED)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(INSTALLED)  ## the documentation as a site, with the Python API: site/index.html
+	$(BIN)/python docs/build_site.py
+
 bench: $(INSTALLED)  ## speed and memory, an hour or two: one table of ratios against named peers, aims, machine, versions
 	$(BIN)/python benchmarks/bench.py
 
@@ -45,4 +48,4 @@ mutants: $(INSTALLED)  ## mutation testing of the computing modules, over half a
 	$(BIN)/python benchmarks/mutants.py
 
 clean:  ## remove what make made
-	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo site .mypy_cache .ruff_cache .pytest_cache

@@ -21,7 +21,7 @@ from _synthetic import embeddings
 
 from cxrsearch.analysis.measures.metrics import auroc
 from cxrsearch.analysis.models.model import Sample
-from cxrsearch.analysis.models.model_registry import ALL_MODELS, DEFAULT_MODELS, create
+from cxrsearch.analysis.models.model_registry import DEFAULT_MODELS, MODELS, create
 
 PREVALENCE = np.array([10.3, 2.5, 11.9, 17.7, 5.2, 5.6, 1.3, 4.7, 4.2, 2.1, 2.2, 1.5, 3.0, 0.2]) / 100
 
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=22_433 // 4)
     parser.add_argument("--dim", type=int, default=1024)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--models", default=",".join(DEFAULT_MODELS), help=f"some of {', '.join(ALL_MODELS)}")
+    parser.add_argument("--models", default=",".join(DEFAULT_MODELS), help=f"some of {', '.join(MODELS)}")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     sizes = [options.n, options.val, options.test]

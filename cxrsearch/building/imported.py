@@ -64,7 +64,7 @@ def import_embeddings(
     if not replace_other:
         require_replaceable(Path(index), lambda present: present.encoder is None)
     path, table = Path(embeddings), Path(catalogue)
-    rows = read_table(table, Vocabulary() if findings is None else Vocabulary(tuple(findings)))
+    rows = read_table(table, Vocabulary.of(findings))
     vectors = open_embeddings(path)
     if len(vectors) != len(rows):
         raise CatalogueError(

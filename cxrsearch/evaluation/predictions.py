@@ -14,7 +14,7 @@ from scipy.special import expit
 from cxrsearch.analysis.models.baselines import by_view
 from cxrsearch.analysis.models.calibration import Calibration, Ensemble, mean_probability
 from cxrsearch.analysis.models.model import Sample
-from cxrsearch.analysis.models.model_registry import ALL_MODELS, MAX_TRAIN, create
+from cxrsearch.analysis.models.model_registry import MAX_TRAIN, MODELS, create
 from cxrsearch.arrays import Floats, Integers
 from cxrsearch.errors import UsageError
 from cxrsearch.evaluation.pixel_baselines import BASELINES, baseline_inputs
@@ -41,7 +41,7 @@ class Wanted:
     jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
 
     def __post_init__(self) -> None:
-        for what, names, known in (("model", self.models, ALL_MODELS), ("baseline", self.baselines, BASELINES)):
+        for what, names, known in (("model", self.models, MODELS), ("baseline", self.baselines, BASELINES)):
             if unknown := [name for name in names if name not in known]:
                 raise UsageError(f"unknown {what} {unknown[0]!r}", f"choose from {', '.join(known)}")
 

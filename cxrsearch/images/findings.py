@@ -51,6 +51,11 @@ class Vocabulary:
 
     findings: tuple[str, ...] = NIH_FINDINGS
 
+    @classmethod
+    def of(cls, findings: Sequence[str] | None) -> "Vocabulary":
+        """The vocabulary of these findings; of NIH's 14 if there are none."""
+        return cls(tuple(findings)) if findings else cls()
+
     def __post_init__(self) -> None:
         keys = [_key(name) for name in self.findings]
         if not keys or "" in keys or len(set(keys)) < len(keys):

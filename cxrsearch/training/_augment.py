@@ -35,13 +35,13 @@ def _rng(seed: int, *key: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))
 
 
-def augmented(stored: Pixels, preprocess: Preprocess, recipe: Recipe, rng: np.random.Generator) -> Pixels:
-    """A training view of an image.
+def augment(stored: Pixels, preprocess: Preprocess, recipe: Recipe, rng: np.random.Generator) -> Pixels:
+    """One augmentation of an image.
 
     Args:
         stored: uint8 (pixel_side, pixel_side).
         preprocess: gives the size of the result.
-        recipe: which variations.
+        recipe: which augmentations.
         rng: decides; see `image_rng`.
 
     Returns:
@@ -61,17 +61,19 @@ def augmented(stored: Pixels, preprocess: Preprocess, recipe: Recipe, rng: np.ra
     return np.ascontiguousarray(pixels[:, ::-1] if flipped else pixels)
 
 
-def two_views(stored: Pixels, preprocess: Preprocess, recipe: Recipe, rng: np.random.Generator) -> Pixels:
-    """Two variations of an image, one after the other from the same generator: uint8 (2, size, size)."""
-    return np.stack([augmented(stored, preprocess, recipe, rng) for _ in range(2)])
+def augmentations(
+    stored: Pixels, preprocess: Preprocess, recipe: Recipe, rng: np.random.Generator, count: int
+) -> Pixels:
+    """Augmentations of an image, one after the other from the same generator: uint8 (count, size, size)."""
+    return np.stack([augment(stored, preprocess, recipe, rng) for _ in range(count)])
 
 
 def crops(stored: Pixels, preprocess: Preprocess, which: Crops) -> Pixels:
-    """The views of an image whose probabilities evaluation averages; nothing in them is random.
+    """The crops of an image whose probabilities evaluation averages; nothing in them is random.
 
     Args:
         stored: uint8 (pixel_side, pixel_side).
-        preprocess: gives the size, and the one view.
+        preprocess: gives the size, and the one crop.
         which: `one`; `five`: the centre and the corners; `ten`: these, and mirrored.
 
     Returns:

@@ -16,7 +16,7 @@ from cxrsearch.images.pixel_cache import PixelCache
 from cxrsearch.images.preprocess import Pixels, Preprocess
 from cxrsearch.images.sources.source import ImageSource
 from cxrsearch.progress import Progress
-from cxrsearch.training._augment import augmented, crops, image_rng, order_rng, two_views
+from cxrsearch.training._augment import augmentations, crops, image_rng, order_rng
 from cxrsearch.training.recipe import Recipe
 
 _FILLED = 32
@@ -130,7 +130,7 @@ def training_batches(
 def evaluation_batches(
     examples: Examples, preprocess: Preprocess, recipe: Recipe, rows: Sequence[int], workers: int
 ) -> Iterator[Batch]:
-    """These rows in order, each in the crops of the recipe, or in two views that never change.
+    """These rows in order, each in the crops of the recipe, or in augmentations that never change.
 
     Raises:
         CxrsearchError: a worker process was killed (usually for want of memory).
@@ -145,9 +145,10 @@ class _Varied(Dataset[tuple[Pixels, NDArray[np.bool_]]]):
 
     def __getitem__(self, place: tuple[int, int]) -> tuple[Pixels, NDArray[np.bool_]]:
         epoch, row = place
-        varied = two_views if self._recipe.objective == "views" else augmented
-        rng = image_rng(self._seed, epoch, row)
-        return varied(self._examples.stored(row), self._preprocess, self._recipe, rng), self._examples.labels[row]
+        rng, stored = image_rng(self._seed, epoch, row), self._examples.stored(row)
+        count = self._recipe.objective_kind.augmentations
+        pixels = augmentations(stored, self._preprocess, self._recipe, rng, count)
+        return pixels[0] if count == 1 else pixels, self._examples.labels[row]
 
 
 class _Fixed(Dataset[tuple[Pixels, NDArray[np.bool_]]]):
@@ -158,8 +159,8 @@ class _Fixed(Dataset[tuple[Pixels, NDArray[np.bool_]]]):
         return self._views(self._examples.stored(row), row), self._examples.labels[row]
 
     def _views(self, stored: Pixels, row: int) -> Pixels:
-        if self._recipe.objective == "views":
-            return two_views(stored, self._preprocess, self._recipe, image_rng(_FIXED_SEED, 0, row))
+        if (count := self._recipe.objective_kind.augmentations) > 1:
+            return augmentations(stored, self._preprocess, self._recipe, image_rng(_FIXED_SEED, 0, row), count)
         return crops(stored, self._preprocess, self._recipe.evaluation_crops)
 
 

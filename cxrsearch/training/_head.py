@@ -16,8 +16,8 @@ from cxrsearch.encoder.spec import Provenance
 from cxrsearch.images.preprocess import Preprocess
 from cxrsearch.progress import Progress
 from cxrsearch.training._batches import Examples
+from cxrsearch.training._findings_objective import finding_loss, validated
 from cxrsearch.training._log import Log
-from cxrsearch.training._objectives import finding_loss, validated
 from cxrsearch.training.losses import FindingLoss
 from cxrsearch.training.state import EpochRecord, Position
 from cxrsearch.training.trainer import LOG, Task

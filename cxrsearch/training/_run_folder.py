@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from cxrsearch.errors import CheckpointError, LockedError, UsageError
 from cxrsearch.files import Json, translated, write_json
-from cxrsearch.training.recipe import Recipe
+from cxrsearch.training.recipe import Recipe, present_objective
 
 CONFIG = "config.json"
 _LOCK = "train.lock"
@@ -74,10 +74,14 @@ def require_settings(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _completed(recorded: Json) -> Json:
-    """The record of an earlier version with all entries of a recipe: what one is by default was done before it was."""
+    """The record of an earlier version with all entries of a recipe, under their present names.
+
+    An entry that did not exist then had its default.
+    """
     if not isinstance(recipe := recorded.get("recipe"), dict):
         return recorded
-    return recorded | {"recipe": Recipe().to_json() | recipe}
+    entries = Recipe().to_json() | recipe
+    return recorded | {"recipe": entries | {"objective": present_objective(entries["objective"])}}
 
 
 def _flat(settings: Mapping[str, Any]) -> Json:

@@ -1,4 +1,4 @@
-"""The losses: of findings, and of views.
+"""The losses: of findings, and the contrastive one.
 
 That of findings is weighted binary cross-entropy, summed over them; focal and asymmetric losses are its other values:
 
@@ -8,7 +8,7 @@ with p = sigmoid(logit) and the target t. With g+ = g- = m = 0 it is the paper's
 the focal loss (Lin et al., ICCV 2017, https://arxiv.org/abs/1708.02002); g- > g+ and m > 0 the asymmetric loss
 (Ridnik et al., ICCV 2021, https://arxiv.org/abs/2009.14119).
 
-That of views needs no labels: NT-Xent of Chen et al., A Simple Framework for Contrastive Learning of Visual
+The contrastive loss needs no labels: NT-Xent of Chen et al., A Simple Framework for Contrastive Learning of Visual
 Representations, ICML 2020, equation 1 (https://arxiv.org/abs/2002.05709).
 """
 
@@ -77,15 +77,15 @@ class FindingLoss:
         return torch.log1p(-self._shifted(logits)) if self.margin else logsigmoid(-logits)
 
 
-def view_loss(projections: Tensor, temperature: float) -> Tensor:
-    """How badly the two views of each image are told from the views of the other images, a scalar.
+def contrastive_loss(projections: Tensor, temperature: float) -> Tensor:
+    """How badly the two augmentations of each image are matched among those of all images, a scalar.
 
-        L = mean over views i of  - log( exp(s(i, i') / t) / sum over k != i of exp(s(i, k) / t) )
+        L = mean over augmentations i of  - log( exp(s(i, i') / t) / sum over k != i of exp(s(i, k) / t) )
 
-    with s the cosine, i' the other view of the same image and t the temperature.
+    with s the cosine, i' the other augmentation of the same image and t the temperature.
 
     Args:
-        projections: float (2 b, D); rows 2 j and 2 j + 1 are the views of image j.
+        projections: float (2 b, D); rows 2 j and 2 j + 1 are the augmentations of image j.
         temperature: > 0.
     """
     units = normalize(projections, dim=1)

@@ -9,7 +9,7 @@ findings nobody knows, for one of the others to start from. A TOML file may chan
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,7 +21,6 @@ from cxrsearch.images.preprocess import DISPLAY_SIDE, Preprocess
 TIMED_STEPS = 20
 """How many steps are timed before a time limit becomes a number of steps."""
 
-Objective = Literal["findings", "views"]
 Optimiser = Literal["adam", "adamw"]
 Schedule = Literal["plateau", "cosine"]
 Crop = Literal["none", "random"]
@@ -29,7 +28,6 @@ Crops = Literal["one", "five", "ten"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "arch": tuple(LAYERS),
-    "objective": get_args(Objective),
     "optimiser": get_args(Optimiser),
     "schedule": get_args(Schedule),
     "crop": get_args(Crop),
@@ -66,8 +64,8 @@ class Recipe:
         name: of the recipe it started from.
         arch, weights: the network and what it starts from; see `load_encoder`.
         size: side of the network's input, in pixels.
-        objective: `findings`: learn the labels; `views`: no labels, but to tell two variations of an image from those
-            of the other images in the batch.
+        objective: one of `OBJECTIVES`. `findings` learns the labels. `contrastive` needs none: the network learns to
+            match two augmentations of the same image.
         epochs: passes over the training part.
         batch_size: images a step and device.
         optimiser: `adam` or `adamw`, with betas (0.9, 0.999).
@@ -81,7 +79,7 @@ class Recipe:
         dropout: share of each layer's new channels' values that is dropped.
         class_weights: whether the loss weights findings by their prevalence in the training part.
         label_smoothing, gamma_positive, gamma_negative, margin: of the loss; see `losses`.
-        temperature: of the loss of views; see `losses`.
+        temperature: of the contrastive loss; see `losses`.
         flip: probability of a mirrored image.
         crop: `none`: the network sees the whole image; `random`: a random `size` square of the image at 8/7 of it
             (256 for 224), and the centre in use.
@@ -99,7 +97,7 @@ class Recipe:
     arch: Architecture = "densenet169"
     weights: str = "imagenet"
     size: int = 224
-    objective: Objective = "findings"
+    objective: str = "findings"
     epochs: int = 10
     batch_size: int = 16
     optimiser: Optimiser = "adam"
@@ -125,6 +123,7 @@ class Recipe:
     evaluation_crops: Crops = "one"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "objective", present_objective(self.objective))
         for field in fields(self):
             _require_value(field.name, getattr(self, field.name), type(field.default))
         if self.evaluation_crops != "one" and self.crop == "none":
@@ -136,13 +135,12 @@ class Recipe:
         for name in ("gamma_positive", "gamma_negative"):
             if 0 < getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)}: its gradient has no bound", "use 0, or 1 and more")
-        if self.objective == "views":
-            _require_views(self)
-        elif self.temperature != Recipe.temperature:
-            raise UsageError(
-                f"temperature {self.temperature} with objective findings, whose loss has none",
-                f'leave it at {Recipe.temperature}, or set objective = "views"',
-            )
+        self.objective_kind.check(self)
+
+    @property
+    def objective_kind(self) -> "ObjectiveKind":
+        """What the objective needs."""
+        return OBJECTIVES[self.objective]
 
     def changed(self, changes: Mapping[str, Any]) -> "Recipe":
         """The recipe with some values replaced; those that are None stay.
@@ -157,9 +155,9 @@ class Recipe:
         floats = {field.name for field in fields(self) if isinstance(field.default, float)}
         wanted |= {name: float(value) for name, value in wanted.items() if name in floats and type(value) is int}
         recipe = replace(self, **wanted)
-        if recipe.objective == "views" and recipe.class_weights != self.class_weights:
+        if not recipe.objective_kind.needs_labels and recipe.class_weights != self.class_weights:
             raise UsageError(
-                f"class_weights {recipe.class_weights} with objective views, whose loss knows no findings",
+                f"class_weights {recipe.class_weights} with objective {recipe.objective}, whose loss knows no findings",
                 "leave class_weights out",
             )
         return recipe
@@ -178,27 +176,55 @@ class Recipe:
 def _require_value(name: str, value: object, kind: type) -> None:
     if type(value) is not kind:
         raise UsageError(f"recipe entry {name} = {value!r}", f"give a value like {kind.__name__}")
-    if name in _CHOICES and value not in _CHOICES[name]:
-        raise UsageError(f"unknown {name} {value!r}", f"use one of {', '.join(_CHOICES[name])}")
+    choices = tuple(OBJECTIVES) if name == "objective" else _CHOICES.get(name)
+    if choices is not None and value not in choices:
+        raise UsageError(f"unknown {name} {value!r}", f"use one of {', '.join(choices)}")
     if name in _BOUNDS and isinstance(value, int | float):
         low, high = _BOUNDS[name]
         if not low <= value <= high:
             raise UsageError(f"recipe entry {name} = {value}", f"give a value from {low:g} to {high:g}")
 
 
-def _require_views(recipe: Recipe) -> None:
+@dataclass(frozen=True)
+class ObjectiveKind:
+    """A kind of objective, described without torch.
+
+    Attributes:
+        module: the module that makes it, by `make(recipe, labels, score, device)`; see `objective_of`.
+        needs_labels: whether it learns from findings.
+        augmentations: how many augmentations of an image a batch holds.
+        check: refuses recipes with values that the objective would ignore or could not learn from, by UsageError.
+    """
+
+    module: str
+    needs_labels: bool = True
+    augmentations: int = 1
+    check: Callable[[Recipe], None] = lambda recipe: None
+
+
+def _require_no_temperature(recipe: Recipe) -> None:
+    if recipe.temperature != Recipe.temperature:
+        raise UsageError(
+            f"temperature {recipe.temperature} with objective findings, whose loss has none",
+            f'leave it at {Recipe.temperature}, or set objective = "contrastive"',
+        )
+
+
+def _require_augmentations(recipe: Recipe) -> None:
     """Refuse what a training without labels would ignore, and what it could learn nothing from.
 
     `class_weights` are on by default, so only a change of them can be told, see `Recipe.changed`.
     """
     if recipe.evaluation_crops != "one":
-        raise UsageError(f"{recipe.evaluation_crops} crops of views, which are varied anyway", "use one crop")
+        raise UsageError(f"{recipe.evaluation_crops} crops with objective contrastive, which augments", "use one crop")
     for name in ("label_smoothing", "gamma_positive", "gamma_negative", "margin"):
         if value := getattr(recipe, name):
-            raise UsageError(f"{name} {value} with objective views, whose loss knows no labels", f"set {name} = 0")
+            raise UsageError(
+                f"{name} {value} with objective contrastive, whose loss knows no labels", f"set {name} = 0"
+            )
     if recipe.batch_size < 2:
         raise UsageError(
-            "batch_size 1 with objective views, which tells an image from the others of its batch",
+            "batch_size 1 with objective contrastive, which compares the images of a batch",
             "set batch_size >= 2",
         )
     varied = recipe.crop == "random" or recipe.smallest_area < 1 or 0 < recipe.flip < 1
@@ -206,9 +232,26 @@ def _require_views(recipe: Recipe) -> None:
         names = ("flip", "crop", "smallest_area", "rotation", "translation", "exposure")
         values = ", ".join(f"{name} {getattr(recipe, name)}" for name in names)
         raise UsageError(
-            f"objective views without any variation ({values}): both views of an image would be the same",
+            f"objective contrastive without any augmentation ({values}): both copies of an image would be the same",
             "set one of these, as smallest_area = 0.3",
         )
+
+
+OBJECTIVES: dict[str, ObjectiveKind] = {
+    "findings": ObjectiveKind("cxrsearch.training._findings_objective", check=_require_no_temperature),
+    "contrastive": ObjectiveKind(
+        "cxrsearch.training._contrastive_objective", needs_labels=False, augmentations=2, check=_require_augmentations
+    ),
+}
+"""By name."""
+
+_FORMER_NAMES = {"views": "contrastive"}
+"""Names in recipes and runs of version 0.1.0, which are still read."""
+
+
+def present_objective(name: str) -> str:
+    """The present name of an objective."""
+    return _FORMER_NAMES.get(name, name)
 
 
 PAPER = Recipe()
@@ -227,7 +270,7 @@ MODERN = Recipe(
 )
 UNLABELLED = Recipe(
     name="unlabelled",
-    objective="views",
+    objective="contrastive",
     epochs=20,
     batch_size=64,
     optimiser="adamw",

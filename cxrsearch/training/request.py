@@ -88,7 +88,7 @@ class Training:
             raise UsageError(
                 "a head trained alone, on several devices or for TensorBoard", "leave --freeze or these out"
             )
-        if recipe.objective == "views":
+        if not recipe.objective_kind.needs_labels:
             raise UsageError("a head trained alone, without labels", "leave --freeze out, or take another recipe")
         if self.max_minutes is not None:
             raise UsageError(
@@ -115,7 +115,7 @@ class Training:
         """
         if labels is not None:
             return
-        if self.recipe().objective == "findings":
+        if self.recipe().objective_kind.needs_labels:
             raise UsageError("the findings of these images are not known", "name the table with --labels")
         if self.holdout or self.boxes:
             raise UsageError(
@@ -129,7 +129,7 @@ class Training:
 
     def vocabulary(self) -> Vocabulary:
         """The findings of the table, the one that is held out among them."""
-        return Vocabulary(tuple(self.findings)) if self.findings else Vocabulary()
+        return Vocabulary.of(self.findings)
 
     def held_out(self) -> Holdout | None:
         """The finding that is left out."""

@@ -176,7 +176,7 @@ def parts_of(
         workers=1 if training.workers is None else training.workers,
         progress=progress,
     )
-    return parts.without_labels() if training.recipe().objective == "views" else parts
+    return parts if training.recipe().objective_kind.needs_labels else parts.without_labels()
 
 
 def _agreed(fabric: Fabric, prepare: Callable[[], _Outcome]) -> _Outcome:

@@ -38,7 +38,7 @@ from cxrsearch.training._batches import (
 )
 from cxrsearch.training._clock import Clock
 from cxrsearch.training._log import Log
-from cxrsearch.training._objectives import Score, encoder_in, objective_of
+from cxrsearch.training._objective import Score, objective_of
 from cxrsearch.training._schedule import learning_rate, make_optimiser
 from cxrsearch.training.recipe import TIMED_STEPS, Recipe
 from cxrsearch.training.state import EpochRecord, Position, restore_state, save_state
@@ -132,7 +132,7 @@ class Trainer:
     @property
     def averaged(self) -> Encoder:
         """The encoder that is evaluated and kept."""
-        return encoder_in(self.averaging)
+        return self.objective.encoder_in(self.averaging)
 
     @property
     def total(self) -> int:

@@ -137,7 +137,7 @@ def tune(
     study_class = _study_class()
     training = (training or Training()).settled(devices=1, freeze=False)
     recipe = training.recipe()
-    if recipe.objective == "views":
+    if not recipe.objective_kind.needs_labels:
         raise UsageError(f"a search by AUROC with the recipe {recipe.name}, which learns no finding", "use another")
     searched = _searched(space, recipe, training.changes)
     fabric = launched(training)

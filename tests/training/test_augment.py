@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cxrsearch.images.preprocess import Preprocess, resize
-from cxrsearch.training._augment import augmented, crops, image_rng, order_rng, step_seed, two_views
+from cxrsearch.training._augment import augment, augmentations, crops, image_rng, order_rng, step_seed
 from cxrsearch.training.recipe import MODERN, PAPER, UNLABELLED
 
 RANDOM = PAPER.changed({"size": 56, "crop": "random", "flip": 0.0})
@@ -22,7 +22,7 @@ def test_random_crops_are_squares_of_the_image(stored: NDArray[np.uint8]) -> Non
     windows = np.lib.stride_tricks.sliding_window_view(stored, (56, 56)).reshape(-1, 56, 56)
     seen = set()
     for image in range(60):
-        crop = augmented(stored, PREPROCESS, RANDOM, image_rng(0, 0, image))
+        crop = augment(stored, PREPROCESS, RANDOM, image_rng(0, 0, image))
         (found,) = np.flatnonzero((windows == crop).all(axis=(1, 2)))
         seen.add(int(found))
     assert len(seen) > 30
@@ -34,7 +34,7 @@ def test_flips_mirror_half_of_the_images(stored: NDArray[np.uint8]) -> None:
     plain = resize(stored, 32)
     flips = 0
     for image in range(400):
-        view = augmented(stored, preprocess, WHOLE, image_rng(1, 2, image))
+        view = augment(stored, preprocess, WHOLE, image_rng(1, 2, image))
         mirrored = np.array_equal(view, plain[:, ::-1])
         assert mirrored or np.array_equal(view, plain)
         flips += mirrored
@@ -43,10 +43,10 @@ def test_flips_mirror_half_of_the_images(stored: NDArray[np.uint8]) -> None:
 
 def test_variation_depends_on_seed_epoch_and_image_alone(stored: NDArray[np.uint8]) -> None:
     recipe, preprocess = MODERN.changed({"size": 32}), Preprocess(size=32, pixel_side=64)
-    first = augmented(stored, preprocess, recipe, image_rng(3, 1, 4))
-    views = [augmented(stored, preprocess, recipe, image_rng(*key)) for key in ((3, 1, 5), (3, 2, 4), (4, 1, 4))]
+    first = augment(stored, preprocess, recipe, image_rng(3, 1, 4))
+    views = [augment(stored, preprocess, recipe, image_rng(*key)) for key in ((3, 1, 5), (3, 2, 4), (4, 1, 4))]
     assert not any(np.array_equal(first, view) for view in views)
-    assert np.array_equal(first, augmented(stored, preprocess, recipe, image_rng(3, 1, 4)))
+    assert np.array_equal(first, augment(stored, preprocess, recipe, image_rng(3, 1, 4)))
 
 
 def test_generators_of_different_purposes_never_meet() -> None:
@@ -63,7 +63,7 @@ def test_a_rotation_moves_the_image_by_what_the_recipe_allows() -> None:
     preprocess = Preprocess(size=64, pixel_side=64)
     slopes = []
     for i in range(40):
-        view = augmented(image, preprocess, recipe, image_rng(0, 0, i)).astype(float)
+        view = augment(image, preprocess, recipe, image_rng(0, 0, i)).astype(float)
         centres = (view * np.arange(64)).sum(axis=1)[8:56] / view.sum(axis=1)[8:56]
         slopes.append(np.degrees(np.arctan(np.polyfit(np.arange(48), centres, 1)[0])))
     assert 5 < max(map(abs, slopes)) < 7.3
@@ -77,7 +77,7 @@ def test_a_shift_moves_the_image_by_what_the_recipe_allows() -> None:
     preprocess = Preprocess(size=64, pixel_side=64)
     places = []
     for i in range(40):
-        view = augmented(image, preprocess, recipe, image_rng(0, 0, i)).astype(float)
+        view = augment(image, preprocess, recipe, image_rng(0, 0, i)).astype(float)
         places.append(np.array([(view.sum(axis=a) * np.arange(64)).sum() / view.sum() for a in (0, 1)]) - 32)
     assert 12 < np.abs(places).max() <= 16.5
 
@@ -90,7 +90,7 @@ def test_resized_crops_keep_the_area_asked_for() -> None:
     areas = []
     for i in range(60):
         spans = [
-            float(np.ptp(augmented(image, preprocess, recipe, image_rng(0, 0, i)).astype(float)) / 254)
+            float(np.ptp(augment(image, preprocess, recipe, image_rng(0, 0, i)).astype(float)) / 254)
             for image in (ramp, np.ascontiguousarray(ramp.T))
         ]
         assert 0.7 < spans[0] / spans[1] < 1.4
@@ -118,20 +118,20 @@ def test_exposure_moves_grey_levels_by_what_the_recipe_allows() -> None:
     ramp = np.arange(256, dtype=np.uint8).repeat(256).reshape(256, 256)
     preprocess = Preprocess(size=256, pixel_side=256)
     recipe = WHOLE.changed({"size": 256, "flip": 0, "exposure": 0.5})
-    levels = [augmented(ramp, preprocess, recipe, image_rng(0, 0, i))[:, 0].astype(int) for i in range(200)]
+    levels = [augment(ramp, preprocess, recipe, image_rng(0, 0, i))[:, 0].astype(int) for i in range(200)]
     assert all((np.diff(own) >= 0).all() for own in levels)
     middles = np.array([own[128] for own in levels]) / 255
     lowest, highest = ((128 / 255) ** np.exp(0.5 * sign) for sign in (1, -1))
     lowest, highest = ((value - 0.5) * 2**0.5 + 0.5 + sign / 6 for value, sign in ((lowest, -1), (highest, 1)))
     assert lowest - 0.01 < middles.min() < lowest + 0.15
     assert highest - 0.15 < middles.max() < highest + 0.01
-    plain = augmented(ramp, preprocess, recipe.changed({"exposure": 0.0}), image_rng(0, 0, 0))
+    plain = augment(ramp, preprocess, recipe.changed({"exposure": 0.0}), image_rng(0, 0, 0))
     assert np.array_equal(plain, ramp)
 
 
-def test_two_views_are_two_variations_from_one_generator(stored: NDArray[np.uint8]) -> None:
+def test_augmentations_are_two_variations_from_one_generator(stored: NDArray[np.uint8]) -> None:
     recipe, preprocess = UNLABELLED.changed({"size": 32}), Preprocess(size=32, pixel_side=64)
-    views = two_views(stored, preprocess, recipe, image_rng(3, 1, 4))
+    views = augmentations(stored, preprocess, recipe, image_rng(3, 1, 4), 2)
     rng = image_rng(3, 1, 4)
-    assert np.array_equal(views, [augmented(stored, preprocess, recipe, rng) for _ in range(2)])
+    assert np.array_equal(views, [augment(stored, preprocess, recipe, rng) for _ in range(2)])
     assert not np.array_equal(views[0], views[1])

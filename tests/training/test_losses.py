@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from cxrsearch.training.losses import FindingLoss, class_weights, view_loss
+from cxrsearch.training.losses import FindingLoss, class_weights, contrastive_loss
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(0, 2, (7, 5))
@@ -109,28 +109,28 @@ def test_the_loss_of_views_is_its_formula(images: int, temperature: float) -> No
         partner = i + 1 if i % 2 == 0 else i - 1
         others = sum(np.exp(one @ other / temperature) for k, other in enumerate(units) if k != i)
         total -= np.log(np.exp(one @ units[partner] / temperature) / others)
-    assert float(view_loss(torch.from_numpy(rows), temperature)) == pytest.approx(total / len(units), rel=1e-12)
+    assert float(contrastive_loss(torch.from_numpy(rows), temperature)) == pytest.approx(total / len(units), rel=1e-12)
 
 
 def test_the_loss_of_views_is_computed_where_they_are() -> None:
     """Also where new tensors are made on another device unless it is said."""
     rows = torch.tensor([[1.0, 0], [1, 0], [0, 1], [0, 1]], dtype=torch.float64)
     with torch.device("meta"):
-        found = view_loss(rows, 1.0)
+        found = contrastive_loss(rows, 1.0)
     assert float(found) == pytest.approx(np.log((np.e + 2) / np.e), rel=1e-12)
 
 
 def test_views_that_tell_all_or_nothing() -> None:
     """Images at right angles, views alike: e^(1/t) against 2 b - 2 others of e^0. All alike: one of 2 b - 1."""
     apart = torch.eye(4, dtype=torch.float64).repeat_interleave(2, dim=0)
-    assert float(view_loss(apart, 0.5)) == pytest.approx(np.log((np.exp(2) + 6) / np.exp(2)), rel=1e-12)
-    assert float(view_loss(torch.ones(8, 3, dtype=torch.float64), 0.5)) == pytest.approx(np.log(7), rel=1e-12)
+    assert float(contrastive_loss(apart, 0.5)) == pytest.approx(np.log((np.exp(2) + 6) / np.exp(2)), rel=1e-12)
+    assert float(contrastive_loss(torch.ones(8, 3, dtype=torch.float64), 0.5)) == pytest.approx(np.log(7), rel=1e-12)
 
 
 def test_the_scale_of_a_projection_does_not_matter_and_its_gradient_is_finite() -> None:
     rows = torch.from_numpy(RNG.normal(size=(6, 3))).requires_grad_()
-    loss = view_loss(rows, 0.1)
-    assert float(view_loss(7 * rows.detach(), 0.1)) == pytest.approx(float(loss.detach()), rel=1e-12)
+    loss = contrastive_loss(rows, 0.1)
+    assert float(contrastive_loss(7 * rows.detach(), 0.1)) == pytest.approx(float(loss.detach()), rel=1e-12)
     loss.backward()  # type: ignore[no-untyped-call]
     assert rows.grad is not None
     assert torch.isfinite(rows.grad).all()

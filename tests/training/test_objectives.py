@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from cxrsearch.encoder.checkpoint import load_checkpoint
-from cxrsearch.training._augment import image_rng, two_views
+from cxrsearch.training._augment import augmentations, image_rng
 from cxrsearch.training._batches import BatchOrder, training_batches
-from cxrsearch.training._objectives import PROJECTED, Contrastive, Projected
-from cxrsearch.training.losses import view_loss
+from cxrsearch.training._contrastive_objective import PROJECTED, Contrastive, Projected
+from cxrsearch.training.losses import contrastive_loss
 from cxrsearch.training.recipe import UNLABELLED
 from cxrsearch.training.state import EpochRecord
 from cxrsearch.training.trainer import StepReport, Trainer
@@ -24,14 +24,14 @@ def trainer(folder: Path, **fields: Any) -> Trainer:
     return Trainer(small.fabric(), small.encoder(RECIPE, findings=None), small.task(folder, RECIPE, **fields))
 
 
-def test_a_batch_holds_two_views_of_every_image(tmp_path: Path) -> None:
+def test_a_batch_holds_augmentations_of_every_image(tmp_path: Path) -> None:
     work = small.task(tmp_path, RECIPE)
     preprocess = RECIPE.preprocess(small.encoder().spec.preprocess)
     order = BatchOrder(11, 4, 1, 0, seed=5, start=3, epochs=2)
     pixels, _ = next(training_batches(work.train, preprocess, RECIPE, order, workers=0))
     assert pixels.shape == (4, 2, 32, 32)
     for views, (epoch, row) in zip(pixels, next(iter(order)), strict=True):
-        expected = two_views(work.train.stored(row), preprocess, RECIPE, image_rng(5, epoch, row))
+        expected = augmentations(work.train.stored(row), preprocess, RECIPE, image_rng(5, epoch, row), 2)
         assert np.array_equal(views, expected)
 
 
@@ -39,7 +39,7 @@ def test_the_validation_loss_is_that_of_batches_in_order() -> None:
     answers = np.random.default_rng(1).normal(size=(7, 2 * PROJECTED))
     found = Contrastive(temperature=0.2, batch_size=3).validated(np.zeros((7, 0), bool), answers)
     rows = torch.from_numpy(answers.reshape(14, PROJECTED))
-    three, *two = (float(view_loss(part, 0.2)) for part in (rows[:6], rows[6:10], rows[10:]))
+    three, *two = (float(contrastive_loss(part, 0.2)) for part in (rows[:6], rows[6:10], rows[10:]))
     expected = (3 * three + 2 * sum(two)) / 7
     assert found == {"val_loss": pytest.approx(expected, rel=1e-12), "auroc": (), "mean_auroc": None}
 
@@ -50,7 +50,7 @@ def test_what_is_evaluated_are_projections_of_views_that_never_change(tmp_path: 
     assert isinstance(network, Projected)
     found = made.evaluate()
     for row in range(7):
-        views = two_views(made.task.val.stored(row), made.encoder.spec.preprocess, RECIPE, image_rng(0, 0, row))
+        views = augmentations(made.task.val.stored(row), made.encoder.spec.preprocess, RECIPE, image_rng(0, 0, row), 2)
         with torch.inference_mode():
             projections = network.eval()(torch.from_numpy(views))[1]
         assert found[row] == pytest.approx(projections.flatten().double().numpy(), rel=1e-3, abs=1e-5)

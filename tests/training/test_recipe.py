@@ -73,18 +73,24 @@ def test_what_cannot_be_meant_is_refused(changes: dict[str, Any], message: str) 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"label_smoothing": 0.1}, "label_smoothing 0.1 with objective views, whose loss knows no labels — set label_"),
-        ({"gamma_positive": 1}, "gamma_positive 1.0 with objective views"),
-        ({"gamma_negative": 2.0}, "gamma_negative 2.0 with objective views"),
-        ({"margin": 0.05}, "margin 0.05 with objective views"),
-        ({"class_weights": False}, "class_weights False with objective views, whose loss knows no findings — leave"),
-        ({"evaluation_crops": "ten", "crop": "random", "smallest_area": 1}, "ten crops of views"),
-        ({"batch_size": 1}, "batch_size 1 with objective views, .* — set batch_size >= 2"),
+        (
+            {"label_smoothing": 0.1},
+            "label_smoothing 0.1 with objective contrastive, whose loss knows no labels — set label_",
+        ),
+        ({"gamma_positive": 1}, "gamma_positive 1.0 with objective contrastive"),
+        ({"gamma_negative": 2.0}, "gamma_negative 2.0 with objective contrastive"),
+        ({"margin": 0.05}, "margin 0.05 with objective contrastive"),
+        (
+            {"class_weights": False},
+            "class_weights False with objective contrastive, whose loss knows no findings — leave",
+        ),
+        ({"evaluation_crops": "ten", "crop": "random", "smallest_area": 1}, "ten crops with objective contrastive"),
+        ({"batch_size": 1}, "batch_size 1 with objective contrastive, .* — set batch_size >= 2"),
         (
             {"flip": 0, "smallest_area": 1, "rotation": 0, "exposure": 0},
-            "variation .flip 0.0, crop none, smallest_area 1.0, rotation 0.0, translation 0.0, exposure 0.0.: both",
+            "augmentation .flip 0.0, crop none, smallest_area 1.0, rotation 0.0, translation 0.0, exposure 0.0.: both",
         ),
-        ({"flip": 1, "smallest_area": 1, "rotation": 0, "exposure": 0}, "without any variation .flip 1.0"),
+        ({"flip": 1, "smallest_area": 1, "rotation": 0, "exposure": 0}, "without any augmentation .flip 1.0"),
     ],
 )
 def test_what_views_would_ignore_or_not_learn_from_is_refused(changes: dict[str, Any], message: str) -> None:
@@ -105,15 +111,15 @@ def test_what_views_would_ignore_or_not_learn_from_is_refused(changes: dict[str,
 )
 def test_one_variation_is_enough_for_views(varied: dict[str, Any]) -> None:
     plain = {"flip": 0, "smallest_area": 1, "rotation": 0, "exposure": 0}
-    assert UNLABELLED.changed(plain | varied | {"batch_size": 2}).objective == "views"
+    assert UNLABELLED.changed(plain | varied | {"batch_size": 2}).objective == "contrastive"
 
 
 def test_any_recipe_may_learn_views_or_findings() -> None:
     """What another recipe says of class weights cannot be told from what it says by default, and is no mistake."""
     for recipe in (PAPER, MODERN, UNLABELLED):
-        changes = {"objective": "views", "label_smoothing": 0.0, "temperature": 0.3}
+        changes = {"objective": "contrastive", "label_smoothing": 0.0, "temperature": 0.3}
         views = recipe.changed(changes | {"class_weights": recipe.class_weights})
-        assert (views.objective, views.class_weights) == ("views", recipe.class_weights)
+        assert (views.objective, views.class_weights) == ("contrastive", recipe.class_weights)
         assert Recipe(**views.to_json()) == views
         assert recipe.changed({"objective": "findings", "class_weights": True}).class_weights is True
 
@@ -142,3 +148,12 @@ def test_crops_come_from_an_image_of_8_7_of_the_size_and_the_weights_keep_their_
     assert PAPER.changed({"size": 320}).preprocess(cropped) == Preprocess(
         size=320, pixel_side=320, normalisation="xrv", channels=1
     )
+
+
+def test_the_former_name_of_an_objective_is_read(tmp_path: Path) -> None:
+    """Version 0.1.0 wrote `views`."""
+    assert UNLABELLED.objective == PAPER.changed({"objective": "views"}).objective == "contrastive"
+    (tmp_path / "old.toml").write_text('base = "unlabelled"\nobjective = "views"\n')
+    assert load_recipe(str(tmp_path / "old.toml")) == UNLABELLED.changed({"name": "old"})
+    with pytest.raises(UsageError, match="unknown objective 'view' — use one of findings, contrastive"):
+        PAPER.changed({"objective": "view"})

@@ -24,7 +24,7 @@ from cxrsearch.images.preprocess import Preprocess
 from cxrsearch.training._augment import step_seed
 from cxrsearch.training._batches import BatchOrder, epoch_batches, training_batches
 from cxrsearch.training._clock import Clock
-from cxrsearch.training._objectives import finding_loss, validated
+from cxrsearch.training._findings_objective import finding_loss, validated
 from cxrsearch.training._schedule import learning_rate
 from cxrsearch.training.recipe import MODERN, PAPER
 from cxrsearch.training.state import EpochRecord

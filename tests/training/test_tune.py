@@ -128,7 +128,7 @@ def test_a_training_that_diverges_is_a_failed_trial(
     def nan(*_: object) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         return lambda logits, labels: logits.sum() * float("nan")
 
-    monkeypatch.setattr("cxrsearch.training._objectives.finding_loss", nan)
+    monkeypatch.setattr("cxrsearch.training._findings_objective.finding_loss", nan)
     with pytest.raises(
         CxrsearchError, match=r"none of the 1 trials .* the training diverged: the loss is nan in step 1"
     ):
@@ -475,7 +475,7 @@ def test_a_wrong_call_is_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "objectives.toml").write_text('objective = ["findings", "views"]')
+    (tmp_path / "objectives.toml").write_text('objective = ["findings", "contrastive"]')
     monkeypatch.chdir(tmp_path)
     result = command(*arguments)
     assert result.exit_code == code

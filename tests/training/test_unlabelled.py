@@ -119,11 +119,13 @@ def test_what_needs_labels_is_refused_without_them(data_set: DataSet, split_tabl
         train(data_set.images, None, replace(TRAINING, findings=["Mass"]), out=tmp_path / "d")
     with pytest.raises(UsageError, match="a search by AUROC with the recipe unlabelled"):
         tune(data_set.images, split_table, TRAINING, out=tmp_path / "c")
-    with pytest.raises(UsageError, match="ten crops of views"):
+    with pytest.raises(UsageError, match="ten crops with objective contrastive"):
         replace(TRAINING, changes=CHANGES | {"crop": "random", "smallest_area": 1.0, "evaluation_crops": "ten"})
 
 
-@pytest.mark.parametrize("recipe", [["--config", "unlabelled"], ["--config", "paper", "--set", "objective=views"]])
+@pytest.mark.parametrize(
+    "recipe", [["--config", "unlabelled"], ["--config", "paper", "--set", "objective=contrastive"]]
+)
 def test_the_command_needs_no_table(recipe: list[str], data_set: DataSet, tmp_path: Path) -> None:
     options = [*recipe, "--arch", "densenet121", "--weights", "random:0", "--size", "32"]
     options += ["--set", "batch_size=3", "--epochs", "1", "--device", "cpu", "--workers", "0", "--precision", "fp32"]

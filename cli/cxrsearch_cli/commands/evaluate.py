@@ -191,11 +191,11 @@ def _evaluated(question: "Question", source: Path, table: Path | None, given: Ma
 
 
 def _names(given: str, what: str) -> tuple[str, ...]:
-    from cxrsearch.analysis.models.model_registry import ALL_MODELS, DEFAULT_MODELS
+    from cxrsearch.analysis.models.model_registry import DEFAULT_MODELS, MODELS
     from cxrsearch.evaluation.pixel_baselines import BASELINES
 
     words = {
-        "models": {"default": DEFAULT_MODELS, "all": ALL_MODELS, "none": ()},
+        "models": {"default": DEFAULT_MODELS, "all": tuple(MODELS), "none": ()},
         "baselines": {"default": BASELINES, "all": BASELINES, "none": ()},
     }
     return words[what].get(given) if given in words[what] else names(given)  # type: ignore[return-value]

@@ -113,7 +113,7 @@ def command(
 
 def _predicted(asked: "Training") -> tuple[str, ...]:
     """What the encoder will predict; nothing where the recipe learns no findings."""
-    if asked.recipe().objective == "views":
+    if not asked.recipe().objective_kind.needs_labels:
         return ()
     vocabulary, held = asked.vocabulary(), asked.held_out()
     return (vocabulary if held is None else held.rest(vocabulary)).findings

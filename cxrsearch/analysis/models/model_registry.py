@@ -35,7 +35,7 @@ class ModelOptions:
     progress: Progress
 
 
-_MAKERS: dict[str, Callable[[ModelOptions], Model]] = {
+MODELS: dict[str, Callable[[ModelOptions], Model]] = {
     "knn": lambda c: Knn(c.searches),
     "knn-tuned": lambda c: TunedKnn(c.searches),
     "mlknn": lambda c: MLkNNModel(c.searches),
@@ -46,9 +46,9 @@ _MAKERS: dict[str, Callable[[ModelOptions], Model]] = {
     "svc": lambda c: Classical("svc", c.max_train, c.seed, c.jobs, c.progress),
     "tree": lambda c: Classical("tree", c.max_train, c.seed, c.jobs, c.progress),
 }
+"""How each model is made, by name."""
 
 DEFAULT_MODELS = ("knn", "knn-tuned", "mlknn", "forest", "logistic")
-ALL_MODELS = tuple(_MAKERS)
 
 
 def create(
@@ -63,7 +63,7 @@ def create(
     """Models to fit, by name, in the order asked for.
 
     Args:
-        names: some of `ALL_MODELS`.
+        names: some of `MODELS`.
         seed: of what is random.
         jobs: threads.
         max_train: at most so many images for `adaboost`, `svc` and `tree`.
@@ -78,7 +78,7 @@ def create(
     choices = ModelOptions(Searches(metric, progress=progress), seed, jobs, max_train, progress)
     models = {}
     for name in names:
-        if name not in _MAKERS:
-            raise UsageError(f"unknown model {name!r}", f"choose from {', '.join(ALL_MODELS)}")
-        models[name] = _MAKERS[name](choices)
+        if name not in MODELS:
+            raise UsageError(f"unknown model {name!r}", f"choose from {', '.join(MODELS)}")
+        models[name] = MODELS[name](choices)
     return models

@@ -9,8 +9,8 @@ from cxrsearch.images.formats.plain import PLAIN
 from cxrsearch.images.formats.table_format import TableFormat
 from cxrsearch.images.tables import read_table_file
 
-FORMATS: dict[str, TableFormat] = {"nih": NIH, "plain": PLAIN}
-"""By name. The first that recognises a header reads the table; `plain` says what is missing where none does."""
+FORMATS: dict[str, TableFormat] = {"plain": PLAIN, "nih": NIH}
+"""By name. The last that recognises a header reads the table; `plain` says what is missing where none does."""
 
 
 def read_table(path: Path, vocabulary: Vocabulary | None = None) -> Catalogue:
@@ -26,5 +26,5 @@ def read_table(path: Path, vocabulary: Vocabulary | None = None) -> Catalogue:
     """
     file = read_table_file(path)
     header = [field.strip().lower() for field in file.header]
-    found = next((known for known in FORMATS.values() if known.recognises(header)), PLAIN)
+    found = next((known for known in reversed(FORMATS.values()) if known.recognises(header)), PLAIN)
     return found.read(file, vocabulary or Vocabulary())

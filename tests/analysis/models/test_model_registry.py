@@ -6,13 +6,13 @@ import pytest
 from cxrsearch.analysis.measures.metrics import auroc
 from cxrsearch.analysis.models._forest import Forest
 from cxrsearch.analysis.models.model import Sample
-from cxrsearch.analysis.models.model_registry import ALL_MODELS, DEFAULT_MODELS, create
+from cxrsearch.analysis.models.model_registry import DEFAULT_MODELS, MODELS, create
 from cxrsearch.errors import UsageError
 
 
 def test_every_model_gives_probabilities_better_than_chance(samples: Callable[..., tuple[Sample, ...]]) -> None:
     train, val, test = samples(250, 100, 200, findings=2)
-    for name, model in create(ALL_MODELS, max_train=200).items():
+    for name, model in create(MODELS, max_train=200).items():
         fitted = model.fit(train, val)
         probability = fitted.predict(test)
         assert probability.dtype == np.float64
@@ -23,7 +23,7 @@ def test_every_model_gives_probabilities_better_than_chance(samples: Callable[..
 
 def test_names_order_and_options() -> None:
     assert DEFAULT_MODELS == ("knn", "knn-tuned", "mlknn", "forest", "logistic")
-    assert set(DEFAULT_MODELS) < set(ALL_MODELS)
+    assert set(DEFAULT_MODELS) < set(MODELS)
     models = create(["forest", "knn"], seed=7, jobs=1)
     assert list(models) == ["forest", "knn"]
     assert models["forest"] == Forest(seed=7, jobs=1)
