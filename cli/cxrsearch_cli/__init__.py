@@ -2,7 +2,7 @@
 
 
 def main() -> None:
-    """The console script; it imports the commands itself, so that Ctrl-C ends it quietly from its first moment."""
+    """The console script. It imports the commands inside `try`, so that Ctrl-C is quiet while they load, too."""
     try:
         from cxrsearch_cli.app import main as run
 

@@ -1,4 +1,4 @@
-"""`cxrsearch`: the commands, and what becomes of an error."""
+"""`cxrsearch`: the commands, and how an error ends one."""
 
 import errno
 import signal
@@ -27,12 +27,13 @@ from cxrsearch_cli.commands import (
     tune,
     verify,
 )
+from cxrsearch_cli.options import unwrap
 
-_WrongCall: Any = typer.BadParameter.__mro__[2]  # the base of every complaint about a call, wherever typer keeps it
+_WrongCall: Any = typer.BadParameter.__mro__[2]  # the base class of all usage errors; its module depends on the version
 
 
 class _Commands(TyperGroup):
-    """Turns errors into one line and an exit code: 2 a wrong call, 1 wrong input or data, 130 interrupted."""
+    """Turns errors into one line and an exit code: 2 wrong usage, 1 wrong input or data, 130 interrupted."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -43,7 +44,7 @@ class _Commands(TyperGroup):
             raise typer.Exit(2 if isinstance(problem, UsageError) else 1) from None
         except KeyboardInterrupt:
             console.note(
-                "interrupted — build-index, train, tune, evaluate --cv and novelty --retrain go on if given again"
+                "interrupted — run it again: build-index, train, tune, evaluate --cv and novelty --retrain continue"
             )
             raise typer.Exit(130) from None
         except _WrongCall as problem:
@@ -52,7 +53,7 @@ class _Commands(TyperGroup):
         except OSError as problem:
             if problem.errno != errno.ENOSPC:
                 raise
-            console.error(WriteError("cannot write the answer: the disk is full", "free some space"))
+            console.error(WriteError("cannot write the result: the disk is full", "free some space"))
             raise typer.Exit(1) from None
 
 
@@ -62,19 +63,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="""Search and understand chest X-ray collections by their DenseNet embeddings.
+    help=unwrap("""Search and understand chest X-ray collections by their DenseNet embeddings.
 
     Results go to stdout (tables, or --json), progress and warnings to stderr. Exit codes: 0 done; 1 the input or data
-    is wrong; 2 the call is wrong; 3 done, but some images were refused.
+    is wrong; 2 the usage is wrong; 3 done, but some images were refused.
 
     Environment: CXRSEARCH_DATA (folder with images/, Data_Entry_2017*.csv and splits/; default data), CXRSEARCH_INDEX
     (default cxr-index), CXRSEARCH_WEIGHTS, CXRSEARCH_CACHE (pixel cache; default none).
-    """,
+    """),
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         from cxrsearch import __version__
 
         console.text(f"cxrsearch {__version__}")
@@ -108,6 +109,6 @@ app.command("phantom")(phantom.command)
 
 
 def main() -> None:
-    """Run a command; a polite kill ends it as Ctrl-C does."""
+    """Run a command; SIGTERM ends it as Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
     app(prog_name="cxrsearch")

@@ -4,44 +4,48 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from cxrsearch.errors import CxrsearchError, UsageError
+import typer
+
+from cxrsearch.errors import CxrsearchError
 from cxrsearch.progress import Progress
 from cxrsearch.words import by_reason, counted
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_SHOWN = 10
+Form = Literal["tables", "json", "csv", "latex"]
+"""How a result is printed: as tables for people, or for programs and papers."""
+
+PARTIAL = 3
+"""The exit code of a command that did its work, but not for every image."""
+
+_LISTED = 10
 
 
 class Result(Protocol):
-    """What an analysis came to, in several forms."""
+    """The result of an analysis, which is printed in several forms; only some have LaTeX."""
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What a reader must know."""
+        """What a reader must know before using the result."""
         ...
 
     def to_json(self) -> Mapping[str, Any]:
-        """One object."""
+        """The result as one JSON object."""
         ...
 
     def to_frame(self) -> "DataFrame":
-        """One table."""
-        ...
-
-    def to_latex(self) -> str:
-        """A table for a paper."""
+        """The result as one table, for CSV."""
         ...
 
 
 class Display(Progress, Protocol):
-    """A progress display, which also shows a few words on what is being done."""
+    """A progress display, which can also show a few words about the current work."""
 
     def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None:
-        """Show it."""
+        """Show that `done` of `total` units of a stage are finished."""
         ...
 
 
@@ -51,23 +55,17 @@ def json_line(value: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def require_one_form(as_json: bool, as_csv: bool, as_latex: bool) -> None:
-    """Raise UsageError where several forms of output are asked for."""
-    if as_json + as_csv + as_latex > 1:
-        raise UsageError("several forms of output", "give one of --json, --csv and --latex")
-
-
-def result(found: Result, as_json: bool, as_csv: bool, as_latex: bool, show: Callable[[], None]) -> None:
-    """Print warnings, and a result in the form asked for; `show` prints the tables for people."""
-    warnings(found.warnings)
-    if as_json:
-        json_line(found.to_json())
-    elif as_csv:
-        text(found.to_frame().to_csv(index=False).rstrip("\n"))
-    elif as_latex:
-        text(found.to_latex())
+def show(result: Result, form: Form, show_tables: Callable[[], None]) -> None:
+    """Print the warnings of a result, then the result in this form; `show_tables` prints the tables for people."""
+    warnings(result.warnings)
+    if form == "json":
+        json_line(result.to_json())
+    elif form == "csv":
+        text(result.to_frame().to_csv(index=False).rstrip("\n"))
+    elif form == "latex":
+        text(result.to_latex())  # type: ignore[attr-defined]
     else:
-        show()
+        show_tables()
 
 
 def text(line: str = "") -> None:
@@ -76,7 +74,7 @@ def text(line: str = "") -> None:
 
 
 def note(line: str) -> None:
-    """Print a line for the person at the terminal on stderr, after what stdout holds already."""
+    """Print a line for the person at the terminal on stderr, after everything that stdout already holds."""
     sys.stdout.flush()
     sys.stderr.write(line + "\n")
 
@@ -97,16 +95,31 @@ def error(problem: CxrsearchError) -> None:
     note(f"error: {problem}")
 
 
-def refused(images: Sequence[tuple[str, str]], place: str = "") -> None:
-    """List refused images, by name and reason, on stderr: the first ten, where all are listed, how many a reason."""
-    if not images:
+def finish(refused: Sequence[tuple[str, str]], place: str = "", *, lists: bool = True) -> None:
+    """End a command: if images were refused, list them unless another process does, and exit with code 3.
+
+    Args:
+        refused: the images, by name and reason.
+        place: a file that lists all of them; none: --json does.
+        lists: whether this process lists them.
+    """
+    if not refused:
         return
+    if lists:
+        _list_refused(refused, place)
+    raise typer.Exit(PARTIAL)
+
+
+def _list_refused(images: Sequence[tuple[str, str]], place: str) -> None:
+    """The first ten images, where all are listed, and how many images there are per reason, on stderr."""
     note(f"{counted(len(images), 'image')} refused:")
-    for image, reason in images[:_SHOWN]:
+    for image, reason in images[:_LISTED]:
         note(f"  {image}: {reason}")
-    if len(images) > _SHOWN:
+    if len(images) > _LISTED:
         note(
-            f"  ... all are listed in {place}" if place else f"  ... and {len(images) - _SHOWN} more (--json lists all)"
+            f"  ... {place} lists all of them"
+            if place
+            else f"  ... and {len(images) - _LISTED} more (--json lists all)"
         )
     if len(images) > 1:
         note("by reason:")
@@ -118,9 +131,9 @@ def table(title: str, columns: Mapping[str, bool], rows: Iterable[Iterable[str]]
     """Print a table on stdout, as wide as the terminal.
 
     Args:
-        title: what it shows.
-        columns: name of each column, and whether it holds numbers (set to the right, never folded); without any name
-            there is no header.
+        title: the line above the table.
+        columns: the name of each column, and whether it holds numbers (aligned right, never folded). If all names are
+            blank, there is no header.
         rows: the cells as text.
     """
     from rich import box
@@ -141,7 +154,7 @@ def table(title: str, columns: Mapping[str, bool], rows: Iterable[Iterable[str]]
 
 @contextmanager
 def progress() -> Iterator[Display]:
-    """A progress display on stderr: a bar with rate and time left a stage; a line a stage where it is no terminal."""
+    """A progress display on stderr: per stage a bar with rate and time left, or one line if stderr is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars

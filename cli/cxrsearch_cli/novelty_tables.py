@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 _POSITIVES = {"any": "any image with {}", "only": "images with {} and nothing else"}
 
 
-def show(result: "NoveltyResult | NoveltyTable") -> None:
-    """Print them."""
+def show_tables(result: "NoveltyResult | NoveltyTable") -> None:
+    """Print the result of one finding, or the table of all findings."""
     from cxrsearch.novelty.novelty_result import NoveltyTable
 
     if isinstance(result, NoveltyTable):
@@ -29,8 +29,9 @@ def _show_one(result: "NoveltyResult") -> None:
     console.text(f"{result.seen[0].upper()}{result.seen[1:]}.")
     console.text()
     for positives, words in _POSITIVES.items():
-        own = [row for row in result.rows if row.positives == positives]
-        console.table(_title(result, own, words), _COLUMNS, _lines(own))
+        rows = [row for row in result.rows if row.positives == positives]
+        title = f"AUROC of {words.format(result.holdout)}: {images_of(rows[0].n_positive, rows[0].n_patients)}"
+        console.table(title, _COLUMNS, _format_rows(rows))
     _show_metrics(result)
     _show_chosen(result)
     _show_shots(result)
@@ -40,19 +41,10 @@ def _show_one(result: "NoveltyResult") -> None:
 _COLUMNS = {"score": False, "against all": True, "No Finding": True, "other findings": True}
 
 
-def _title(result: "NoveltyResult", rows: Sequence["NoveltyRow"], words: str) -> str:
-    first = rows[0]
-    return f"AUROC of {words.format(result.holdout)}: {_counted(first.n_positive, first.n_patients)}"
-
-
-def _counted(images: int, patients: int) -> str:
-    return images_of(images, patients)
-
-
-def _lines(rows: Sequence["NoveltyRow"]) -> list[list[str]]:
+def _format_rows(rows: Sequence["NoveltyRow"]) -> list[list[str]]:
     by_score: dict[str, list[str]] = {}
     for row in rows:
-        by_score.setdefault(row.score, []).append(_auroc(row))
+        by_score.setdefault(row.score, []).append(_format_auroc(row))
     first = [row for row in rows if row.score == rows[0].score]
     return [
         *([name, *cells] for name, cells in by_score.items()),
@@ -60,15 +52,15 @@ def _lines(rows: Sequence["NoveltyRow"]) -> list[list[str]]:
     ]
 
 
-def _auroc(row: "NoveltyRow | None") -> str:
+def _format_auroc(row: "NoveltyRow | None") -> str:
     if row is None or row.auroc is None:
         return "-"
     if row.auroc_low is None or row.auroc_high is None:
-        return f"{_digits(row.auroc)}"
-    return f"{_digits(row.auroc)} [{_digits(row.auroc_low)},{_digits(row.auroc_high)}]"
+        return f"{_format_digits(row.auroc)}"
+    return f"{_format_digits(row.auroc)} [{_format_digits(row.auroc_low)},{_format_digits(row.auroc_high)}]"
 
 
-def _digits(value: float) -> str:
+def _format_digits(value: float) -> str:
     return f"{value:.3f}".removeprefix("0")
 
 
@@ -76,7 +68,10 @@ def _show_metrics(result: "NoveltyResult") -> None:
     rows = [row for row in result.rows if (row.positives, row.negatives) == ("any", "all")]
     columns = {"score": False, "AUPR": True, "prevalence": True, "FPR at 95% TPR": True}
     cells = (
-        [row.score, *("-" if value is None else _digits(value) for value in (row.aupr, row.prevalence, row.fpr95))]
+        [
+            row.score,
+            *("-" if value is None else _format_digits(value) for value in (row.aupr, row.prevalence, row.fpr95)),
+        ]
         for row in rows
     )
     console.table(f"Any image with {result.holdout} against all others", columns, cells)
@@ -89,28 +84,30 @@ def _show_chosen(result: "NoveltyResult") -> None:
         return
     console.text(f"Chosen on the validation part by holding out {', '.join(chosen.findings)}:")
     console.text(
-        f"{chosen.score} (mean AUROC {_digits(chosen.auroc[chosen.score])}); k = {chosen.k['knn']} of knn, "
-        f"{chosen.k['class-knn']} of class-knn."
+        f"{chosen.score} (mean AUROC {_format_digits(chosen.auroc[chosen.score])}); k = {chosen.k['knn']} for knn, "
+        f"{chosen.k['class-knn']} for class-knn."
     )
-    console.text("no-finding tells the abnormal from the normal, whether novel or not.")
+    console.text("no-finding separates abnormal from normal images, whether novel or not.")
     console.text()
 
 
 def _show_shots(result: "NoveltyResult") -> None:
     if not result.shots:
         return
-    columns = {"score": False, "patients known": True, "mean AUROC": True, "lowest to highest": True, "draws": True}
+    columns = {"score": False, "known patients": True, "mean AUROC": True, "lowest to highest": True, "draws": True}
     rows = (
         [
             row.score,
             str(row.shots),
-            "-" if row.auroc is None else _digits(row.auroc),
-            "" if row.lowest is None or row.highest is None else f"{_digits(row.lowest)} to {_digits(row.highest)}",
+            "-" if row.auroc is None else _format_digits(row.auroc),
+            ""
+            if row.lowest is None or row.highest is None
+            else f"{_format_digits(row.lowest)} to {_format_digits(row.highest)}",
             str(row.draws),
         ]
         for row in result.shots
     )
-    console.table(f"With a few known patients with {result.holdout}", columns, rows)
+    console.table(f"If a few patients with {result.holdout} are known", columns, rows)
 
 
 def _show_most_novel(result: "NoveltyResult") -> None:
@@ -126,36 +123,36 @@ def _show_most_novel(result: "NoveltyResult") -> None:
 def _show_every(table: "NoveltyTable") -> None:
     for names in (("knn", "mahalanobis"), ("chosen", "ceiling")):
         _show_scores(table, names)
-    console.text("chosen: the score that does best for the other findings on the validation part.")
-    console.text("ceiling: a classifier that was allowed to see the finding.")
-    console.text("--json has every score and comparison.")
+    console.text("chosen: the score that is best for the other findings on the validation part.")
+    console.text("ceiling: a classifier that was allowed to learn the finding.")
+    console.text("--json prints every score and comparison.")
     for seen in dict.fromkeys(result.seen.replace(result.holdout, "the finding") for result in table.results):
         console.text(f"{seen[0].upper()}{seen[1:]}.")
 
 
 def _show_scores(table: "NoveltyTable", names: tuple[str, ...]) -> None:
-    """A finding a line, the AUROC of some scores; of what validation chose, also its name."""
+    """One line per finding: the AUROC of some scores, and which score validation chose."""
     from cxrsearch.novelty.novelty_result import shown_row, shown_scores
 
-    there = [name for name in names if name in shown_scores(table.results)]
-    counted, chosen = "knn" in names, "chosen" in there
+    present = [name for name in names if name in shown_scores(table.results)]
+    counted, chosen = "knn" in names, "chosen" in present
     columns = {"held out": False} | dict.fromkeys(("images", "patients") if counted else (), True)
-    columns |= dict.fromkeys(there, True) | ({"which": False} if chosen else {})
+    columns |= dict.fromkeys(present, True) | ({"which": False} if chosen else {})
     rows = (
         [
             result.holdout,
             *([f"{result.rows[0].n_positive:,}", f"{result.rows[0].n_patients:,}"] if counted else []),
-            *(_auroc(shown_row(result, name)) for name in there),
+            *(_format_auroc(shown_row(result, name)) for name in present),
             *([result.chosen.score or "-"] if chosen else []),
         ]
         for result in table.results
     )
-    if there:
-        console.table("AUROC of any image with a finding that was held out, against all others", columns, rows)
+    if present:
+        console.table("AUROC of any image with the held-out finding, against all others", columns, rows)
 
 
 def write_figures(result: "NoveltyResult | NoveltyTable", plot: Path | None, sheet: Path | None) -> None:
-    """Draw what was asked for."""
+    """Draw the figures whose paths are not None, and name them on stderr."""
     if plot is None and sheet is None:
         return
     from cxrsearch.novelty.novelty_figures import novel_sheet, save_figure

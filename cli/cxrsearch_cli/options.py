@@ -1,14 +1,103 @@
-"""Options that several commands share, and what they mean when they are not given."""
+"""Options as objects: a command takes one frozen dataclass, and what several commands share is declared here, once."""
 
-import os
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import typer
 
-from cxrsearch.errors import CatalogueError, UsageError
-from cxrsearch_cli import console
+from cxrsearch.errors import UsageError
+from cxrsearch_cli.console import Form
+from cxrsearch_cli.inputs import split_names
+
+INDEX = "Index"
+COMPUTING = "Computing"
+OUTPUT = "Output"
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn a command that takes a dataclass of options into one that typer can read.
+
+    The annotation of the parameter `options` is a frozen dataclass. Each of its fields becomes an argument or an option
+    of the command, declared as `Annotated[type, typer.Option(...)] = default`. Other parameters, such as a
+    `typer.Context`, stay. Panels come last, one after the other, as in the help.
+    """
+    kind = command.__annotations__["options"]
+    hints = get_type_hints(kind, include_extras=True)
+    unordered = [_make_parameter(field, hints[field.name]) for field in fields(kind)]
+    panels = ["", *dict.fromkeys(_read_panel(parameter) for parameter in unordered)]
+    parameters = sorted(unordered, key=lambda parameter: panels.index(_read_panel(parameter)))
+    others = [parameter for name, parameter in inspect.signature(command).parameters.items() if name != "options"]
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        options = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
+        command(options, **values)
+
+    run.__signature__ = inspect.Signature([*others, *parameters])  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*others, *parameters)}
+    run.__doc__ = unwrap(command.__doc__ or "")
+    return run
+
+
+def _make_parameter(field: Any, annotation: Any) -> inspect.Parameter:
+    default = inspect.Parameter.empty if field.default is MISSING else field.default
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _read_panel(parameter: inspect.Parameter) -> str:
+    """The panel of the help that shows a parameter; "" for the first."""
+    return next((declared.rich_help_panel or "" for declared in get_args(parameter.annotation)[1:]), "")
+
+
+def unwrap(text: str) -> str:
+    """Each paragraph on one line: the help wraps it to the terminal, and would keep the line ends of the source."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text).split("\n\n"))
+
+
+def select_arguments(target: Callable[..., Any], options: object) -> dict[str, Any]:
+    """The options, by name, that a function or a class takes under the same name."""
+    accepted = inspect.signature(target).parameters
+    return {field.name: getattr(options, field.name) for field in fields(options) if field.name in accepted}  # type: ignore[arg-type]
+
+
+def refuse_ignored(
+    context: typer.Context, options: object, names: tuple[str, ...], why: str, instead: str = ""
+) -> None:
+    """Raise UsageError if one of these options is on the command line; its default value does no harm there.
+
+    Args:
+        context: knows where each value comes from; one from the environment is for all commands, so it is no mistake.
+        options, names: the command's options, and the names of those without effect.
+        why, instead: the end of the problem, and of the fix.
+    """
+    defaults = {field.name: field.default for field in fields(options)}  # type: ignore[arg-type]
+    flags = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    for name in names:
+        source, option = context.get_parameter_source(name), flags[name]
+        if source is not None and source.name == "COMMANDLINE" and getattr(options, name) != defaults[name]:
+            raise UsageError(f"{option} has no effect {why}", f"leave {option} out{instead}")
+
+
+def declare_table(note: str) -> Any:
+    """The option --labels, with a note on when a command needs it."""
+    columns = "image, patient, findings (and optionally view, sex, age, split)"
+    return typer.Option(
+        "--labels", help=f"NIH's Data_Entry CSV, or a CSV with the columns {columns}. {note}", show_default=False
+    )
+
+
+def _declare_json(panel: str | None = None) -> Any:
+    return typer.Option("--json", help="Print one JSON object on stdout instead of tables.", rich_help_panel=panel)
+
+
+def _declare_device(panel: str | None = None) -> Any:
+    text = "auto, cpu, cuda or cuda:N. FAISS kinds that run on a GPU use it too."
+    return typer.Option(help=text, rich_help_panel=panel)
+
 
 IndexOption = Annotated[
     Path | None,
@@ -16,142 +105,119 @@ IndexOption = Annotated[
         "--index", help="The index directory. Default: $CXRSEARCH_INDEX, else ./cxr-index.", show_default=False
     ),
 ]
-IndexArgument = Annotated[
-    Path | None, typer.Argument(metavar="[DIR]", help="The index directory, as --index.", show_default=False)
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of tables.")]
-AsLatex = Annotated[bool, typer.Option("--latex", help="Print a LaTeX table on stdout.")]
-Replicates = Annotated[int, typer.Option(help="Of the patient bootstrap.", min=1)]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; also for FAISS kinds that run on a GPU.")]
-KindOption = Annotated[
-    Literal["exact", "faiss-flat", "faiss-hnsw"],
-    typer.Option(help="How the index is searched: exactly, or faster with some neighbours missing (faiss-hnsw)."),
-]
-MetricOption = Annotated[
-    Literal["l2", "ip", "cosine"],
-    typer.Option(help="Distance: L2 (not squared), the negated inner product, or 1 - cosine."),
-]
-Weights = Annotated[
+LabelsOfImages = Annotated[Path | None, declare_table("Needed with IMAGES; an index contains its labels.")]
+Findings = Annotated[
     str | None,
+    typer.Option("--findings", help="The findings to use instead of NIH's 14, as a,b,c.", show_default=False),
+]
+AsJson = Annotated[bool, _declare_json()]
+Replicates = Annotated[int, typer.Option(help="Replicates of the patient bootstrap.", min=1, metavar="N")]
+Device = Annotated[str, _declare_device()]
+DeviceInPanel = Annotated[str, _declare_device(COMPUTING)]
+AllowSeen = Annotated[
+    bool,
     typer.Option(
-        help="A checkpoint, a run's folder, imagenet, or random:SEED. "
-        "Default: $CXRSEARCH_WEIGHTS, else the newest run in ./runs, else imagenet.",
-        show_default=False,
-    ),
-]
-
-ImagesArgument = Annotated[
-    Path | None,
-    typer.Argument(
-        help="Folder of PNG, JPEG or DICOM files, searched with its sub-folders. "
-        "Default: images/ in $CXRSEARCH_DATA (else ./data), with the Data_Entry_2017*.csv beside it.",
-        show_default=False,
+        "--allow-seen", help="Also score images that the encoder was trained on. The result says that it did."
     ),
 ]
 
 
-def _table(note: str) -> Any:
-    columns = "image, patient, findings (and view, sex, age, split)"
-    return typer.Option(
-        "--labels", help=f"NIH's Data_Entry CSV, or a CSV with the columns {columns}. {note}", show_default=False
-    )
+@dataclass(frozen=True, kw_only=True)
+class IndexDirectory:
+    """The index of a command that takes it as an argument or as an option."""
+
+    directory: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="The index directory, as with --index.", show_default=False)
+    ] = None
+    index: IndexOption = None
+    as_json: AsJson = False
 
 
-LabelsOption = Annotated[Path | None, _table("Without it, findings are unknown and nothing can vote.")]
-NeededLabels = Annotated[Path | None, _table("Needed with IMAGES.")]
-LabelsOfImages = Annotated[Path | None, _table("Needed with IMAGES; an index has its own.")]
-LabelsToLearn = Annotated[
-    Path | None, _table("Needed with IMAGES, but for a recipe that learns without labels (unlabelled).")
-]
-FindingsOption = Annotated[
-    str | None,
-    typer.Option("--findings", help="Another vocabulary than NIH's 14 findings, as a,b,c.", show_default=False),
-]
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """How an index is searched."""
+
+    kind: Annotated[
+        Literal["exact", "faiss-flat", "faiss-hnsw"],
+        typer.Option(
+            help="How to search: exact and faiss-flat find every neighbour; faiss-hnsw is faster and misses some.",
+            metavar="KIND",
+            rich_help_panel=INDEX,
+        ),
+    ] = "exact"
+    metric: Annotated[
+        Literal["l2", "ip", "cosine"],
+        typer.Option(
+            help="Distance: l2 (not squared), ip (negated inner product) or cosine (1 - cosine).",
+            metavar="METRIC",
+            rich_help_panel=INDEX,
+        ),
+    ] = "l2"
 
 
-def index_folder(argument: Path | None, option: Path | None = None) -> Path:
-    """The index directory: the argument or the option, else `$CXRSEARCH_INDEX`, else `cxr-index`.
+@dataclass(frozen=True, kw_only=True)
+class DatasetOptions:
+    """A folder of images, its table, and the findings to read from the table."""
 
-    Raises:
-        UsageError: both are given and differ.
-    """
-    if argument is not None and option is not None and argument != option:
-        raise UsageError(f"two index directories: {argument} and --index {option}", "give one of the two")
-    return argument or option or Path(os.environ.get("CXRSEARCH_INDEX") or "cxr-index")
+    images: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="IMAGES",
+            help="Folder of PNG, JPEG or DICOM files, searched with its sub-folders. "
+            "Default: images/ in $CXRSEARCH_DATA (else ./data), with the Data_Entry_2017*.csv beside it.",
+            show_default=False,
+        ),
+    ] = None
+    labels: Annotated[Path | None, declare_table("Without it, findings are unknown and nothing can vote.")] = None
+    findings: Findings = None
 
-
-def present_index(argument: Path | None, option: Path | None = None) -> Path:
-    """The index directory, as `index_folder`, in which there is an index: to be asked before torch is imported.
-
-    Raises:
-        StoreError: there is none, or its manifest cannot be used.
-    """
-    folder = index_folder(argument, option)
-    findings_of(folder)
-    return folder
-
-
-def findings_of(folder: Path) -> tuple[str, ...]:
-    """The vocabulary of an index, from its manifest alone. Raises StoreError as `present_index`."""
-    from cxrsearch.store.manifest import read_manifest
-
-    return read_manifest(folder.resolve()).findings
+    def vocabulary(self) -> tuple[str, ...] | None:
+        """The names in --findings; None for NIH's."""
+        return split_names(self.findings) or None
 
 
-def require_finding(name: str, vocabulary: Sequence[str]) -> None:
-    """Raise UsageError where a vocabulary (none given: NIH's) has no such finding, before torch is imported."""
-    from cxrsearch.images.findings import Vocabulary
+@dataclass(frozen=True, kw_only=True)
+class EncoderOptions:
+    """Which encoder to use, or to start a training from."""
 
-    (Vocabulary(tuple(vocabulary)) if vocabulary else Vocabulary()).asked(name)
-
-
-def require_split(definition: str | None) -> None:
-    """Raise UsageError where a split's definition cannot be meant, before torch is imported."""
-    from cxrsearch.images.splits import parse_split
-
-    if definition is not None:
-        parse_split(definition)
-
-
-def data_folder() -> Path:
-    """The folder of a data set: `$CXRSEARCH_DATA`, else `data`."""
-    return Path(os.environ.get("CXRSEARCH_DATA") or "data")
-
-
-def names(given: str | None) -> tuple[str, ...]:
-    """The names in `a,b,c`."""
-    return tuple(name.strip() for name in (given or "").split(",") if name.strip())
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="A checkpoint, the folder of a run, imagenet, or random:SEED. "
+            "Default: $CXRSEARCH_WEIGHTS, else the newest run in ./runs, else imagenet.",
+            show_default=False,
+        ),
+    ] = None
+    arch: Annotated[
+        str | None,
+        typer.Option(help="densenet121, 169 or 201. Default: that of the weights or the recipe.", show_default=False),
+    ] = None
+    size: Annotated[
+        int | None,
+        typer.Option(help="Side of the network's input in pixels. Default: the recipe's.", show_default=False),
+    ] = None
 
 
-def require_one_source(images: Path | None, index: Path | None) -> None:
-    """Raise UsageError where a folder of images and an index are both named."""
-    if images is not None and index is not None:
-        raise UsageError(f"images {images} and --index {index} at once", "name one of the two")
+@dataclass(frozen=True, kw_only=True)
+class FormOptions:
+    """In which form a result is printed."""
+
+    as_json: Annotated[bool, _declare_json(OUTPUT)] = False
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.", rich_help_panel=OUTPUT)] = False
+
+    def form(self) -> Form:
+        """The form that was chosen. Raises UsageError if there are several."""
+        flags: dict[str, Form] = {"as_json": "json", "as_csv": "csv", "as_latex": "latex"}
+        chosen = [form for flag, form in flags.items() if getattr(self, flag, False)]
+        if len(chosen) > 1:
+            raise UsageError("several forms of output", "give one of --json, --csv and --latex")
+        return chosen[0] if chosen else "tables"
 
 
-def inputs(images: Path | None, labels: Path | None) -> tuple[Path, Path | None]:
-    """The folder and the table: as given, else where a data set lies; a folder that is given needs no table.
+@dataclass(frozen=True, kw_only=True)
+class PaperFormOptions(FormOptions):
+    """The same, with LaTeX for a paper."""
 
-    Raises:
-        CatalogueError: there is no such folder, or no such table.
-        UsageError: several tables lie there.
-    """
-    folder = images or data_folder() / "images"
-    if not folder.is_dir():
-        fix = "name the folder of images" if images is None else "check the path"
-        raise CatalogueError(f"no folder of images at {folder}", fix)
-    if labels is not None and not labels.exists():
-        raise CatalogueError(f"cannot read the table {labels}: No such file or directory", "check the path")
-    beside = sorted(folder.parent.glob("Data_Entry_2017*.csv"))
-    if labels is not None:
-        return folder, labels
-    if images is not None:
-        if beside:
-            console.note(f"no table given, so findings stay unknown; {beside[0]} lies beside the folder (--labels)")
-        return folder, None
-    if len(beside) > 1:
-        raise UsageError(
-            f"{len(beside)} tables in {folder.parent}: {', '.join(path.name for path in beside)}",
-            "name the right one with --labels",
-        )
-    return folder, beside[0] if beside else None
+    as_latex: Annotated[
+        bool, typer.Option("--latex", help="Print a LaTeX table on stdout.", rich_help_panel=OUTPUT)
+    ] = False

@@ -1,150 +1,209 @@
 """Options of the commands that train, and what they mean together."""
 
-import os
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from cxrsearch.errors import UsageError
-from cxrsearch_cli.options import inputs, names, present_index, require_one_source, require_split
+from cxrsearch_cli.inputs import find_dataset, require_index, require_one_source, require_split
+from cxrsearch_cli.options import (
+    COMPUTING,
+    DatasetOptions,
+    DeviceInPanel,
+    EncoderOptions,
+    IndexOption,
+    LabelsOfImages,
+    refuse_ignored,
+    select_arguments,
+)
 
 if TYPE_CHECKING:
     from cxrsearch.training.request import Training
 
+TRAINING = "Training"
+
 Split = Annotated[
     str,
     typer.Option(
-        help="paper[:DIR], official[:DIR], patient-hash:a/b/c (fractions), patient-fold:i/K or column; train and val "
-        "count."
+        help="paper[:DIR], official[:DIR], patient-hash:a/b/c (fractions), patient-fold:i/K or column. The training "
+        "learns from train and chooses the best epoch by val."
     ),
 ]
-Config = Annotated[
-    str,
-    typer.Option(
-        help="The recipe: paper, modern, unlabelled (learns without labels), or a TOML file that changes one of them."
-    ),
-]
-Arch = Annotated[
-    str | None,
-    typer.Option(help="densenet121, 169 or 201. Default: the recipe's, or that of the weights.", show_default=False),
-]
-Start = Annotated[
+StartingWeights = Annotated[
     str | None,
     typer.Option(
-        help="What to start from: a checkpoint, a run's folder, imagenet or random:SEED. Default: the recipe's.",
+        help="What to start from: a checkpoint, the folder of a run, imagenet or random:SEED. Default: the recipe's.",
         show_default=False,
     ),
 ]
-Size = Annotated[int | None, typer.Option(help="Side of the input. Default: the recipe's.", show_default=False)]
-Epochs = Annotated[int | None, typer.Option(help="Default: the recipe's.", show_default=False)]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Any other entry of the recipe, as lr=3e-4; several times.", show_default=False),
-]
-Seed = Annotated[int, typer.Option(help="Of everything random.", min=0)]
-_CACHE = "CXRSEARCH_CACHE"
-Cache = Annotated[
-    Path | None,
-    typer.Option(
-        envvar=_CACHE,
-        help="Folder of a pixel cache, for several runs. Default: pixels/ in the folder of the run, study or --cv.",
-        show_default=False,
-    ),
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Precision = Annotated[
-    Literal["auto", "fp32", "bf16"], typer.Option(help="auto is bf16 where the hardware computes in it, else fp32.")
-]
-Workers = Annotated[int | None, typer.Option(help="Processes that prepare images; 0: none.", min=0, show_default=False)]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0, metavar="N")]
 
 
-def training_inputs(
-    images: Path | None, labels: Path | None, split: str | None = None, config: str = "paper"
-) -> tuple[Path, Path]:
-    """The folder and the table, as `inputs`, the split and the recipe being some; a table there must be.
+@dataclass(frozen=True, kw_only=True)
+class RecipeOptions:
+    """How to train, how long, and where to."""
 
-    To be asked before torch is imported, which takes over a second.
+    config: Annotated[
+        str,
+        typer.Option(
+            help="The recipe: paper, modern, unlabelled (learns without labels), or a TOML file that changes one of "
+            "them.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = "paper"
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Number of epochs. Default: the recipe's.", show_default=False, rich_help_panel=TRAINING),
+    ] = None
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Change any other entry of the recipe, as lr=3e-4. May be repeated.",
+            show_default=False,
+            rich_help_panel=TRAINING,
+            metavar="NAME=VALUE",
+        ),
+    ] = None
+    max_minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="Stop after about this many minutes, over all sessions of the run.",
+            show_default=False,
+            rich_help_panel=TRAINING,
+        ),
+    ] = None
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The run's folder. Default: runs/ARCH-CONFIG-SEED.", show_default=False, rich_help_panel=TRAINING
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeOptions:
+    """The device that computes, its precision, and what prepares images for it."""
+
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=COMPUTING)] = "auto"
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"],
+        typer.Option(help="auto is bf16 if the hardware computes in it, else fp32.", rich_help_panel=COMPUTING),
+    ] = "auto"
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes that prepare images. 0: none.",
+            min=0,
+            metavar="N",
+            show_default=False,
+            rich_help_panel=COMPUTING,
+        ),
+    ] = None
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="CXRSEARCH_CACHE",
+            help="Folder of a pixel cache that several runs share. Default: pixels/ in the folder of the run, the "
+            "search or --cv.",
+            show_default=False,
+            rich_help_panel=COMPUTING,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(ComputeOptions, RecipeOptions, EncoderOptions, DatasetOptions):
+    """The options of every command that trains."""
+
+    def request(self, *settled: str) -> "Training":
+        """The training that these options ask for.
+
+        Args:
+            settled: options that share a name with a part of a training but mean something else here.
+
+        Raises:
+            UsageError: a --set that is not NAME=VALUE, or as `Training`.
+        """
+        from cxrsearch.training.request import Training
+
+        named = {"arch": self.arch, "weights": self.weights, "size": self.size, "epochs": self.epochs}
+        changes = _parse_entries(self.set_ or ()) | {name: value for name, value in named.items() if value is not None}
+        values = select_arguments(Training, self) | {"findings": self.vocabulary()}
+        chosen = {name: value for name, value in values.items() if value is not None and name not in settled}
+        return Training(changes=changes, **chosen)
+
+    def embedding(self) -> dict[str, Any]:
+        """How to embed a folder of images: arguments of `build_index`."""
+        groups = (EncoderOptions, ComputeOptions)
+        values = {name: value for group in groups for name, value in select_arguments(group, self).items()}
+        return values | {"findings": self.vocabulary()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions(TrainingOptions):
+    """What is evaluated: an index, a folder of images by its encoder, or a training from that folder."""
+
+    labels: LabelsOfImages = None
+    index: IndexOption = None
+    split: str | None = None
+    device: DeviceInPanel = "auto"
+
+    def find_inputs(self, context: typer.Context, trainer: str, *, trains: bool) -> tuple[Path, Path | None]:
+        """The images and their table, or the folder of an index and None.
+
+        Args:
+            context: the command's, to refuse options that would be ignored.
+            trainer, trains: the option that makes the command train; whether it is on.
+
+        Raises:
+            UsageError: images and an index, a table or a training beside an index, an option that would be ignored,
+                an unknown split or recipe; as `find_training_inputs`.
+            StoreError: there is no index.
+        """
+        require_one_source(self.images, self.index)
+        if trains and self.index is not None:
+            raise UsageError(
+                f"{trainer} with an index, which holds no original images", "name the folder of images and --labels"
+            )
+        if not trains:
+            names = tuple(field.name for field in fields(RecipeOptions))
+            refuse_ignored(context, self, names, "without training", f", or add {trainer}")
+        if trains or self.images is not None:
+            return find_training_inputs(self, self.split)
+        refuse_ignored(context, self, _OF_EMBEDDING, "on an index, whose images are already embedded")
+        if self.labels is not None:
+            raise UsageError(
+                "a table beside an index, which contains its labels", "leave --labels out, or name the images"
+            )
+        require_split(self.split)
+        return require_index(self.index), None
+
+
+_OF_EMBEDDING = ("precision", "arch", "size", "findings", "workers", "cache")
+
+
+def find_training_inputs(options: TrainingOptions, split: str | None) -> tuple[Path, Path]:
+    """The folder and its table, as `find_dataset`, after a check of the split and the recipe.
 
     Raises:
-        UsageError: there is no table, or there are several; no such split or recipe.
+        UsageError: there is no table, or there are several; an unknown split or recipe.
     """
     from cxrsearch.training.recipe import load_recipe
 
-    folder, table = inputs(images, labels)
+    folder, table = find_dataset(options.images, options.labels)
     require_split(split)
-    load_recipe(config)
+    load_recipe(options.config)
     if table is None:
         raise UsageError("the findings of these images are not known", "name the table with --labels")
     return folder, table
 
 
-_OF_TRAINING: dict[str, Any] = {"config": "paper", "epochs": None, "set_": None, "max_minutes": None, "out": None}
-_OF_FOLDER: dict[str, Any] = {"precision": "auto"} | dict.fromkeys(("arch", "size", "findings", "workers", "cache"))
-
-
-def _require_unset(given: Mapping[str, Any], usual: Mapping[str, Any], where: str, instead: str = "") -> None:
-    for name, value in usual.items():
-        if given[name] != value and given[name] != []:
-            option = "--" + name.rstrip("_").replace("_", "-")
-            raise UsageError(f"{option} means nothing {where}", f"leave {option} out{instead}")
-
-
-def _from_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What options say: a cache that the environment names, for every command, is not asked of this one."""
-    named = os.environ.get(_CACHE)
-    return dict(given) | ({"cache": None} if named and given["cache"] == Path(named) else {})
-
-
-def evaluated_inputs(given: Mapping[str, Any], *, trains: bool) -> tuple[Path, Path | None]:
-    """The images and their table, or an index's folder and None, as a command's options name them, and a split.
-
-    Raises:
-        UsageError: images and an index, a table or a training beside an index, an option that would be ignored, no
-            such split or recipe; as `training_inputs`.
-        StoreError: there is no index.
-    """
-    require_one_source(given["images"], given["index"])
-    trainer = "--cv" if "cv" in given else "--retrain"
-    if trains and given["index"] is not None:
-        raise UsageError(f"{trainer} of an index, which holds no originals", "name the folder of images and --labels")
-    if not trains:
-        _require_unset(given, _OF_TRAINING, "where nothing is trained", f", or add {trainer}")
-    if not trains and given["images"] is None:
-        _require_unset(_from_options(given), _OF_FOLDER, "for an index, whose images are embedded already")
-    if trains or given["images"] is not None:
-        return training_inputs(given["images"], given["labels"], given["split"], given["config"])
-    if given["labels"] is not None:
-        raise UsageError("a table beside an index, which has its own", "leave --labels out, or name the images")
-    require_split(given["split"])
-    return present_index(None, given["index"]), None
-
-
-def training(given: Mapping[str, Any]) -> "Training":
-    """What the options of a command, by name, ask of a training; an option that is not given has the usual value.
-
-    Raises:
-        UsageError: a --set that is not NAME=VALUE, or as `Training`.
-    """
-    from cxrsearch.training.request import Training
-
-    own = ("arch", "weights", "size", "epochs")
-    changes = _parsed(given["set_"] or ()) | {name: given[name] for name in own if given[name] is not None}
-    named = {entry.name for entry in fields(Training)} - {"findings"}
-    asked = {name: value for name, value in given.items() if name in named and value is not None}
-    return Training(changes=changes, findings=names(given["findings"]) or None, **asked)
-
-
-def embedding(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a command, by name, that say how a folder is embedded, as `build_index` takes them."""
-    own = ("weights", "arch", "size", "cache", "device", "precision", "workers")
-    return {name: given[name] for name in own} | {"findings": names(given["findings"]) or None}
-
-
-def _parsed(entries: Sequence[str]) -> dict[str, Any]:
+def _parse_entries(entries: Sequence[str]) -> dict[str, Any]:
     """`lr=3e-4` as TOML reads it; a bare word is a string."""
     values: dict[str, Any] = {}
     for entry in entries:

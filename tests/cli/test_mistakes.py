@@ -35,7 +35,7 @@ _MISTAKES: list[tuple[tuple[str, ...], int, str]] = [
         ((name, "data/images", "--labels", "data/labels.csv", "--split", "odd"), 2, "unknown split 'odd'")
         for name in ("build-index", "train", "tune", "evaluate")
     ],
-    (("build-index", *_IMAGES, "--part", "test"), 2, "part 'test' of no split"),
+    (("build-index", *_IMAGES, "--part", "test"), 2, "part 'test' without a split"),
     *[((name, *_IMAGES, "--config", "odd"), 2, "unknown recipe 'odd'") for name in ("train", "tune")],
     *[
         ((*name, "--holdout", "Herna"), 2, "unknown finding 'Herna'; .* did you mean Hernia?")
@@ -43,7 +43,7 @@ _MISTAKES: list[tuple[tuple[str, ...], int, str]] = [
     ],
     (("evaluate", "--index", "index", "--split", "odd"), 2, "unknown split 'odd'"),
     (("evaluate", "--index", "index", *_IMAGES[1:]), 2, "a table beside an index"),
-    (("evaluate", "--index", "index", "--cache", "pixels"), 2, "--cache means nothing for an index"),
+    (("evaluate", "--index", "index", "--cache", "pixels"), 2, "--cache has no effect on an index"),
     (("evaluate", "--index", "index", "--out", "cv"), 2, "leave --out out, or add --cv"),
     (("novelty", "--index", "index", "--holdout", "Mass", "--set", "lr=1"), 2, "leave --set out, or add --retrain"),
     (("train", *_IMAGES, "--freeze", "--epochs", "3"), 2, "epochs 3 for a head trained alone"),

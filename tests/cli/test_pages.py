@@ -17,7 +17,7 @@ def test_the_pages_are_generated_from_the_code() -> None:
 def test_a_page_says_how_to_call_and_what_every_option_means() -> None:
     page = (DOCS / "commands" / "query.md").read_text(encoding="utf-8")
     assert "    cxrsearch query IMAGE... [OPTIONS]" in page
-    assert "| `-k` | Neighbours wanted. | `20` |" in page
+    assert "| `-k` | Number of neighbours. | `20` |" in page
     assert "`--sheet`" in page
 
 
@@ -25,19 +25,19 @@ def test_a_page_says_how_to_call_and_what_every_option_means() -> None:
     ("name", "said"),
     [
         ("build-index", "Without it, findings are unknown and nothing can vote."),
-        ("train", "Needed with IMAGES, but for a recipe that learns without labels (unlabelled)."),
+        ("train", "Needed with IMAGES, unless the recipe learns without labels (unlabelled)."),
         ("tune", "Needed with IMAGES."),
         *[
-            (name, "Needed with IMAGES; an index has its own.")
+            (name, "Needed with IMAGES; an index contains its labels.")
             for name in ("evaluate", "novelty", "evaluate-localisation")
         ],
     ],
 )
 def test_each_command_says_what_it_is_without_a_table(name: str, said: str) -> None:
     page = (DOCS / "commands" / f"{name}.md").read_text(encoding="utf-8")
-    assert f"(and view, sex, age, split). {said} |" in page
+    assert f"(and optionally view, sex, age, split). {said} |" in page
 
 
 def test_a_search_offers_no_recipe_that_it_refuses() -> None:
     page = (DOCS / "commands" / "tune.md").read_text(encoding="utf-8")
-    assert "paper, modern, or a TOML file that changes one of them; not unlabelled, which has no AUROC." in page
+    assert "paper, modern, or a TOML file that changes one of them. Not unlabelled, which has no AUROC." in page

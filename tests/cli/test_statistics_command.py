@@ -48,8 +48,8 @@ def test_the_tables_hold_every_group_and_what_it_means(index: Path) -> None:
         assert expected in result.stdout
     for expected in (
         "19 permutations of patients, among patients of the same view and sex",
-        "The paper's own test, as it was, on 100 images",
-        "Check: the global mean squared L2 is 1206.03; 2 D n / (n - 1) of any such data is 1206.03.",
+        "The paper's test, unchanged, on 100 images",
+        "Check: the global mean squared L2 is 1206.03; for any such data it is 2 D n / (n - 1) = 1206.03.",
         "Band: 2 D -+ 1.60 sqrt(8 D) =",
         "1334.34",
         "nobody's neighbour",

@@ -157,7 +157,7 @@ def test_the_command_takes_a_box(trained_index: Path, data_set: DataSet) -> None
 def test_a_box_that_is_none_is_refused_by_the_command(trained_index: Path, data_set: DataSet, box: str) -> None:
     result = asked(data_set.images / "03.png", "--index", trained_index, "--box", box)
     assert result.exit_code == 2
-    assert "a box that cannot be meant" in result.stderr
+    assert "invalid box" in result.stderr
 
 
 def test_one_box_is_of_one_image(trained_index: Path, data_set: DataSet) -> None:

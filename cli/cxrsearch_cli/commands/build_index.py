@@ -1,6 +1,7 @@
 """`cxrsearch build-index`: from a folder of X-rays to an index."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,128 +10,123 @@ import typer
 from cxrsearch.errors import UsageError
 from cxrsearch.words import counted, images_of
 from cxrsearch_cli import console
+from cxrsearch_cli.inputs import find_dataset, require_split, resolve_index
 from cxrsearch_cli.options import (
+    COMPUTING,
+    INDEX,
     AsJson,
-    Device,
-    FindingsOption,
-    ImagesArgument,
+    DatasetOptions,
+    DeviceInPanel,
+    EncoderOptions,
     IndexOption,
-    KindOption,
-    LabelsOption,
-    MetricOption,
-    Weights,
-    index_folder,
-    inputs,
-    names,
-    require_split,
+    SearchOptions,
+    select_arguments,
+    with_options,
 )
 
 if TYPE_CHECKING:
     from cxrsearch.building.build import BuildResult
 
-_Arch = Annotated[
-    str | None, typer.Option(help="densenet121 (default), 169 or 201, for imagenet and random.", show_default=False)
-]
-_Size = Annotated[int | None, typer.Option(help="Side of the network's input. Default: 224.", show_default=False)]
-_Split = Annotated[
-    str | None,
-    typer.Option(
-        help="Record a split: paper[:DIR], official[:DIR], patient-hash:a/b/c (fractions), patient-fold:i/K or column.",
-        show_default=False,
-    ),
-]
-_Part = Annotated[
-    str | None, typer.Option(help="Index only this part of the split: train, val or test.", show_default=False)
-]
-_PatientPattern = Annotated[
-    str | None,
-    typer.Option(
-        help="Without a table: regular expression whose group is the patient, such as '^([0-9]+)_'.",
-        show_default=False,
-    ),
-]
-_Precision = Annotated[Literal["auto", "fp32", "bf16"], typer.Option(help="auto is bf16 on a GPU, else fp32.")]
-_BatchSize = Annotated[int, typer.Option(help="Images a batch.")]
-_Workers = Annotated[
-    int | None,
-    typer.Option(
-        help="Decoding processes. Default: one a core beside a GPU, a quarter of the cores without one.",
-        show_default=False,
-    ),
-]
-_Pixels = Annotated[bool, typer.Option(help="Keep 256-pixel images in the index, for contact sheets (65 kB an image).")]
-_Cache = Annotated[
-    Path | None,
-    typer.Option(
-        envvar="CXRSEARCH_CACHE",
-        help="Folder of a pixel cache: a second build of the same images skips decoding.",
-        show_default=False,
-    ),
-]
-_Strict = Annotated[bool, typer.Option("--strict", help="Build nothing when any image is refused.")]
 
-_Replace = Annotated[
-    bool, typer.Option("--replace", help="Take the place of an index of other images or of another encoder.")
-]
+@dataclass(frozen=True, kw_only=True)
+class _Options(SearchOptions, EncoderOptions, DatasetOptions):
+    index: IndexOption = None
+    arch: Annotated[
+        str | None,
+        typer.Option(help="With imagenet and random: densenet121 (the default), 169 or 201.", show_default=False),
+    ] = None
+    size: Annotated[
+        int | None, typer.Option(help="Side of the network's input in pixels. Default: 224.", show_default=False)
+    ] = None
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Record a split: paper[:DIR], official[:DIR], patient-hash:a/b/c (fractions), patient-fold:i/K or "
+            "column.",
+            show_default=False,
+        ),
+    ] = None
+    part: Annotated[
+        str | None, typer.Option(help="Index only this part of the split: train, val or test.", show_default=False)
+    ] = None
+    patient_pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="Without a table: a regular expression whose group is the patient in a file name, as '^([0-9]+)_'.",
+            show_default=False,
+        ),
+    ] = None
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"],
+        typer.Option(help="auto is bf16 on a GPU, else fp32.", rich_help_panel=COMPUTING),
+    ] = "auto"
+    device: DeviceInPanel = "auto"
+    batch_size: Annotated[int, typer.Option(help="Images per batch.", rich_help_panel=COMPUTING)] = 32
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Decoding processes. Default: one per core beside a GPU, else a quarter of the cores.",
+            show_default=False,
+            rich_help_panel=COMPUTING,
+        ),
+    ] = None
+    pixels: Annotated[
+        bool,
+        typer.Option(
+            help="Keep 256-pixel images in the index, for contact sheets (65 kB per image).", rich_help_panel=INDEX
+        ),
+    ] = True
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="CXRSEARCH_CACHE",
+            help="Folder of a pixel cache: a second build of the same images skips decoding.",
+            show_default=False,
+            rich_help_panel=COMPUTING,
+        ),
+    ] = None
+    strict: Annotated[bool, typer.Option("--strict", help="Build nothing if any image is refused.")] = False
+    replace_other: Annotated[
+        bool,
+        typer.Option(
+            "--replace", help="Replace an index of other images or of another encoder.", rich_help_panel=INDEX
+        ),
+    ] = False
+    as_json: AsJson = False
 
-_AS_GIVEN = (
-    *("arch", "size", "kind", "metric", "split", "part", "patient_pattern", "precision", "device"),
-    *("batch_size", "workers", "pixels", "cache", "strict"),
-)
 
+@with_options
+def command(options: _Options) -> None:
+    """Embed a folder of chest X-rays into an index. If interrupted, the same command continues.
 
-def command(
-    images: ImagesArgument = None,
-    labels: LabelsOption = None,
-    index: IndexOption = None,
-    weights: Weights = None,
-    arch: _Arch = None,
-    size: _Size = None,
-    kind: KindOption = "exact",
-    metric: MetricOption = "l2",
-    findings: FindingsOption = None,
-    split: _Split = None,
-    part: _Part = None,
-    patient_pattern: _PatientPattern = None,
-    precision: _Precision = "auto",
-    device: Device = "auto",
-    batch_size: _BatchSize = 32,
-    workers: _Workers = None,
-    pixels: _Pixels = True,
-    cache: _Cache = None,
-    strict: _Strict = False,
-    replace: _Replace = False,
-    as_json: AsJson = False,
-) -> None:
-    """Embed a folder of chest X-rays into an index. Interrupted, the same command goes on where it was.
-
-    Images that cannot be read, or that the table does not name, are left out, listed, and make the exit code 3.
+    Images that cannot be read, or that the table does not name, are left out and listed, and the exit code is 3.
     """
-    given = dict(locals())
-    if part is not None and split is None:
-        raise UsageError(f"part {part!r} of no split", "name a --split as well")
-    folder, table = inputs(images, labels)
-    require_split(split)
+    if options.part is not None and options.split is None:
+        raise UsageError(f"part {options.part!r} without a split", "add --split")
+    folder, table = find_dataset(options.images, options.labels)
+    require_split(options.split)
     from cxrsearch.building.build import build_index
+
+    resolved = {
+        "images": folder,
+        "labels": table,
+        "index": resolve_index(None, options.index),
+        "weights": options.weights or _find_weights(),
+        "findings": options.vocabulary(),
+    }
+    with console.progress() as progress:
+        result = build_index(**select_arguments(build_index, options) | resolved, progress=progress)
+    _show(result, options.as_json)
+    console.finish(result.refused, str(result.path / result.generation / "report.json"))
+
+
+def _find_weights() -> str:
+    """The weights to use without --weights; which they are is a note on stderr."""
     from cxrsearch.encoder.weights import default_weights
 
-    if weights is None:
-        weights = default_weights(os.environ, Path.cwd())
-        console.note(f"weights: {weights} (none were named: $CXRSEARCH_WEIGHTS, the newest run in runs/, or imagenet)")
-    with console.progress() as progress:
-        result = build_index(
-            folder,
-            table,
-            index=index_folder(None, index),
-            weights=weights,
-            findings=names(findings) or None,
-            replace_other=replace,
-            progress=progress,
-            **{name: given[name] for name in _AS_GIVEN},
-        )
-    _show(result, as_json)
-    if result.refused:
-        raise typer.Exit(3)
+    weights = default_weights(os.environ, Path.cwd())
+    console.note(f"weights: {weights} (no --weights: $CXRSEARCH_WEIGHTS, else the newest run in runs/, else imagenet)")
+    return weights
 
 
 def _show(result: "BuildResult", as_json: bool) -> None:
@@ -142,4 +138,3 @@ def _show(result: "BuildResult", as_json: bool) -> None:
     if result.rows_without_image:
         rows = counted(result.rows_without_image, "row of the table has", "rows of the table have")
         console.note(f"{rows} no image in the folder")
-    console.refused(result.refused, str(result.path / result.generation / "report.json"))

@@ -1,5 +1,6 @@
 """`cxrsearch import-embeddings`: from embeddings made elsewhere to an index."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -7,49 +8,50 @@ import typer
 
 from cxrsearch.words import images_of
 from cxrsearch_cli import console
-from cxrsearch_cli.options import AsJson, FindingsOption, IndexOption, KindOption, MetricOption, index_folder, names
-
-_Embeddings = Annotated[
-    Path, typer.Argument(metavar="X.npy", help="The embeddings, saved with numpy.save: float32 (images, dimensions).")
-]
-_Table = Annotated[
-    Path,
-    typer.Option(
-        "--catalogue",
-        help="NIH's Data_Entry CSV, or a CSV with the columns image, patient, findings (and view, sex, age, split): "
-        "one row an embedding, in the same order.",
-    ),
-]
-
-_Replace = Annotated[bool, typer.Option("--replace", help="Take the place of an index of images.")]
+from cxrsearch_cli.inputs import resolve_index, split_names
+from cxrsearch_cli.options import INDEX, AsJson, Findings, IndexOption, SearchOptions, with_options
 
 
-def command(
-    embeddings: _Embeddings,
-    catalogue: _Table,
-    index: IndexOption = None,
-    kind: KindOption = "exact",
-    metric: MetricOption = "l2",
-    findings: FindingsOption = None,
-    replace: _Replace = False,
-    as_json: AsJson = False,
-) -> None:
-    """Make an index of embeddings that were made elsewhere. It has no encoder, so it cannot be asked with `query`."""
+@dataclass(frozen=True, kw_only=True)
+class _Options(SearchOptions):
+    embeddings: Annotated[
+        Path,
+        typer.Argument(metavar="X.npy", help="The embeddings, saved by numpy.save: float32 (images, dimensions)."),
+    ]
+    catalogue: Annotated[
+        Path,
+        typer.Option(
+            "--catalogue",
+            help="NIH's Data_Entry CSV, or a CSV with the columns image, patient, findings (and optionally view, sex, "
+            "age, split): one row per embedding, in the same order.",
+        ),
+    ]
+    index: IndexOption = None
+    findings: Findings = None
+    replace_other: Annotated[
+        bool, typer.Option("--replace", help="Replace an index of images.", rich_help_panel=INDEX)
+    ] = False
+    as_json: AsJson = False
+
+
+@with_options
+def command(options: _Options) -> None:
+    """Make an index of embeddings that were made elsewhere. It has no encoder, so query does not work on it."""
     from cxrsearch.building.imported import import_embeddings
 
     with console.progress() as progress:
         result = import_embeddings(
-            embeddings,
-            catalogue,
-            index=index_folder(None, index),
-            kind=kind,
-            metric=metric,
-            findings=names(findings) or None,
-            replace_other=replace,
+            options.embeddings,
+            options.catalogue,
+            index=resolve_index(None, options.index),
+            kind=options.kind,
+            metric=options.metric,
+            findings=split_names(options.findings) or None,
+            replace_other=options.replace_other,
             progress=progress,
         )
     console.warnings(result.warnings)
-    if as_json:
+    if options.as_json:
         console.json_line(result.to_json())
     else:
         console.text(f"{result.path}: {images_of(result.images, result.patients)}, {result.generation}")

@@ -1,122 +1,123 @@
 """`cxrsearch query`: the nearest images of other patients, and what they say."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from cxrsearch.errors import CatalogueError, CxrsearchError, UsageError
 from cxrsearch_cli import console
-from cxrsearch_cli.options import AsJson, Device, IndexOption, names, present_index
+from cxrsearch_cli.inputs import require_index, split_names
+from cxrsearch_cli.options import AsJson, Device, IndexOption, select_arguments, with_options
 
 if TYPE_CHECKING:
     from cxrsearch.query.answer import QueryResult
     from cxrsearch.query.index import Index
 
 
-_Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="An image, several, or a folder of images.")]
-_K = Annotated[int, typer.Option("-k", help="Neighbours wanted.")]
-_Vote = Annotated[
-    Literal["uniform", "distance", "softmax", "mlknn"],
-    typer.Option(help="How neighbours vote. mlknn is fitted at each query, which takes its time on a large index."),
-]
-_Patient = Annotated[
-    str | None,
-    typer.Option(
-        help="The query's patient, whose images are left out. Default: found by file, pixels, name or DICOM tags."
-    ),
-]
-_SamePatient = Annotated[
-    bool, typer.Option("--same-patient", help="Let images of the query's own patient, and itself, answer too.")
-]
-_View = Annotated[str | None, typer.Option(help="Only images of this view: PA or AP.")]
-_Sex = Annotated[str | None, typer.Option(help="Only images of this sex: F or M.")]
-_Age = Annotated[str | None, typer.Option(help="Only these years of age, as 40-60.")]
-_Present = Annotated[str | None, typer.Option("--with", help="Only images with all these findings, as a,b.")]
-_Absent = Annotated[str | None, typer.Option("--without", help="Only images with none of these findings.")]
-_Sheet = Annotated[Path | None, typer.Option(help="Write a contact sheet of the query and its neighbours to this PNG.")]
-_Alarm = Annotated[
-    float,
-    typer.Option(help="Flag an image as unlike the index; at most this share of ordinary images is flagged, too."),
-]
-_Box = Annotated[
-    str | None,
-    typer.Option(
-        help="Ask by a region, as x,y,w,h in pixels of the image's file: upper left corner, width, height; needs the "
-        "index's pixels.",
-        show_default=False,
-    ),
-]
-_Candidates = Annotated[int, typer.Option(help="With --box: images that are judged by their best region.")]
-_Weights = Annotated[
-    str | None, typer.Option(help="Use these weights; refused unless they are the index's. Default: its own copy.")
-]
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="An image, several, or a folder of images.")]
+    index: IndexOption = None
+    k: Annotated[int, typer.Option("-k", help="Number of neighbours.")] = 20
+    vote: Annotated[
+        Literal["uniform", "distance", "softmax", "mlknn"],
+        typer.Option(
+            help="How neighbours vote: uniform, distance, softmax or mlknn. mlknn is fitted for each query, which is "
+            "slow on a large index.",
+            metavar="VOTE",
+        ),
+    ] = "uniform"
+    patient: Annotated[
+        str | None,
+        typer.Option(
+            help="The patient of the query, whose images are left out. Default: recognised by file, pixels, name or "
+            "DICOM tags."
+        ),
+    ] = None
+    same_patient: Annotated[
+        bool,
+        typer.Option("--same-patient", help="Also allow images of the query's patient, and the query itself."),
+    ] = False
+    view: Annotated[str | None, typer.Option(help="Only images with this view: PA or AP.")] = None
+    sex: Annotated[str | None, typer.Option(help="Only images of this sex: F or M.")] = None
+    age: Annotated[str | None, typer.Option(help="Only patients of this age in years, as 40-60.")] = None
+    present: Annotated[str | None, typer.Option("--with", help="Only images with all of these findings, as a,b.")] = (
+        None
+    )
+    absent: Annotated[str | None, typer.Option("--without", help="Only images with none of these findings.")] = None
+    alarm: Annotated[
+        float,
+        typer.Option(
+            help="Flag an image that is unlike the index. At most this share of ordinary images is flagged, too."
+        ),
+    ] = 0.01
+    box: Annotated[
+        str | None,
+        typer.Option(
+            help="Search by a region, as x,y,w,h in pixels of the image's file: upper left corner, width, height. "
+            "Needs the index's pixels.",
+            show_default=False,
+        ),
+    ] = None
+    candidates: Annotated[int, typer.Option(help="With --box: number of images to compare by their best region.")] = 200
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write a contact sheet of the query and its neighbours to this PNG.")
+    ] = None
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Use these weights; others than the index's are refused. Default: the copy in the index."),
+    ] = None
+    device: Device = "auto"
+    as_json: AsJson = False
 
 
-def command(
-    images: _Images,
-    index: IndexOption = None,
-    k: _K = 20,
-    vote: _Vote = "uniform",
-    patient: _Patient = None,
-    same_patient: _SamePatient = False,
-    view: _View = None,
-    sex: _Sex = None,
-    age: _Age = None,
-    present: _Present = None,
-    absent: _Absent = None,
-    alarm: _Alarm = 0.01,
-    box: _Box = None,
-    candidates: _Candidates = 200,
-    sheet: _Sheet = None,
-    weights: _Weights = None,
-    device: Device = "auto",
-    as_json: AsJson = False,
-) -> None:
+@with_options
+def command(options: _Options) -> None:
     """Find the most similar X-rays of other patients, and let them vote on the findings.
 
-    Several images, or a folder, print one answer each, in name order; one that fails makes the exit code 3.
+    Several images, or a folder, give one answer per image, in name order. If one of them fails, the exit code is 3.
     """
-    paths, several = _paths(images)
-    region = _region(box, len(paths))
-    _require_sheet(sheet, len(paths))
-    folder = present_index(None, index)
+    paths, several = _find_queries(options.images)
+    box = _parse_box(options.box, len(paths))
+    _require_sheet(options.sheet, len(paths))
+    folder = require_index(options.index)
     from cxrsearch.query.index import open_index
-    from cxrsearch.store.filtered_search import Filters, years
 
-    filters = Filters(_upper(view), _upper(sex), years(age), names(present), names(absent))
-    opened = open_index(folder, device=device, weights=weights)
+    question = _read_question(options) | {"box": box}
+    index = open_index(folder, device=options.device, weights=options.weights)
     failed = 0
     for path in paths:
         try:
             with console.progress() as progress:
-                result = opened.query(
-                    path,
-                    k=k,
-                    vote=vote,
-                    patient=patient,
-                    same_patient=same_patient,
-                    filters=filters,
-                    alarm=alarm,
-                    box=region,
-                    candidates=candidates,
-                    progress=progress,
-                )
+                result = index.query(path, progress=progress, **question)
         except CxrsearchError as problem:
             if not several or isinstance(problem, UsageError):
                 raise
             failed += 1
-            _show_failure(path, problem, as_json)
+            _show_failure(path, problem, options.as_json)
             continue
-        _show(result, as_json)
-        if sheet is not None:
-            _write_sheet(opened, result, sheet)
+        _show(result, options.as_json)
+        if options.sheet is not None:
+            _write_sheet(index, result, options.sheet)
     if failed:
-        raise typer.Exit(3)
+        raise typer.Exit(console.PARTIAL)
 
 
-def _region(text: str | None, queries: int) -> tuple[float, float, float, float] | None:
-    """The box in `x,y,w,h`."""
+def _read_question(options: _Options) -> dict[str, Any]:
+    """The arguments of `Index.query`, other than the image, the box and the progress."""
+    from cxrsearch.query.options import QueryOptions
+    from cxrsearch.store.filtered_search import Filters, years
+
+    view, sex = (None if value is None else value.upper() for value in (options.view, options.sex))
+    present, absent = split_names(options.present), split_names(options.absent)
+    filters = Filters(view, sex, years(options.age), present, absent)
+    return select_arguments(QueryOptions, options) | {"filters": filters}
+
+
+def _parse_box(text: str | None, queries: int) -> tuple[float, float, float, float] | None:
+    """The box in `x,y,w,h`: left, top, width and height in pixels."""
     if text is None:
         return None
     if queries > 1:
@@ -124,16 +125,12 @@ def _region(text: str | None, queries: int) -> tuple[float, float, float, float]
     try:
         left, top, width, height = (float(side) for side in text.split(","))
     except ValueError:
-        raise UsageError(f"a box that cannot be meant: {text!r}", "give it as x,y,w,h in pixels") from None
+        raise UsageError(f"invalid box {text!r}", "give it as x,y,w,h in pixels") from None
     return left, top, width, height
 
 
-def _upper(value: str | None) -> str | None:
-    return None if value is None else value.upper()
-
-
-def _paths(images: list[Path]) -> tuple[list[Path], bool]:
-    """The images to ask for, and whether several were meant; folders stand for the images in them."""
+def _find_queries(images: list[Path]) -> tuple[list[Path], bool]:
+    """The images to query with, those in folders included, and whether there may be several."""
     from cxrsearch.images.image_file import require_readable
     from cxrsearch.images.sources.folder import find_images
 
@@ -147,7 +144,7 @@ def _paths(images: list[Path]) -> tuple[list[Path], bool]:
 
 
 def _require_sheet(path: Path | None, queries: int) -> None:
-    """Refuse a sheet that could not be written, before the work."""
+    """Refuse a sheet that cannot be written, before the work."""
     if path is None:
         return
     from cxrsearch.files import require_folder
@@ -200,10 +197,10 @@ def _show_votes(result: "QueryResult") -> None:
     rows = [
         [
             vote["finding"],
-            _share(vote["probability"]),
-            _share(vote["prevalence"]),
+            _format_share(vote["probability"]),
+            _format_share(vote["prevalence"]),
             "" if vote["lift"] is None else f"{vote['lift']:.1f}x",
-            *([_share(predictions.get(vote["finding"]))] if predictions else []),
+            *([_format_share(predictions.get(vote["finding"]))] if predictions else []),
         ]
         for vote in result.votes_records()
     ]
@@ -211,7 +208,7 @@ def _show_votes(result: "QueryResult") -> None:
         console.table("Votes of these neighbours", columns, rows)
 
 
-def _share(value: float | None) -> str:
+def _format_share(value: float | None) -> str:
     return "" if value is None else f"{value:.1%}"
 
 

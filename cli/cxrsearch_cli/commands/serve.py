@@ -3,6 +3,7 @@
 import logging
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,44 +11,51 @@ import typer
 
 from cxrsearch.errors import MissingDependencyError
 from cxrsearch_cli import console
-from cxrsearch_cli.options import Device, IndexOption, index_folder
+from cxrsearch_cli.inputs import resolve_index
+from cxrsearch_cli.options import Device, IndexOption, with_options
 
 if TYPE_CHECKING:
     from cxrsearch.web.settings import Settings
 
-_Host = Annotated[str, typer.Option(help="Where to listen. Others than this machine need the token.")]
-_Port = Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)]
-_Token = Annotated[
-    str | None,
-    typer.Option(
-        help="What a caller must know, 16 characters or more. Default: none on this machine, else one that is made up "
-        "and shown.",
-        envvar="CXRSEARCH_TOKEN",
-        show_envvar=True,
-    ),
-]
-_Upload = Annotated[int, typer.Option("--max-upload", help="MB that an upload may have.", min=1, max=1024)]
-_Images = Annotated[
-    Path | None,
-    typer.Option("--images", help="Where the indexed files lie now. Default: where they lay when it was built."),
-]
+
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    index: IndexOption = None
+    host: Annotated[str, typer.Option(help="The address to listen on. Callers from other machines need the token.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[
+        int, typer.Option(help="The port to listen on; 0 takes a free one.", min=0, max=65535, metavar="N")
+    ] = 8000
+    token: Annotated[
+        str | None,
+        typer.Option(
+            help="A secret that callers must send, at least 16 characters. Default: none if only this machine can "
+            "connect, else a new one, which is shown.",
+            envvar="CXRSEARCH_TOKEN",
+            show_envvar=True,
+        ),
+    ] = None
+    max_upload: Annotated[
+        int, typer.Option("--max-upload", help="Largest upload in MB.", min=1, max=1024, metavar="MB")
+    ] = 64
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images", help="Where the indexed files are now. Default: where they were when the index was built."
+        ),
+    ] = None
+    device: Device = "auto"
 
 
-def command(
-    index: IndexOption = None,
-    host: _Host = "127.0.0.1",
-    port: _Port = 8000,
-    token: _Token = None,
-    max_upload: _Upload = 64,
-    images: _Images = None,
-    device: Device = "auto",
-) -> None:
-    """Look at an index in the browser: drop an X-ray, see where findings are believed to be, and the nearest cases.
+@with_options
+def command(options: _Options) -> None:
+    """Open an index in the browser: drop an X-ray, see where the network sees its findings, and the nearest cases.
 
-    Needs the extra `web`. Uploads are not kept. Ctrl-C ends it. The API is described at /api/openapi.json.
+    Needs the extra web. Uploads are not kept. Ctrl-C ends it. The API is described at /api/openapi.json.
     """
-    # Before torch is loaded: its threads else spin while they wait, which costs whoever shares the cores, and the next
-    # answer, more than they gain (docs/RESULTS.md).
+    # Before torch is loaded: otherwise its waiting threads spin, which costs others on these cores, and the next
+    # answer, more than it gains (docs/RESULTS.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         from cxrsearch.web.server import address_of, listening, server
@@ -60,16 +68,17 @@ def command(
         ) from error
     from cxrsearch.query.index import open_index
 
-    if token is None and not is_loopback(host):
+    token = options.token
+    if token is None and not is_loopback(options.host):
         token = new_token()
-    settings = Settings(host, port, token, max_upload * 1_000_000, images)
-    opened = open_index(index_folder(None, index), device=device)
+    settings = Settings(options.host, options.port, token, options.max_upload * 1_000_000, options.images)
+    index = open_index(resolve_index(None, options.index), device=options.device)
     _log_to_stderr()
     with listening(settings) as place:
         address = address_of(place)
         console.note("loading the encoder ...")
-        running = server(opened, settings, lambda: _announce(address, settings))
-        with suppress(KeyboardInterrupt):  # whether a signal ends as one depends on the versions of Python and uvicorn
+        running = server(index, settings, lambda: _announce(address, settings))
+        with suppress(KeyboardInterrupt):  # versions of Python and uvicorn differ in whether a signal raises it
             running.run(sockets=[place])
         console.note("stopped")
 
@@ -80,7 +89,7 @@ def _announce(address: str, settings: "Settings") -> None:
 
 
 def _log_to_stderr() -> None:
-    """One line a request: method, route, status and time, never an id or a name."""
+    """One line per request: method, route, status and time, never an id or a name."""
 
     class _Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

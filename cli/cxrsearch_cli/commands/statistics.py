@@ -1,82 +1,84 @@
 """`cxrsearch statistics`: how far apart the images of each finding lie, and whether they cluster."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cxrsearch.errors import UsageError
 from cxrsearch_cli import console
-from cxrsearch_cli.options import AsJson, AsLatex, Device, IndexOption, names, present_index
+from cxrsearch_cli.inputs import require_index, split_names
+from cxrsearch_cli.options import OUTPUT, Device, IndexOption, PaperFormOptions, with_options
 
 if TYPE_CHECKING:
     from cxrsearch.analysis.clusters.reproduce import PaperTest
     from cxrsearch.overview.statistics_result import GroupStatistics, StatisticsResult
 
-_Space = Annotated[
-    Literal["standardised", "raw", "l2", "whitened"],
-    typer.Option(
-        help="Distances between embeddings over their standard deviations, as they are, of unit length, or "
-        "between whitened ones."
-    ),
-]
-_Permutations = Annotated[int, typer.Option(help="Permutations of the cluster test; 1,000 or more to quote a p-value.")]
-_Seed = Annotated[int, typer.Option(help="Seed of permutations, intervals and sample.")]
-_Stratify = Annotated[
-    str | None,
-    typer.Option(
-        help="Exchange labels only between patients alike in these: view, sex or view,sex.", show_default=False
-    ),
-]
-_Reproduce = Annotated[bool, typer.Option("--reproduce", help="Also repeat the paper's own test, as it was.")]
-_Sample = Annotated[
-    float | None,
-    typer.Option(
-        help="The share of the images that --reproduce takes. Default: 0.05, as the paper.", show_default=False
-    ),
-]
-_Csv = Annotated[bool, typer.Option("--csv", help="Print CSV on stdout, one line a group.")]
+
+@dataclass(frozen=True, kw_only=True)
+class _Options(PaperFormOptions):
+    index: IndexOption = None
+    space: Annotated[
+        Literal["standardised", "raw", "l2", "whitened"],
+        typer.Option(
+            help="Measure distances between embeddings divided by their standard deviations (standardised), as they "
+            "are (raw), of unit length (l2), or whitened.",
+            metavar="SPACE",
+        ),
+    ] = "standardised"
+    permutations: Annotated[
+        int, typer.Option(help="Permutations of the cluster test. Use at least 1,000 to quote a p-value.")
+    ] = 1000
+    seed: Annotated[int, typer.Option(help="Seed of permutations, intervals and sample.")] = 0
+    stratify: Annotated[
+        str | None,
+        typer.Option(
+            help="Exchange labels only between patients of the same view, sex or view,sex.", show_default=False
+        ),
+    ] = None
+    reproduce: Annotated[bool, typer.Option("--reproduce", help="Also repeat the paper's test unchanged.")] = False
+    sample: Annotated[
+        float | None,
+        typer.Option(
+            help="The share of the images that --reproduce takes. Default: 0.05, as in the paper.", show_default=False
+        ),
+    ] = None
+    device: Device = "auto"
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print CSV on stdout, with one line per group.", rich_help_panel=OUTPUT)
+    ] = False
 
 
-def command(
-    index: IndexOption = None,
-    space: _Space = "standardised",
-    permutations: _Permutations = 1000,
-    seed: _Seed = 0,
-    stratify: _Stratify = None,
-    reproduce: _Reproduce = False,
-    sample: _Sample = None,
-    device: Device = "auto",
-    as_json: AsJson = False,
-    as_csv: _Csv = False,
-    as_latex: AsLatex = False,
-) -> None:
-    """Compare the distances between all images, those of each finding, and those of none.
+@with_options
+def command(options: _Options) -> None:
+    """Compare the distances between all images, between those of each finding, and between those with none.
 
-    Whether the images of a finding cluster is tested by exchanging labels between patients.
+    A permutation test shows whether the images of a finding cluster: it exchanges labels between patients.
     """
-    console.require_one_form(as_json, as_csv, as_latex)
-    if sample is not None and not reproduce:
+    form = options.form()
+    if options.sample is not None and not options.reproduce:
         raise UsageError("--sample without --reproduce", "add --reproduce: only the paper's test takes a sample")
-    folder = present_index(None, index)
+    folder = require_index(options.index)
     from cxrsearch.overview.index_statistics import index_statistics
     from cxrsearch.query.index import open_index
 
-    opened = open_index(folder, device="cpu")
+    sample = 0.05 if options.sample is None else options.sample
+    index = open_index(folder, device="cpu")
     with console.progress() as progress:
         result = index_statistics(
-            opened,
-            space=space,
-            permutations=permutations,
-            seed=seed,
-            stratify=names(stratify),
-            reproduce=(0.05 if sample is None else sample) if reproduce else None,
-            device=device,
+            index,
+            space=options.space,
+            permutations=options.permutations,
+            seed=options.seed,
+            stratify=split_names(options.stratify),
+            reproduce=sample if options.reproduce else None,
+            device=options.device,
             progress=progress,
         )
-    console.result(result, as_json, as_csv, as_latex, lambda: _show(result))
+    console.show(result, form, lambda: _show_tables(result))
 
 
-def _show(result: "StatisticsResult") -> None:
+def _show_tables(result: "StatisticsResult") -> None:
     _show_within(result)
     _show_to_others(result)
     _show_test(result)
@@ -92,7 +94,7 @@ def _show_within(result: "StatisticsResult") -> None:
             group.group,
             f"{group.images:,}",
             f"{group.patients:,}",
-            *(_distance(mean, result.digits) for mean in (group.mean_l2, group.mean_squared_l2, group.mean_l1)),
+            *(_format_distance(mean, result.digits) for mean in (group.mean_l2, group.mean_squared_l2, group.mean_l1)),
         )
         for group in result.groups
     )
@@ -104,9 +106,9 @@ def _show_to_others(result: "StatisticsResult") -> None:
     rows = (
         (
             group.group,
-            _distance(group.mean_l2_between, result.digits),
+            _format_distance(group.mean_l2_between, result.digits),
             group.nearest_finding or "",
-            _distance(group.mean_l2_nearest, result.digits),
+            _format_distance(group.mean_l2_nearest, result.digits),
             "" if group.separation is None else f"{group.separation:.3f}",
         )
         for group in result.groups[1:]
@@ -116,23 +118,21 @@ def _show_to_others(result: "StatisticsResult") -> None:
 
 def _show_test(result: "StatisticsResult") -> None:
     columns = {"group": False, "effect": True, "95% interval": True, "p": True, "p (Holm)": True}
-    rows = ((group.group, *_test_cells(group)) for group in result.groups[1:])
+    rows = ((group.group, *_format_test(group)) for group in result.groups[1:])
     among = f", among patients of the same {' and '.join(result.stratified)}" if result.stratified else ""
     console.table(
         f"Do a group's images cluster? {result.permutations:,} permutations of patients{among}",
         columns,
         rows,
     )
-    console.text(
-        "Effect: mean squared L2 to the rest minus that within, over the global mean; pairs of different patients."
-    )
+    console.text("Effect: (mean squared L2 to the rest - within) / global mean, over pairs of different patients.")
 
 
-def _test_cells(group: "GroupStatistics") -> tuple[str, str, str, str]:
+def _format_test(group: "GroupStatistics") -> tuple[str, str, str, str]:
     if group.effect is None or group.effect_low is None or group.effect_high is None:
         return "", "", "", ""
     interval = f"{group.effect_low:.4f} to {group.effect_high:.4f}"
-    return f"{group.effect:.4f}", interval, _p(group.p_value), _p(group.p_holm)
+    return f"{group.effect:.4f}", interval, _format_p(group.p_value), _format_p(group.p_holm)
 
 
 def _show_shape(result: "StatisticsResult") -> None:
@@ -142,8 +142,8 @@ def _show_shape(result: "StatisticsResult") -> None:
     )
     if result.identity is not None:
         console.text(
-            f"Check: the global mean squared L2 is {result.groups[0].mean_squared_l2:.2f}; 2 D n / (n - 1) of any such "
-            f"data is {result.identity:.2f}."
+            f"Check: the global mean squared L2 is {result.groups[0].mean_squared_l2:.2f}; for any such data it is "
+            f"2 D n / (n - 1) = {result.identity:.2f}."
         )
     if result.hubness is not None:
         console.text(
@@ -159,24 +159,24 @@ def _show_reproduction(result: "StatisticsResult", test: "PaperTest") -> None:
     published = [PUBLISHED.get(group.group, (None, None))[1] for group in result.groups]
     values = (test.group_images, test.mean_l2, test.mean_squared_l2, test.verdicts, published)
     rows = (
-        (group.group, f"{images:,}", _distance(l2), _distance(squared), verdict, _distance(theirs))
+        (group.group, f"{images:,}", _format_distance(l2), _format_distance(squared), verdict, _format_distance(theirs))
         for group, images, l2, squared, verdict, theirs in zip(result.groups, *values, strict=True)
     )
     console.text()
-    console.table(f"The paper's own test, as it was, on {test.images:,} images", columns, rows)
+    console.table(f"The paper's test, unchanged, on {test.images:,} images", columns, rows)
     for line in (
         f"Band: 2 D -+ {SIGMAS:.2f} sqrt(8 D) = {test.low:.2f} to {test.high:.2f}, D = {test.live_dims}.",
-        f"In the paper: squared L2 of CheXNet embeddings of {PUBLISHED_IMAGES:,} NIH images; both differ.",
+        f"In the paper: squared L2 of CheXNet embeddings of {PUBLISHED_IMAGES:,} NIH images; here, both are different.",
         f"The global value is an identity: 2 D n / (n - 1) = {test.identity:.2f} for any standardised data.",
-        "The band is that of one pair of independent normal points, not of a mean of many;",
-        "1.60 deviations are not 95%; groups above it were left unmarked. Use the test above.",
+        "The band is for one pair of independent normal points, not for a mean of many.",
+        "1.60 deviations are not 95%, and groups above the band were left unmarked. Use the test above.",
     ):
         console.text(line)
 
 
-def _distance(value: float | None, digits: int = 2) -> str:
+def _format_distance(value: float | None, digits: int = 2) -> str:
     return "" if value is None or value != value else f"{value:.{digits}f}"
 
 
-def _p(value: float | None) -> str:
+def _format_p(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"

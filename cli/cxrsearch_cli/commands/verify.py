@@ -3,25 +3,27 @@
 from cxrsearch.errors import IntegrityError
 from cxrsearch.words import counted
 from cxrsearch_cli import console
-from cxrsearch_cli.options import AsJson, IndexArgument, IndexOption, index_folder
+from cxrsearch_cli.inputs import resolve_index
+from cxrsearch_cli.options import IndexDirectory, with_options
 
 
-def command(directory: IndexArgument = None, index: IndexOption = None, as_json: AsJson = False) -> None:
-    """Check every byte of every file of an index against its manifest; files that do not belong are an error too."""
+@with_options
+def command(options: IndexDirectory) -> None:
+    """Check every byte of an index against its manifest. A file that is not in the manifest is an error, too."""
     from cxrsearch.store.integrity import check_files, unlisted_files
     from cxrsearch.store.manifest import read_manifest
 
-    folder = index_folder(directory, index)
+    folder = resolve_index(options.directory, options.index)
     manifest = read_manifest(folder)
     check_files(folder, manifest)
-    if strange := unlisted_files(folder, manifest):
-        files = counted(len(strange), "file that is", "files that are")
+    if unlisted := unlisted_files(folder, manifest):
+        files = counted(len(unlisted), "file that is", "files that are")
         raise IntegrityError(
-            f"{folder} holds {files} not in its manifest: {', '.join(strange[:3])}",
-            "remove them (the next build-index removes what an interrupted one left)",
+            f"{folder} contains {files} not in its manifest: {', '.join(unlisted[:3])}",
+            "remove them (the next build-index removes those of an interrupted one)",
         )
     size = sum(entry.size for entry in manifest.files.values())
-    if as_json:
+    if options.as_json:
         console.json_line(
             {
                 "path": str(folder.resolve()),
