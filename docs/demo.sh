@@ -20,7 +20,7 @@ cat <<END
 The X-rays above are synthetic, and the encoder learned for two minutes, on half of the patients (485 images) alone. The
 evaluation shows how much better than chance (an AUROC of 0.5, a vote by prevalence) it does on synthetic patients it has
 not seen. None of this says anything about real patients.
-With real data: put NIH's images into data/images and Data_Entry_2017.csv beside that folder (see README), then
+With real data: put NIH's images into data/images and Data_Entry_2017.csv beside that folder (see docs/GUIDE.md), then
 
     cxrsearch build-index && cxrsearch query image.png --sheet sheet.png
 

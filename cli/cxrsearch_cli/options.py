@@ -138,7 +138,7 @@ class SearchOptions:
     """How an index is searched."""
 
     kind: Annotated[
-        Literal["exact", "faiss-flat", "faiss-hnsw"],
+        str,
         typer.Option(
             help="How to search: exact and faiss-flat find every neighbour; faiss-hnsw is faster and misses some.",
             metavar="KIND",

@@ -3,7 +3,7 @@
 import html
 from collections.abc import Sequence
 
-from cxrsearch.analysis.evaluation.evaluate_scores import ModelMetrics, comparable
+from cxrsearch.analysis.evaluation.evaluate_scores import ModelMetrics, make_comparable
 from cxrsearch.analysis.evaluation.published import OTHER_SPLIT
 from cxrsearch.analysis.measures.roc import reliability, roc_curve
 from cxrsearch.analysis.retrieval.retrieval import RetrievalSummary
@@ -107,7 +107,7 @@ def _details(result: EvaluationResult) -> str:
 
 
 def _roc(result: EvaluationResult) -> str:
-    scores = comparable(result.scored.scores[result.drawn_model], result.scored.folds)
+    scores = make_comparable(result.scored.scores[result.drawn_model], result.scored.folds)
     panels = []
     for f, finding in enumerate(result.findings):
         labels = result.scored.labels[:, f]

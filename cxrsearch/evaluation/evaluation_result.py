@@ -9,7 +9,7 @@ import pandas as pd
 
 from cxrsearch.analysis.evaluation.evaluate_scores import ModelMetrics, Scored
 from cxrsearch.analysis.evaluation.fractions import FractionCurve
-from cxrsearch.analysis.evaluation.published import published
+from cxrsearch.analysis.evaluation.published import published_auroc
 from cxrsearch.analysis.evaluation.stratified import Stratum
 from cxrsearch.analysis.retrieval.search_quality import SearchQuality
 from cxrsearch.evaluation.evaluation_rows import fractions_json, published_json, retrieval_json, strata_json
@@ -80,7 +80,7 @@ class EvaluationResult(Shown):
 
     def published(self) -> dict[str, list[float]]:
         """The paper's AUROC of each finding and the mean, by model; nothing where the split or the part is another."""
-        return published(self.split, self.part, self.findings)
+        return published_auroc(self.split, self.part, self.findings)
 
     def to_json(self) -> Json:
         """The object that `cxrsearch evaluate --json` prints."""

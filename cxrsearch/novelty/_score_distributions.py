@@ -13,7 +13,7 @@ from PIL import Image
 
 from cxrsearch.arrays import Flags, Floats
 from cxrsearch.report import style
-from cxrsearch.report.drawing import Drawing, PixelFigure, fitting
+from cxrsearch.report.drawing import Drawing, PixelFigure, fit_text
 
 _COLUMNS = 4
 _PLOT = (276, 150)
@@ -100,9 +100,9 @@ def _drawing(title: str, panels: Sequence[ScorePanel], groups: Mapping[str, Flag
     def draw(sheet: PixelFigure, top: int) -> None:
         for i, panel in enumerate(panels):
             left, upper = style.WIDE + i % columns * across, top + i // columns * down
-            sheet.text(left, upper, fitting(panel.name, style.HEADING, _PLOT[0]), style.HEADING, style.INK)
+            sheet.text(left, upper, fit_text(panel.name, style.HEADING, _PLOT[0]), style.HEADING, style.INK)
             under = upper + style.line_height(style.HEADING)
-            caption = fitting(panel.caption, style.BODY, _PLOT[0] + _SCALE)
+            caption = fit_text(panel.caption, style.BODY, _PLOT[0] + _SCALE)
             sheet.text(left, under, caption, style.BODY, style.INK_QUIET)
             _draw_panel(sheet.axes(left, upper + head, *_PLOT), panel.values, groups)
 

@@ -84,7 +84,7 @@ def index_statistics(
     warnings = [*result.warnings, *manifest.warnings]
     if manifest.patient_source == "file":
         warnings.append("patients are not known: every image counts as a patient of its own")
-    if KINDS[manifest.kind].approximate:
+    if manifest.kind in KINDS and KINDS[manifest.kind].approximate:
         warnings.append(f"hubness is that of {manifest.kind}'s neighbours, of which some may be missing")
     return replace(result, hubness=_hubness(index, progress), warnings=tuple(warnings))
 

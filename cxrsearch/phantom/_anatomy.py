@@ -1,7 +1,8 @@
-"""A chest in centimetres: its measures and the outlines that follow from them.
+"""A chest in centimetres: its measures, and the outlines that follow from them.
 
-`side` is -1 for the patient's right (the left of the image) and +1 for the left. Proportions are those of an adult's
-frontal film: a thorax of about 27 cm, a heart somewhat under half as wide, the right dome higher for the liver.
+`side` is -1 for the patient's right (the left of the image) and +1 for the left. The proportions are those of an
+adult's frontal film: a thorax about 27 cm wide, a heart a little under half as wide, and a right dome that is higher
+because of the liver.
 """
 
 from dataclasses import dataclass
@@ -9,40 +10,40 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrsearch.phantom._film_frame import Points, curve, ellipse, moved
+from cxrsearch.phantom._film_frame import Points, curve, ellipse, move
 
 SIDES = (-1, 1)
 MIDLINE_GAP = 2.3
-"""Half of what the mediastinum takes from the lungs at least, in cm."""
+"""Half of the least width that the mediastinum takes from the lungs, in cm."""
 
 Values = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """The measures of one chest as it is on one film; lengths in cm.
+    """The measures of one chest on one film; lengths are in cm.
 
     Attributes:
         half_width: from the midline to the inner chest wall at its widest.
         length: from the apices to the right dome.
-        dome_depth: from a dome's top down to the costophrenic angle.
+        dome_depth: from the top of a dome down to the costophrenic angle.
         raised: how far the right and the left dome stand above their usual height.
-        depth: of the body from front to back.
-        flank: soft tissue outside the ribs.
+        depth: of the body, from front to back.
+        flank: thickness of the soft tissue outside the ribs.
         heart_width: from the right atrium to the apex.
         heart_turn: share of the heart's width right of the midline.
         knob: radius of the aortic knob.
         mediastinum: half the width of the upper mediastinum.
-        pull: how far heart and trachea are drawn to the patient's left (rotation or lost volume).
+        pull: how far heart and trachea are pulled to the patient's left (rotation or lost volume).
         bend: sideways bow of the spine.
-        rib_slope: by how much ribs fall from back to front, per cm of depth.
+        rib_slope: how far ribs fall from back to front, per cm of depth.
         rib_pitch: distance between ribs at the spine.
         rib_level: height of the first rib at the spine.
-        clavicle_rise: how much higher a clavicle's outer end stands.
-        scapula: inner edge of the scapulae, from the chest wall outwards.
-        arm: how far the arms stand off, 0 to 1.
+        clavicle_rise: how much higher the outer end of a clavicle stands.
+        scapula: distance of the inner edge of the scapulae from the chest wall, outwards.
+        arm: how far the arms are held from the body, 0 to 1.
         breast: radius of the breast shadows, 0 for none.
-        bubble: radius of the stomach's gas, 0 for none.
+        bubble: radius of the gas in the stomach, 0 for none.
     """
 
     half_width: float
@@ -67,19 +68,19 @@ class Anatomy:
     bubble: float
 
     def wall(self, y: Values) -> Values:
-        """Half the width inside the ribs at height y."""
+        """Half the width inside the ribs at heights y, in cm."""
         down = np.clip(np.asarray(y) / (0.85 * self.length), 0.0, 1.0)
         narrowing = 1 - 0.015 * np.clip(np.asarray(y) - self.length, 0, 8)
         width: Values = self.half_width * narrowing * (1 - (1 - down) ** 2.2) ** 0.5
         return width
 
     def dome(self, side: int) -> tuple[float, float]:
-        """x and y of the top of a diaphragm's dome."""
+        """x and y, in cm, of the top of a dome of the diaphragm."""
         top = self.length + (1.1 if side > 0 else 0.0) - self.raised[side > 0]
         return side * 0.5 * self.half_width, top
 
     def diaphragm(self, side: int, x: Values) -> Values:
-        """Height of the diaphragm at a distance x >= 0 from the midline."""
+        """Height y of the diaphragm, in cm, at distances x >= 0 from the midline."""
         centre, top = self.dome(side)
         out = (x - abs(centre)) / (self.half_width - abs(centre))
         lateral, medial = np.clip(out, 0, 1.2) ** 2.3, np.clip(-out, 0, 1) ** 2
@@ -87,12 +88,12 @@ class Anatomy:
         return height
 
     def angle(self, side: int) -> tuple[float, float]:
-        """x and y of the costophrenic angle."""
+        """x and y, in cm, of the costophrenic angle."""
         x = self.half_width * 0.985
         return side * x, float(self.diaphragm(side, np.array(x)))
 
     def lung(self, side: int) -> Points:
-        """Outline of a lung: down the chest wall, in along the diaphragm, up the mediastinum."""
+        """The outline of a lung: down the chest wall, inwards along the diaphragm, up the mediastinum."""
         bottom = self.angle(side)[1]
         y = np.linspace(0.25, bottom - 0.4, 40)
         wall = np.stack([self.wall(y), y], axis=1)
@@ -102,7 +103,7 @@ class Anatomy:
         return np.concatenate([wall, floor, inner]) * [side, 1]
 
     def heart(self) -> Points:
-        """Outline of the heart, great vessels left out."""
+        """The outline of the heart, without the great vessels."""
         right, left = self.heart_turn * self.heart_width, (1 - self.heart_turn) * self.heart_width
         top, low = 0.44 * self.length, self.length + 1.6 - max(self.raised) / 2
         tall = low - top
@@ -119,26 +120,26 @@ class Anatomy:
             (max(0.54 * left, 2.9), top + 0.2 * tall),
             (2.4, top - 0.6),
         ]
-        return moved(curve(knots, closed=True), self.pull)
+        return move(curve(knots, closed=True), self.pull)
 
     def vessels_of_the_neck(self) -> Points:
-        """Outline of the upper mediastinum, with the superior vena cava on the right."""
+        """The outline of the upper mediastinum, with the superior vena cava on the right."""
         m, low = self.mediastinum, 0.62 * self.length
         knots = [(-m, -6.0), (-m, 1.5), (-m * 1.12, 5.0), (-m * 1.05, low), (m * 0.95, low), (m, 4.0), (m * 0.9, -6.0)]
-        return moved(np.asarray(knots), 0.8 * self.pull)
+        return move(np.asarray(knots), 0.8 * self.pull)
 
     def aorta(self) -> list[Points]:
-        """Outlines of the aortic knob and of the descending aorta."""
+        """The outlines of the aortic knob and of the descending aorta."""
         x, y = 1.75 + 0.8 * self.pull, 0.27 * self.length
         down = curve([(x + self.knob * 0.93, y), (x + self.knob * 0.7, y + 5), (x + 0.9, y + 12), (x + 0.3, y + 17)])
         return [ellipse(x, y, self.knob, self.knob * 1.08), np.vstack([down, [[x - 2, y + 17], [x - 2, y]]])]
 
     def hilum(self, side: int) -> tuple[float, float]:
-        """x and y of the root of a lung; the left one stands higher."""
+        """x and y, in cm, of the root of a lung; the left one is higher."""
         return side * (self.mediastinum + 0.9) + 0.6 * self.pull, (0.43 if side > 0 else 0.46) * self.length
 
     def body(self) -> list[Points]:
-        """Outlines of neck, trunk and arms."""
+        """The outlines of the trunk with the neck, and of the arms."""
         y = np.linspace(5.0, 40.0, 30)
         trunk = self.wall(y) + self.flank + 0.9 + 0.04 * np.clip(y - self.length, 0, 20)
         neck = [(-6.2, -16.0), (-6.5, -8.5), (-8.0, -6.4), (-11.0, -5.2), (-17.0, -3.5)]

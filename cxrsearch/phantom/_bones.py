@@ -1,6 +1,6 @@
-"""The skeleton of a chest: what a frontal film shows of ribs, spine, clavicles, scapulae and arms.
+"""The skeleton of a chest: ribs, spine, clavicles, scapulae and arms, as a frontal film shows them.
 
-Each rib is an ellipse around the chest, tilted forwards and seen from the front; that alone gives the crossing arcs of
+Each rib is an ellipse around the chest, tilted forwards and seen from the front. That alone gives the crossing arcs of
 the posterior and the anterior ribs.
 """
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrsearch.phantom._anatomy import SIDES, Anatomy
-from cxrsearch.phantom._film_frame import FilmFrame, Map, Points, Stroke, curve, ellipse, moved
+from cxrsearch.phantom._film_frame import FilmFrame, Map, Points, Stroke, curve, ellipse, move
 
 _POSTERIOR = np.linspace(0.12, 1.7, 18)
 _ANTERIOR = np.linspace(1.65, 2.5, 12)
@@ -17,12 +17,12 @@ _CHEST_DEPTH = 8.5
 
 
 def draw_bones(frame: FilmFrame, anatomy: Anatomy) -> Map:
-    """What the bones add, in cm of soft tissue that would weaken the beam as much; float32 (size, size)."""
+    """Draw the bones, in cm of soft tissue that would weaken the beam as much; float32 (size, size)."""
     return _ribs(frame, anatomy) + _spine(frame, anatomy) + _shoulders(frame, anatomy)
 
 
 def rib(anatomy: Anatomy, number: int, angles: NDArray[np.float64]) -> Points:
-    """The midline of a left rib at some angles around the chest: 0 at the spine, pi at the breast bone."""
+    """The midline of a left rib at angles around the chest, in radians: 0 at the spine, pi at the breast bone."""
     start = anatomy.rib_level + anatomy.rib_pitch * number
     fall = anatomy.rib_slope * (0.55 + 0.45 * min(number / 4, 1.0)) * _CHEST_DEPTH
     reach = float(anatomy.wall(np.array(max(start + fall, 1.2)))) + 0.25
@@ -32,7 +32,7 @@ def rib(anatomy: Anatomy, number: int, angles: NDArray[np.float64]) -> Points:
 
 
 def _band(midline: Points, half_height: NDArray[np.float64]) -> tuple[Points, Points]:
-    """The two edges of a band around a line."""
+    """The two edges of a band around a line, each at `half_height` cm from it."""
     along = np.gradient(midline, axis=0)
     across = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.linalg.norm(along, axis=1, keepdims=True)
     return midline + across * half_height[:, None], midline - across * half_height[:, None]
@@ -42,18 +42,20 @@ def _ribs(frame: FilmFrame, anatomy: Anatomy) -> Map:
     behind = frame.stroke(_rib_strokes(anatomy, _POSTERIOR, _RIBS, 0.68), 0.07)
     before = frame.stroke(_rib_strokes(anatomy, _ANTERIOR, 8, 0.75), 0.07)
     x = np.abs(frame.coarse_grid[0]) * np.float32(1 / anatomy.half_width)
-    weight = np.clip(5 * x - 0.45, 0.05, 1) * np.clip(5.2 - 4.6 * x, 0.55, 1)  # less before the spine and at the wall
+    weight = np.clip(5 * x - 0.45, 0.05, 1) * np.clip(
+        5.2 - 4.6 * x, 0.55, 1
+    )  # less in front of the spine and at the wall
     return (np.float32(1.35) * behind + np.float32(0.75) * before) * frame.smooth(weight)
 
 
 def _rib_strokes(anatomy: Anatomy, angles: NDArray[np.float64], count: int, thick: float) -> list[Stroke]:
-    """Each rib's shape, and its two edges of denser bone."""
+    """The filled shape of each rib, and its two edges of denser bone."""
     half = thick * (0.45 + 0.55 * np.abs(np.cos(angles)))
     strokes: list[Stroke] = []
     for number in range(count):
-        seen = angles < 1.35 if number > 8 else angles > 0  # the lowest ribs end before they turn forwards
-        thickness = half[seen] * (0.75 if number == 0 else 1.0)
-        upper, lower = _band(rib(anatomy, number, angles[seen]), thickness)
+        part = angles < 1.35 if number > 8 else angles > 0  # the lowest ribs end before they turn forwards
+        thickness = half[part] * (0.75 if number == 0 else 1.0)
+        upper, lower = _band(rib(anatomy, number, angles[part]), thickness)
         left = [(np.concatenate([upper, lower[::-1]]), 0.0, 0.52), (upper, 0.14, 0.85), (lower, 0.14, 1.0)]
         strokes += left + [(points * [-1, 1], width, level) for points, width, level in left]
     return strokes
@@ -64,7 +66,7 @@ def _spine(frame: FilmFrame, anatomy: Anatomy) -> Map:
     for y in np.arange(-12.0, 34.0, 2.35) + anatomy.rib_level % 1:
         x, wide = anatomy.bend * np.sin((y + 6) / 9), 1.45 + 0.016 * (y + 10)
         upper = [(-wide, -0.95), (0, -0.85), (wide, -0.95), (wide * 0.86, 0)]
-        body = moved(curve(upper + [(-dx, -dy) for dx, dy in upper], closed=True, steps=3), x, y)
+        body = move(curve(upper + [(-dx, -dy) for dx, dy in upper], closed=True, steps=3), x, y)
         strokes += [(body, 0.0, 0.5), (body[:7], 0.16, 0.75), (body[12:19], 0.16, 0.75)]
         strokes += [(ellipse(x + side, y - 0.2, 0.3, 0.42), 0.0, 0.85) for side in SIDES]
         strokes.append((ellipse(x, y + 0.7, 0.25, 0.6), 0.0, 0.85))
@@ -93,7 +95,7 @@ def _clavicle(anatomy: Anatomy, side: int) -> Points:
         (14.0, 1.3 - 0.8 * rise),
         (17.4, 1.7 - 0.8 * rise),
     ]
-    midline = moved(curve(knots) * [side, 1], 0.6 * anatomy.pull)
+    midline = move(curve(knots) * [side, 1], 0.6 * anatomy.pull)
     half = np.interp(np.linspace(0, 1, len(midline)), [0, 0.12, 0.5, 1], [0.95, 0.62, 0.5, 0.6])
     upper, lower = _band(midline, half)
     return np.concatenate([upper, lower[::-1]])

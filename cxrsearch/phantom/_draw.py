@@ -1,4 +1,4 @@
-"""A film's pixels and the boxes of its findings."""
+"""Draws a film: its pixels, and the boxes of its findings."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from cxrsearch.phantom._film import draw_chest, expose
-from cxrsearch.phantom._film_frame import Map, Stroke, curve, moved
+from cxrsearch.phantom._film_frame import Map, Stroke, curve, move
 from cxrsearch.phantom._patient import Film, stream
 from cxrsearch.phantom._traits import Box, box_of, sample_trait
 from cxrsearch.phantom.signs import SIGNS
 
 MARK = "SYNTHETIC"
-"""What is burnt into the top left corner of every film."""
+"""The text that is burnt into the top left corner of every film."""
 
 _INWARDS = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
 _CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
@@ -21,11 +21,11 @@ _CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
 
 @dataclass(frozen=True)
 class DrawnFilm:
-    """A drawn film.
+    """The pixels and boxes of a film.
 
     Attributes:
         pixels: uint8 (size, size).
-        boxes: each finding with the boxes (left, top, width, height in pixels) around its signs.
+        boxes: pairs of a finding and a box (left, top, width, height in pixels) around one of its signs.
     """
 
     pixels: NDArray[np.uint8]
@@ -42,14 +42,15 @@ def draw_film(seed: int, film: Film) -> DrawnFilm:
         anatomy = SIGNS[name].reshape(anatomy, traits[name])
     chest = draw_chest(film.frame, anatomy, stream(seed, "lungs", who))
     boxes = [(name, box_of(extent)) for name in signs for extent in SIGNS[name].draw(chest, traits[name])]
+    # A stream per purpose: the room's random numbers do not depend on the findings.
     rng = stream(seed, "room", who, when)
     beam = chest.attenuation() + _devices(film, rng)
     grey = expose(beam, film.frame, film.exposure, stream(seed, "noise", who, when))
-    return DrawnFilm(_marked(_lettered(grey, film, rng)), tuple(boxes))
+    return DrawnFilm(_add_mark(_add_letter(grey, film, rng)), tuple(boxes))
 
 
 def _devices(film: Film, rng: np.random.Generator) -> Map:
-    """Leads and lines, which follow the view and no finding."""
+    """Leads and lines, in cm of soft tissue; they depend on the view, never on a finding."""
     strokes: list[Stroke] = []
     if rng.random() < (0.45 if film.view == "AP" else 0.06):
         for _ in range(rng.integers(1, 4)):
@@ -65,8 +66,8 @@ def _devices(film: Film, rng: np.random.Generator) -> Map:
     return film.frame.stroke(strokes, 0.04) * np.float32(2.2)
 
 
-def _lettered(grey: NDArray[np.float32], film: Film, rng: np.random.Generator) -> Image.Image:
-    """The film with the technician's letter for the left side and, on some, the dark edges of a narrowed beam."""
+def _add_letter(grey: NDArray[np.float32], film: Film, rng: np.random.Generator) -> Image.Image:
+    """Add the technician's letter for the left side and, on some films, the dark edges of a narrowed beam."""
     size = film.frame.size
     image = Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8))
     pen = ImageDraw.Draw(image)
@@ -76,13 +77,13 @@ def _lettered(grey: NDArray[np.float32], film: Film, rng: np.random.Generator) -
         for corner in range(4):
             pen.polygon([*far[corner], *far[corner - 1], *near[corner - 1], *near[corner]], fill=5)
     place, height, width = rng.uniform((0.86, 0.03), (0.93, 0.2)), 0.035, 0.018
-    strokes = moved(np.array([(0, 0), (0, height), (width, height)]), *place) * size
+    strokes = move(np.array([(0, 0), (0, height), (width, height)]), *place) * size
     pen.line(strokes.ravel().tolist(), fill=245, width=max(1, round(0.007 * size)))
     return image
 
 
-def _marked(image: Image.Image) -> NDArray[np.uint8]:
-    """The film with the mark that tells it from a real one: the same pixels on every film of a size."""
+def _add_mark(image: Image.Image) -> NDArray[np.uint8]:
+    """Add the mark that distinguishes the film from a real one; its pixels are the same on every film of a size."""
     size = image.width
     font = ImageFont.load_default(max(7, size / 40))
     _, top, right, bottom = font.getbbox(MARK)

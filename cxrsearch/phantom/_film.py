@@ -1,9 +1,9 @@
-"""From a chest to a film: what weakens the beam, summed up, and the tones that come of it.
+"""From a chest to a film: sums what weakens the beam, and turns the sum into grey levels.
 
-As in projection imaging, structures add up along the beam: the body has a thickness in cm of soft tissue, the lungs
-take air out of it, bones add to it, and disease fills the air. The film's grey is a sigmoid of that sum (the
-characteristic curve of film, Hurter and Driffield 1890), sharpened a little as digital films are, with the beam's
-noise.
+As in projection imaging, structures add up along the beam. The body has a thickness in cm of soft tissue, the lungs
+replace part of it by air, bones add to it, and disease fills the air. The grey level is a sigmoid of that sum (the
+characteristic curve of film, Hurter and Driffield 1890). It is sharpened a little, as on digital films, and the noise
+of the beam is added.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from cxrsearch.phantom._anatomy import SIDES, Anatomy
 from cxrsearch.phantom._bones import draw_bones
-from cxrsearch.phantom._film_frame import FilmFrame, Map, ellipse, moved
+from cxrsearch.phantom._film_frame import FilmFrame, Map, ellipse, move
 from cxrsearch.phantom._vessels import draw_vessels
 
 _AIR = 0.8
@@ -24,16 +24,17 @@ _AIR = 0.8
 
 @dataclass
 class Chest:
-    """The maps that make up a film, which signs alter; all float32 (size, size).
+    """The layers of a film, which signs change; all are float32 (size, size).
 
     Attributes:
-        frame: where the maps lie.
-        anatomy: what they were drawn from.
-        lungs: 1 inside a lung, by side.
+        frame: the coordinates of the film.
+        anatomy: the anatomy that was drawn.
+        lungs: by side, 1 inside the lung.
         air: cm of air along the beam if the lungs were clear.
         filled: share of that air that fluid or tissue has replaced, 0 to 1.
-        vessels: 0 to 1.
-        added: cm of tissue beside what is body, heart and bone; negative for gas outside the lungs.
+        vessels: how much of the beam vessels absorb, 0 to 1.
+        added: cm of further tissue, such as bone and soft parts; negative for gas outside the lungs.
+        body: cm of soft tissue, as if there were no lungs.
     """
 
     frame: FilmFrame
@@ -46,11 +47,11 @@ class Chest:
     body: Map = field(repr=False)
 
     def fill(self, share: Map) -> None:
-        """Replace a share of the air that is left."""
+        """Replace a share, 0 to 1, of the air that is left."""
         self.filled += (1 - self.filled) * share
 
     def attenuation(self) -> Map:
-        """cm of soft tissue that would weaken the beam as much."""
+        """The attenuation, in cm of soft tissue that would weaken the beam as much."""
         inside = np.minimum(self.lungs[-1] + self.lungs[1], 1)
         vessels = np.minimum(self.vessels * 1.5, self.air) * inside * (1 - self.filled)
         total: Map = self.body + self.added + vessels - _AIR * self.air * (1 - self.filled)
@@ -58,7 +59,7 @@ class Chest:
 
 
 def draw_chest(frame: FilmFrame, anatomy: Anatomy, rng: np.random.Generator) -> Chest:
-    """A chest without findings."""
+    """Draw a chest without findings."""
     lungs = {side: frame.fill([anatomy.lung(side)], 0.1) for side in SIDES}
     x, y = frame.coarse_grid
     across = np.clip(1 - (np.abs(x) / np.maximum(anatomy.wall(y), 0.5)) ** 3, 0, 1) ** 0.5
@@ -79,7 +80,7 @@ def draw_chest(frame: FilmFrame, anatomy: Anatomy, rng: np.random.Generator) -> 
 
 
 def _middle(frame: FilmFrame, anatomy: Anatomy) -> Map:
-    """The share of air that heart, great vessels and hila take."""
+    """The share of air that heart, great vessels and hila replace, 0 to 1."""
     outline = [anatomy.heart()]
     heart = frame.fill(outline, 0.2) * (0.36 + 0.56 * frame.fill(outline, 1.8))
     great = frame.fill([anatomy.vessels_of_the_neck()], 0.3) * np.float32(0.75)
@@ -90,7 +91,7 @@ def _middle(frame: FilmFrame, anatomy: Anatomy) -> Map:
 
 
 def _body(frame: FilmFrame, anatomy: Anatomy) -> Map:
-    """Thickness of the body, front to back."""
+    """The thickness of the body from front to back, in cm."""
     x, y = frame.coarse_grid
     trunk = 1 / (1 + np.exp(-(y - 2.5) / 1.8))
     width = anatomy.wall(np.maximum(y, 6)) + anatomy.flank + 2.0
@@ -103,12 +104,12 @@ def _body(frame: FilmFrame, anatomy: Anatomy) -> Map:
 
 
 def _soft_parts(frame: FilmFrame, anatomy: Anatomy) -> Map:
-    """Trachea, breasts and the stomach's gas."""
+    """Trachea, breasts and the gas in the stomach, in cm of soft tissue; gas is negative."""
     pull = anatomy.pull
     fork = 0.33 * anatomy.length
     trachea = np.array([[-0.85, -14], [0.85, -14], [0.8, fork], [3.2, fork + 3.2], [2.4, fork + 4], [0, fork + 1.4]])
     right = np.array([[-0.85, fork - 0.5], [0.2, fork], [-2.6, fork + 3.6], [-3.4, fork + 2.9]])
-    tubes = [moved(trachea, 0.7 * pull), moved(right, 0.7 * pull)]
+    tubes = [move(trachea, 0.7 * pull), move(right, 0.7 * pull)]
     soft: Map = frame.fill(tubes, 0.2) * np.float32(-1.5)
     if anatomy.breast:
         soft += _breasts(frame, anatomy)
@@ -128,7 +129,7 @@ def _breasts(frame: FilmFrame, anatomy: Anatomy) -> Map:
 
 
 def _texture(frame: FilmFrame, rng: np.random.Generator) -> Map:
-    """Smooth noise of two grains, between 0 and about 1."""
+    """Smooth noise of a coarse and a fine grain, from 0 to 1."""
     total: Map = np.zeros((frame.size, frame.size), np.float32)
     for side, weight in ((20, 0.5), (128, 0.35)):
         grain = rng.standard_normal((side, side), dtype=np.float32)
@@ -140,11 +141,11 @@ def _texture(frame: FilmFrame, rng: np.random.Generator) -> Map:
 
 @dataclass(frozen=True)
 class Exposure:
-    """How attenuation becomes grey.
+    """How attenuation becomes a grey level.
 
     Attributes:
-        middle: cm of soft tissue that come out half grey.
-        softness: cm from there to about three quarters; more is less contrast.
+        middle: cm of soft tissue that give a medium grey.
+        softness: cm from there to about three quarters of the range; more means less contrast.
         sharpening: weight of the detail that is added back.
         noise: standard deviation on a film of 512 pixels, in grey levels.
     """
@@ -156,7 +157,7 @@ class Exposure:
 
 
 def expose(attenuation: Map, frame: FilmFrame, exposure: Exposure, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Grey values from 0 to 255 before rounding."""
+    """Turn attenuation into grey levels, float32 (size, size): about 0 to 255, not yet rounded or clipped."""
     tone = 1 / (1 + np.exp((exposure.middle - attenuation) / exposure.softness))
     small = Image.fromarray(tone.astype(np.float32)).resize((64, 64), Image.Resampling.BOX)
     local = ndimage.gaussian_filter(np.asarray(small), 64 * 1.1 / frame.width, mode="nearest")

@@ -1,10 +1,12 @@
-"""Which findings an image has: rates and co-occurrence like those of NIH ChestX-ray14.
+"""Which findings an image has, with rates and co-occurrence like those of NIH ChestX-ray14.
 
-A Gaussian copula: fourteen correlated standard normals an image, each a finding where it exceeds the threshold of the
-finding's rate. A share of their variance belongs to the patient, so that findings last over the follow-ups.
+This is a Gaussian copula. Each image has fourteen correlated standard normals. A finding is present if its normal
+exceeds the threshold of the finding's rate. A share of the variance belongs to the patient, so findings persist over
+follow-ups.
 
-`RATES` and `_CORRELATION` were estimated from NIH's table of labels, `Data_Entry_2017.csv` (112,120 images): the share
-of images with each finding, and for each pair the tetrachoric correlation that gives the share of images with both.
+`RATES` and `_CORRELATION` were estimated from NIH's table of labels, `Data_Entry_2017.csv` (112,120 images). They are
+the share of images with each finding and, for each pair of findings, the tetrachoric correlation that gives the share
+of images with both.
 """
 
 from typing import Literal
@@ -18,13 +20,13 @@ from cxrsearch.images.findings import NIH_FINDINGS
 Prevalence = Literal["balanced", "nih"]
 
 RATES = (0.103, 0.025, 0.119, 0.177, 0.052, 0.056, 0.013, 0.047, 0.042, 0.021, 0.022, 0.015, 0.030, 0.002)
-"""Share of images with each finding of `NIH_FINDINGS`; 0.54 of them have none."""
+"""The share of images with each finding of `NIH_FINDINGS`; a share of 0.54 has none."""
 
 BALANCED_RATE = 0.12
-"""The least rate under `balanced`: several images a patient then put each finding well above 8% of the patients."""
+"""The lowest rate under `balanced`. As patients have several images, well over 8% of them then have each finding."""
 
 PERSISTENCE = 0.6
-"""Share of the patient in the variance: the median tetrachoric correlation of a finding in consecutive films."""
+"""The patient's share of the variance: the median tetrachoric correlation of a finding in consecutive films."""
 
 _CORRELATION = (  # in hundredths, below the diagonal, in the order of NIH_FINDINGS
     (),
@@ -51,7 +53,7 @@ def rates(prevalence: Prevalence) -> NDArray[np.float64]:
 
 
 def correlation() -> NDArray[np.float64]:
-    """The copula's correlation, float64 (14, 14)."""
+    """The correlation matrix of the copula, float64 (14, 14)."""
     matrix = np.eye(len(RATES))
     for row, values in enumerate(_CORRELATION):
         matrix[row, : len(values)] = matrix[: len(values), row] = np.array(values) / 100
@@ -62,8 +64,8 @@ _MIX = np.linalg.cholesky(correlation())
 
 
 def draw_findings(patient: np.random.Generator, film: np.random.Generator, prevalence: Prevalence) -> tuple[str, ...]:
-    """The findings of one image, from its patient's and its own random numbers, in the order of `NIH_FINDINGS`."""
-    own = film.standard_normal(len(RATES)) * np.sqrt(1 - PERSISTENCE)
-    latent = _MIX @ (patient.standard_normal(len(RATES)) * np.sqrt(PERSISTENCE) + own)
+    """Draw the findings of one image from the patient's and the film's random numbers; in `NIH_FINDINGS` order."""
+    of_film = film.standard_normal(len(RATES)) * np.sqrt(1 - PERSISTENCE)
+    latent = _MIX @ (patient.standard_normal(len(RATES)) * np.sqrt(PERSISTENCE) + of_film)
     present = latent > ndtri(1 - rates(prevalence))
     return tuple(name for name, here in zip(NIH_FINDINGS, present, strict=True) if here)

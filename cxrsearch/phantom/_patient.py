@@ -1,11 +1,11 @@
-"""Who is on a film and how it was taken, all drawn from (seed, patient, follow-up) alone.
+"""The patient on a film, and how the film was taken; all drawn from (seed, patient, follow-up) alone.
 
-What is the patient's (build, bones, heart, where a finding sits) comes from the patient's random numbers, what is the
-visit's (view, position, exposure, breath, which findings are there) from the follow-up's, so the same patient is
-recognised on the next film, and image 3 of a patient is the same in a small set and in a large one.
+Build, bones, heart and the place of a finding belong to the patient, and come from the patient's random numbers. View,
+position, exposure, breath and the findings present belong to a visit, and come from the follow-up's random numbers. So
+a patient is recognisable on the next film, and image 3 of a patient is the same in a small set and in a large one.
 
-View and sex are only weakly related to findings: a film is AP, as the ill are taken in bed, with probability 0.34 and
-0.04 more for each finding; sex does not enter. Tubes and leads follow the view, never a finding.
+View and sex are at most weakly related to findings. The probability of an AP film is 0.34 plus 0.04 per finding, since
+ill patients are imaged in bed. Sex has no influence. Tubes and leads depend on the view, never on a finding.
 """
 
 from dataclasses import dataclass, replace
@@ -24,26 +24,26 @@ _DETECTORS: dict[View, tuple[tuple[int, int, float], ...]] = {
     "PA": ((2992, 2991, 0.143), (2992, 2991, 0.143), (2500, 2048, 0.168), (2048, 2500, 0.171), (2021, 2021, 0.194311)),
     "AP": ((2500, 2048, 0.168), (2500, 2048, 0.168), (3056, 2544, 0.139)),
 }
-"""Width, height and pixel spacing (mm) of NIH's usual originals, the commoner ones repeated."""
+"""Width, height and pixel spacing (mm) of NIH's usual originals; the most common ones are repeated."""
 
 _MOST_IMAGES = 184
 
 
 def stream(seed: int, purpose: str, patient: int, follow_up: int = 0) -> np.random.Generator:
-    """Random numbers of their own for each purpose, so that drawing more for one leaves the others as they are."""
+    """A random generator for each purpose, so that drawing more numbers for one purpose does not change the others."""
     return np.random.default_rng([seed, patient, follow_up, *purpose.encode()])
 
 
 @dataclass(frozen=True)
 class Patient:
-    """A patient.
+    """An invented patient.
 
     Attributes:
-        number: from 1.
+        number: the patient's number, from 1.
         sex: `M` or `F`.
         age: at the first film, in years.
-        images: how many films there are.
-        anatomy: standing, breathing in.
+        images: the number of films.
+        anatomy: the chest when standing and breathing in.
     """
 
     number: int
@@ -58,15 +58,15 @@ class Film:
     """One image of a patient.
 
     Attributes:
-        patient: whose it is.
-        follow_up: from 0.
+        patient: the patient of the film.
+        follow_up: the follow-up number, from 0.
         age: in years.
         view: `PA` (standing) or `AP` (lying or sitting, in bed).
-        original: width and height in pixels and spacing in mm of the pretended original.
-        frame: how the patient lies on it.
-        anatomy: the patient's, as view and breath change it.
-        exposure: its tones.
-        findings: what is to be seen.
+        original: width and height in pixels, and pixel spacing in mm, of the pretended original.
+        frame: the position of the patient on the film.
+        anatomy: the patient's anatomy, changed by view and breath.
+        exposure: how attenuation becomes grey.
+        findings: the findings that the film shows.
     """
 
     patient: Patient
@@ -81,12 +81,12 @@ class Film:
 
     @property
     def image(self) -> str:
-        """The file's name, as NIH writes it."""
+        """The file name, in NIH's format."""
         return f"{self.patient.number:08d}_{self.follow_up:03d}.png"
 
 
 def sample_patient(seed: int, number: int) -> Patient:
-    """The patient of a number; images a patient as in NIH's table (mean 3.6, more than half have one)."""
+    """Draw the patient of a number; images per patient are as in NIH's table (mean 3.6, more than half have one)."""
     rng = stream(seed, "patient", number)
     sex = "F" if rng.random() < 0.435 else "M"
     images = int(np.clip(np.exp(rng.normal(0.453, 1.366)), 1, _MOST_IMAGES))
@@ -122,7 +122,7 @@ def _build(rng: np.random.Generator, sex: str, age: int) -> Anatomy:
 
 
 def sample_film(seed: int, patient: Patient, follow_up: int, prevalence: Prevalence, size: int) -> Film:
-    """A patient's film of a follow-up number, as a square of `size` pixels."""
+    """Draw a patient's film of a follow-up number, as a square of `size` pixels."""
     findings = draw_findings(
         stream(seed, "lasting", patient.number), stream(seed, "findings", patient.number, follow_up), prevalence
     )

@@ -1,4 +1,4 @@
-"""How a patient has a finding, and the shapes that several findings share."""
+"""How a finding looks in one patient, and the shapes that several findings share."""
 
 from dataclasses import dataclass
 
@@ -14,13 +14,13 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Trait:
-    """How a patient has a finding on a film.
+    """How a finding looks in one patient on one film.
 
     Attributes:
-        side: -1 (right) or +1 (left), the patient's.
-        place: two numbers from 0 to 1, the patient's.
-        strength: 0 to 1, the patient's with some change between films.
-        key: where the finding's own random numbers start, the patient's.
+        side: -1 (right) or +1 (left); the same on all films of a patient.
+        place: two numbers from 0 to 1; the same on all films of a patient.
+        strength: 0 to 1; it belongs to the patient, but changes a little between films.
+        key: the seed of the finding's random numbers; the same on all films of a patient.
     """
 
     side: int
@@ -29,16 +29,16 @@ class Trait:
     key: int
 
     def rng(self) -> np.random.Generator:
-        """The finding's own random numbers, from their start."""
+        """A new generator of the finding's random numbers, from their start."""
         return np.random.default_rng(self.key)
 
     def between(self, weak: float, strong: float) -> float:
-        """A value for this strength."""
+        """The value for this strength, from `weak` at 0 to `strong` at 1."""
         return weak + (strong - weak) * self.strength
 
 
 def sample_trait(patient: np.random.Generator, film: np.random.Generator) -> Trait:
-    """A trait from the patient's and the film's random numbers."""
+    """Draw a trait from the patient's and the film's random numbers."""
     side = SIDES[patient.integers(2)]
     place = (float(patient.random()), float(patient.random()))
     strength = float(np.clip(patient.random() + film.normal(0, 0.15), 0, 1))
@@ -46,7 +46,7 @@ def sample_trait(patient: np.random.Generator, film: np.random.Generator) -> Tra
 
 
 def box_of(extent: Map) -> Box:
-    """The box around everything that reaches a quarter of the extent's greatest value."""
+    """The box around all pixels that reach a quarter of the extent's largest value."""
     there = extent >= 0.25 * extent.max()
     rows, columns = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
     left, top = int(columns[0]), int(rows[0])
@@ -54,20 +54,20 @@ def box_of(extent: Map) -> Box:
 
 
 def noise(frame: FilmFrame, rng: np.random.Generator, grain: float) -> Map:
-    """Smooth normal noise whose hills are about `grain` cm apart; the same hills at every film size."""
+    """Smooth normal noise with hills about `grain` cm apart, the same at every film size; float32 (size, size)."""
     coarse = rng.standard_normal((round(frame.height / grain), round(frame.width / grain)), dtype=np.float32)
     image = Image.fromarray(coarse).resize((frame.size, frame.size), Image.Resampling.BICUBIC)
     return np.asarray(image, dtype=np.float32)
 
 
 def bell(frame: FilmFrame, x: float, y: float, rx: float, ry: float) -> Map:
-    """A Gaussian hill of height 1."""
+    """A Gaussian hill of height 1 at (x, y), with radii in cm; float32 (size, size)."""
     gx, gy = frame.coarse_grid
     return frame.smooth(np.exp(-(((gx - x) / rx) ** 2) - ((gy - y) / ry) ** 2))
 
 
 def spot(anatomy: Anatomy, trait: Trait, margin: float, low: float = 0.12, high: float = 1.0) -> tuple[float, float]:
-    """A place in the trait's lung, `margin` cm from its borders, between shares `low` and `high` of its height."""
+    """A place (x, y) in the lung of a trait: `margin` cm from its borders, at shares `low` to `high` of its height."""
     across, down = trait.place
     top, bottom = low * anatomy.length + margin, high * anatomy.dome(trait.side)[1] - margin
     y = top + (bottom - top) * down
@@ -77,7 +77,7 @@ def spot(anatomy: Anatomy, trait: Trait, margin: float, low: float = 0.12, high:
 
 
 def ball(frame: FilmFrame, x: float, y: float, radius: float, rng: np.random.Generator, rough: float) -> Map:
-    """How thick a lump of tissue is, 1 in its middle, with an outline that is `rough`."""
+    """The thickness of a lump of tissue: 1 in the middle, 0 outside; `rough` sets how uneven the outline is."""
     t = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     waves = sum(rng.normal(0, rough) * np.sin(k * t + rng.uniform(0, 6)) for k in (2, 3, 5))
     outline = np.stack([x + radius * (1 + waves) * np.cos(t), y + radius * (1 + waves) * np.sin(t)], axis=1)

@@ -1,8 +1,8 @@
 """The fourteen findings, each a small change to a chest that a reader would recognise.
 
-A sign may `reshape` the anatomy before the chest is drawn (a wide heart, flat diaphragms) and then `draw` on the
-chest's maps. It gives back the extents of what it changed, each a map from which a box is taken. Strength varies
-within limits that keep every sign visible on a film of 128 pixels. Descriptions follow Hansell et al. 2008, Fleischner
+A sign may `reshape` the anatomy before the chest is drawn (a wide heart, flat diaphragms), and then `draw` on the
+chest's layers. It returns the extents of its changes, arrays from which boxes are taken. The strength varies within
+limits that keep every sign visible on a film of 128 pixels. Descriptions follow Hansell et al. 2008, Fleischner
 Society: glossary of terms for thoracic imaging, Radiology 246:697.
 """
 
@@ -18,7 +18,7 @@ from cxrsearch.phantom._traits import Trait, ball, bell, noise, spot
 from cxrsearch.phantom._vessels import tree
 
 
-def _unchanged(anatomy: Anatomy, trait: Trait) -> Anatomy:
+def _keep_shape(anatomy: Anatomy, trait: Trait) -> Anatomy:
     return anatomy
 
 
@@ -58,7 +58,7 @@ def _cardiomegaly(chest: Chest, trait: Trait) -> list[Map]:
 
 
 def _effusion(chest: Chest, trait: Trait) -> list[Map]:
-    """Fluid that fills the costophrenic angle, its upper border a meniscus that rises along the wall."""
+    """Fluid that fills the costophrenic angle; its upper border is a meniscus that rises along the wall."""
     x, y = chest.frame.grid
     out = np.clip(x * trait.side / chest.anatomy.half_width, 0, 1)
     level = chest.anatomy.dome(trait.side)[1] + 2.2 - trait.between(4.2, 9.5) * (0.3 + 0.7 * out**2.5)
@@ -68,7 +68,7 @@ def _effusion(chest: Chest, trait: Trait) -> list[Map]:
 
 
 def _infiltration(chest: Chest, trait: Trait) -> list[Map]:
-    """Hazy, ill-defined patches, in both lungs as often as in one."""
+    """Hazy, ill-defined patches, equally often in both lungs and in one."""
     rng, sides = trait.rng(), SIDES if trait.place[0] < 0.5 else (trait.side,)
     haze = np.zeros_like(chest.air)
     mottle = 0.75 + 0.2 * noise(chest.frame, rng, 0.8)
@@ -82,7 +82,7 @@ def _infiltration(chest: Chest, trait: Trait) -> list[Map]:
 
 
 def _mass(chest: Chest, trait: Trait) -> list[Map]:
-    """A lump of more than 3 cm across."""
+    """A lump more than 3 cm across."""
     radius = trait.between(1.8, 3.3)
     x, y = spot(chest.anatomy, trait, radius)
     lump = ball(chest.frame, x, y, radius, trait.rng(), 0.05)
@@ -91,13 +91,13 @@ def _mass(chest: Chest, trait: Trait) -> list[Map]:
 
 
 def _nodule(chest: Chest, trait: Trait) -> list[Map]:
-    """One to three round spots of less than 3 cm across."""
+    """One to three round spots less than 3 cm across."""
     rng = trait.rng()
     lumps: list[Map] = []
     for number in range(1 + int(3 * trait.place[0] ** 1.5)):
         radius = trait.between(0.85, 1.3) * rng.uniform(0.9, 1.1)
-        own = trait if number == 0 else replace(trait, side=SIDES[rng.integers(2)], place=(rng.random(), rng.random()))
-        lumps.append(ball(chest.frame, *spot(chest.anatomy, own, radius), radius, rng, 0.02))
+        at = trait if number == 0 else replace(trait, side=SIDES[rng.integers(2)], place=(rng.random(), rng.random()))
+        lumps.append(ball(chest.frame, *spot(chest.anatomy, at, radius), radius, rng, 0.02))
         chest.added += lumps[-1] * np.float32(3.4)
     return lumps
 
@@ -119,7 +119,7 @@ def _pneumonia(chest: Chest, trait: Trait) -> list[Map]:
 
 
 def _pneumothorax(chest: Chest, trait: Trait) -> list[Map]:
-    """Air outside a shrunken lung: a fine line beside the wall, and beyond it black without vessels."""
+    """Air outside a shrunken lung: a fine line beside the wall, and beyond it a black area without vessels."""
     a, frame = chest.anatomy, chest.frame
     gap = trait.between(2.0, 4.6)
     y = np.linspace(0.3, a.angle(trait.side)[1], 40)
@@ -153,7 +153,7 @@ def _consolidation(chest: Chest, trait: Trait) -> list[Map]:
 
 
 def _edema(chest: Chest, trait: Trait) -> list[Map]:
-    """Haze like a bat's wings around both hila, fat vessels, and short lines at the bases' outer border (Kerley B)."""
+    """Bat-wing haze around both hila, thick vessels, and short lines at the outer border of the bases (Kerley B)."""
     a, frame, rng = chest.anatomy, chest.frame, trait.rng()
     wings = np.zeros_like(chest.air)
     kerley: list[Stroke] = []
@@ -223,7 +223,7 @@ def _pleural_thickening(chest: Chest, trait: Trait) -> list[Map]:
 def hernia(chest: Chest, trait: Trait, *, scale: float = 1.0, contrast: float = 1.0) -> list[Map]:
     """Stomach behind the heart: a round shadow above the diaphragm with air over a level of fluid.
 
-    `scale` and `contrast` make it larger and clearer than it mostly is; 1 changes nothing.
+    `scale` and `contrast` above 1 make it larger and clearer than usual; 1 changes nothing.
     """
     a, frame = chest.anatomy, chest.frame
     radius = trait.between(3.2, 4.6) * scale
@@ -243,10 +243,15 @@ def _gas(x: float, y: float, radius: float) -> Points:
 
 @dataclass(frozen=True)
 class Sign:
-    """How a finding shows: what it does to the anatomy, and what it draws."""
+    """How a finding shows on a film.
+
+    Attributes:
+        draw: draws on the chest's layers; returns the extent of each change, float32 (size, size).
+        reshape: changes the anatomy before the chest is drawn; nothing by default.
+    """
 
     draw: Callable[[Chest, Trait], list[Map]]
-    reshape: Callable[[Anatomy, Trait], Anatomy] = _unchanged
+    reshape: Callable[[Anatomy, Trait], Anatomy] = _keep_shape
 
 
 SIGNS = {
@@ -265,4 +270,4 @@ SIGNS = {
     "Nodule": Sign(_nodule),
     "Hernia": Sign(hernia),
 }
-"""In the order in which they are applied: first what changes the lungs' shape and air, last what lies on top."""
+"""In order of application: signs that change the shape and air of the lungs come first, those on top come last."""

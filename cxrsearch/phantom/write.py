@@ -1,4 +1,4 @@
-"""A phantom on disk, in the file formats of NIH ChestX-ray14."""
+"""Writes a phantom to disk, in the file formats of NIH ChestX-ray14."""
 
 import itertools
 import multiprocessing
@@ -32,7 +32,7 @@ _TABLE_HEADER = (
 )
 _BOXES_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,"
 _BOX_SIDE = 1024
-"""The side, in pixels, of the images in which NIH's boxes are given."""
+"""The side, in pixels, of the images to which NIH's boxes refer."""
 
 _SIZES = range(64, 2049)
 _NOTICE = "SYNTHETIC: drawn by the phantom of cxrsearch. Not a patient, of no medical meaning."
@@ -51,10 +51,10 @@ class PhantomSet:
     """What `make_phantom` wrote.
 
     Attributes:
-        folder: where.
-        images: how many.
-        patients: how many.
-        findings: images with each finding of `NIH_FINDINGS`, and with `No Finding`.
+        folder: the folder of the phantom.
+        images: the number of images.
+        patients: the number of patients.
+        findings: the number of images with each finding of `NIH_FINDINGS`, and with `No Finding`.
     """
 
     folder: Path
@@ -75,22 +75,22 @@ def make_phantom(
 ) -> PhantomSet:
     """Draw synthetic chest X-rays with known findings, in NIH's own file formats.
 
-    An image depends on the seed, its patient and its follow-up number alone: a larger set with the same seed holds the
-    smaller one byte for byte, and the number of workers changes nothing. A folder without its table is one that was
+    An image depends only on the seed, its patient and its follow-up number. So a larger set with the same seed contains
+    the smaller one byte for byte, and the number of workers changes nothing. A folder without its table was
     interrupted: delete it and draw again.
 
     Args:
-        out: a folder that is absent or empty; gets `images/`, `Data_Entry_2017.csv` (last), `BBox_List_2017.csv`, and
-            a `README.txt` that says what it is.
-        n: how many images, several a patient.
+        out: a folder that is absent or empty. It gets `images/`, `BBox_List_2017.csv`, a `README.txt` that says what
+            this is, and last `Data_Entry_2017.csv`.
+        n: the number of images, at least 1; a patient has several.
         seed: at least 0.
         prevalence: `balanced` (each finding in at least about 12% of the images) or `nih` (NIH's rates).
         size: side of the images in pixels, 64 to 2048.
-        workers: processes that draw.
-        progress: told how many images are done.
+        workers: the number of processes that draw, at least 1.
+        progress: called with the number of images that are done.
 
     Raises:
-        UsageError: an argument outside these bounds, or `out` is a file or holds something.
+        UsageError: an argument outside these bounds, or `out` is a file or is not empty.
         WriteError: a file cannot be written.
     """
     _check(n, seed, prevalence, size, workers)
@@ -102,7 +102,7 @@ def make_phantom(
     boxes: list[_Drawn] = []
     progress("draw", 0, n)
     with ExitStack() as stack:
-        for drawn in _drawn(stack, partial(_write_image, out / "images", seed), films, workers):
+        for drawn in _draw_all(stack, partial(_write_image, out / "images", seed), films, workers):
             boxes.append(drawn)
             progress("draw", len(boxes), n)
     _write_lines(out / BOXES, _BOXES_HEADER, _box_rows(films, boxes))
@@ -132,15 +132,15 @@ def _check_folder(out: Path) -> None:
 
 
 def _films(seed: int, prevalence: Prevalence, size: int) -> Iterator[Film]:
-    """Every patient's films, without end."""
+    """Yield every patient's films, without end."""
     for number in itertools.count(1):
         patient = sample_patient(seed, number)
         for follow_up in range(patient.images):
             yield sample_film(seed, patient, follow_up, prevalence, size)
 
 
-def _drawn(stack: ExitStack, draw: "partial[_Drawn]", films: Sequence[Film], workers: int) -> Iterator[_Drawn]:
-    """Draw and write every film, in this process or in others, and give the boxes in order."""
+def _draw_all(stack: ExitStack, draw: "partial[_Drawn]", films: Sequence[Film], workers: int) -> Iterator[_Drawn]:
+    """Draw and write every film, in this process or in others; returns the boxes in the order of the films."""
     if workers == 1:
         return map(draw, films)
     context = multiprocessing.get_context("spawn")  # a forked copy of a threaded process can hang
@@ -169,7 +169,7 @@ def _table_row(film: Film) -> str:
 def _box_rows(films: Sequence[Film], boxes: Sequence[_Drawn]) -> Iterator[str]:
     for film, drawn in zip(films, boxes, strict=True):
         for finding, box in drawn:
-            label = "Infiltrate" if finding == "Infiltration" else finding  # as NIH's own list writes it
+            label = "Infiltrate" if finding == "Infiltration" else finding  # as in NIH's list of boxes
             yield ",".join([film.image, label, *(repr(side * _BOX_SIDE / film.frame.size) for side in box)])
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrsearch.analysis.maps.windows import Box, best_windows, pooled
+from cxrsearch.analysis.maps.windows import Box, best_windows, pool
 from cxrsearch.arrays import Floats
 from cxrsearch.encoder.embed import Embedder
 from cxrsearch.errors import UsageError
@@ -85,7 +85,7 @@ def match_regions(
         deviations from the centre; and the matching regions, float64 (m, 4), as shares of the images' sides.
     """
     assert query.activations is not None
-    region = pooled(query.activations, box)
+    region = pool(query.activations, box)
     rows = candidates(region)
     found = [(np.zeros(0), np.zeros((0, 4)))]
     for start in range(0, len(rows), _BATCH):

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.special
 
 from cxrsearch.analysis.maps.activation import class_activation, grad_cam, similarity
-from cxrsearch.analysis.maps.box_overlap import enlarged
+from cxrsearch.analysis.maps.box_overlap import enlarge
 from cxrsearch.arrays import Embeddings, Floats
 from cxrsearch.encoder.embed import Embedder
 from cxrsearch.errors import UsageError
@@ -93,5 +93,5 @@ def on_stored(preprocess: Preprocess, values: Floats) -> Floats:
     """
     start, seen = preprocess.window()
     whole = np.full((preprocess.pixel_side,) * 2, float(values.min()))
-    whole[start : start + seen, start : start + seen] = enlarged(values, seen)
+    whole[start : start + seen, start : start + seen] = enlarge(values, seen)
     return whole

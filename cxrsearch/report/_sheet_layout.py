@@ -1,4 +1,4 @@
-"""Where everything of a contact sheet goes; `contact_sheet` draws it.
+"""The layout of a contact sheet; `contact_sheet` draws it.
 
 +---------------------------------------------+
 | title                                       |
@@ -23,25 +23,25 @@ from cxrsearch.report import style
 from cxrsearch.report._typesetting import drawable, shorten, wrap
 
 THUMBNAIL = DISPLAY_SIDE
-"""Side of a picture: that of the pixels an index keeps, which are shown one to one."""
+"""Side of a picture, in pixels. An index stores pixels of this size, so they are shown one to one."""
 
 NAMES = ("query", "neighbours, nearest first")
-"""What stands over the emphasised tile, and over the others."""
+"""The headings over the emphasised tile, and over the others."""
 
 Box = tuple[int, int, int, int]
-"""Left, top, right, bottom; right and bottom are outside, as in Pillow's `crop`."""
+"""Left, top, right, bottom, in pixels; right and bottom are outside the box, as in Pillow's `crop`."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture and what is written under it.
+    """A picture and the text under it.
 
     Attributes:
-        pixels: uint8 (height, width), or (height, width, 3) in colour, shown whole and with its proportions kept; None
-            where there is no image.
-        heading: rank and name of the image, say; one line, its middle left out where it is too long.
-        lines: what else is known of it; each is wrapped where it is too long, an empty one leaves a gap.
-        emphasised: whether this is the query, to be set apart.
+        pixels: uint8 (height, width), or (height, width, 3) in colour; shown whole, with its proportions. None if
+            there is no image.
+        heading: one line, for example rank and name of the image; if it is too long, its middle is left out.
+        lines: further text; a line that is too long is wrapped, and an empty line leaves a gap.
+        emphasised: whether this is the query, which is set apart.
     """
 
     pixels: NDArray[np.uint8] | None
@@ -52,7 +52,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Text:
-    """One line of text as it is drawn; `left` and `top` are where it begins."""
+    """One line of text to draw; `left` and `top`, in pixels, are where it begins."""
 
     left: int
     top: int
@@ -62,13 +62,13 @@ class Text:
 
     @property
     def bottom(self) -> int:
-        """Where the next line begins."""
+        """The y coordinate at which the next line begins."""
         return self.top + style.line_height(self.size)
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A tile in its place: the box of its picture, and its text, the heading first."""
+    """A tile in its place: the box of its picture, and its lines of text, starting with the heading."""
 
     tile: Tile
     picture: Box
@@ -76,14 +76,14 @@ class Placed:
 
     @property
     def box(self) -> Box:
-        """Everything of the tile: frame, picture and text."""
-        left, top, right, _ = grown(self.picture, style.FRAME)
+        """The box around the whole tile: frame, picture and text."""
+        left, top, right, _ = grow(self.picture, style.FRAME)
         return left, top, right, self.texts[-1].bottom
 
 
 @dataclass(frozen=True)
 class SheetLayout:
-    """The size of the sheet, width and height, its tiles, and the text that belongs to none."""
+    """The size of the sheet (width, height), its tiles, and the text outside the tiles."""
 
     size: tuple[int, int]
     tiles: tuple[Placed, ...]
@@ -93,38 +93,38 @@ class SheetLayout:
 def arrange(
     tiles: Sequence[Tile], *, title: str, columns: int, footer: str, names: tuple[str, str] = NAMES
 ) -> SheetLayout:
-    """Find a place for everything: the query at the left, the other tiles in rows beside it.
+    """Place everything: the query at the left, the other tiles in rows beside it.
 
     The tiles of a row start at the same height, below the longest text of the row above.
     """
-    asked = [tile for tile in tiles if tile.emphasised]
+    queries = [tile for tile in tiles if tile.emphasised]
     others = [tile for tile in tiles if not tile.emphasised]
     columns = min(columns, len(others))
-    grid = style.WIDE + (THUMBNAIL + style.WIDE if asked else 0)
+    grid = style.WIDE + (THUMBNAIL + style.WIDE if queries else 0)
     right = grid + columns * (THUMBNAIL + style.GAP) - style.GAP if others else style.WIDE + THUMBNAIL
     head = _paragraph(title, style.WIDE, style.WIDE, style.TITLE, style.INK, right - style.WIDE)
-    labels = _labels(names, grid, head[-1].bottom + style.GAP, others=bool(others)) if asked else ()
+    labels = _labels(names, grid, head[-1].bottom + style.GAP, others=bool(others)) if queries else ()
     top = labels[-1].bottom + style.TIGHT if labels else head[-1].bottom + style.GAP
-    placed = (*_in_rows(asked, 1, style.WIDE, top), *_in_rows(others, columns, grid, top))
+    placed = (*_place_rows(queries, 1, style.WIDE, top), *_place_rows(others, columns, grid, top))
     bottom = max((tile.box[3] for tile in placed), default=top) + style.WIDE
     foot = _paragraph(footer, style.WIDE, bottom, style.BODY, style.INK_QUIET, right - style.WIDE)
     return SheetLayout((right + style.WIDE, foot[-1].bottom + style.WIDE), placed, (*head, *labels, *foot))
 
 
-def grown(box: Box, by: int) -> Box:
-    """A box with a margin."""
+def grow(box: Box, by: int) -> Box:
+    """Grow a box by a margin on every side."""
     left, top, right, bottom = box
     return left - by, top - by, right + by, bottom + by
 
 
 def _labels(names: tuple[str, str], grid: int, top: int, *, others: bool) -> tuple[Text, ...]:
-    """What the query and the other tiles are, over the first of each."""
+    """The headings over the query and over the other tiles."""
     query = Text(style.WIDE, top, names[0], style.BODY, style.ACCENT)
     rest = Text(grid, top, names[1], style.BODY, style.INK_QUIET)
     return (query, rest) if others else (query,)
 
 
-def _in_rows(tiles: Sequence[Tile], columns: int, left: int, top: int) -> list[Placed]:
+def _place_rows(tiles: Sequence[Tile], columns: int, left: int, top: int) -> list[Placed]:
     placed: list[Placed] = []
     for place, tile in enumerate(tiles):
         column = place % columns
@@ -144,6 +144,6 @@ def _place(tile: Tile, left: int, top: int) -> Placed:
 
 
 def _paragraph(text: str, left: int, top: int, size: int, colour: str, width: int) -> tuple[Text, ...]:
-    """A text in lines of at most `width`; an empty text is one empty line."""
+    """Break a text into lines of at most `width` pixels; an empty text is one empty line."""
     lines = wrap(drawable(text), size, width) or [""]
     return tuple(Text(left, top + row * style.line_height(size), line, size, colour) for row, line in enumerate(lines))

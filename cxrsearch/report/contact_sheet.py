@@ -1,4 +1,4 @@
-"""Contact sheets: a query and its neighbours side by side, with what is known of each underneath."""
+"""Contact sheets: a query and its neighbours side by side, with text under each image."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from cxrsearch.errors import UsageError
 from cxrsearch.files import written_atomically
 from cxrsearch.report import style
-from cxrsearch.report._sheet_layout import NAMES, THUMBNAIL, Placed, Text, Tile, arrange, grown
+from cxrsearch.report._sheet_layout import NAMES, THUMBNAIL, Placed, Text, Tile, arrange, grow
 
 __all__ = ["MAX_TILES", "Tile", "contact_sheet", "save_png"]
 
@@ -29,11 +29,11 @@ def contact_sheet(
     """Draw a contact sheet, an RGB image. The same tiles give the same pixels.
 
     Args:
-        tiles: in reading order; the emphasised ones, the query, go to the left, one below the other.
+        tiles: in reading order; the emphasised ones (the query) go to the left, one below the other.
         title: what the sheet shows.
-        columns: at most so many of the other tiles are side by side.
-        footer: at the bottom.
-        names: what stands over the emphasised tiles, and over the others.
+        columns: at most this many of the other tiles are side by side.
+        footer: the text at the bottom.
+        names: the headings over the emphasised tiles, and over the others.
 
     Raises:
         UsageError: no column, or more than 500 tiles.
@@ -67,16 +67,17 @@ def save_png(image: Image.Image, path: Path) -> None:
 
 
 def require_png(path: Path) -> None:
-    """Raise UsageError unless a name ends in .png, which a caller may want to know before the work."""
+    """Raise UsageError unless a name ends in .png; a caller can check this before the work."""
     if path.suffix.lower() != ".png":
         raise UsageError(f"a contact sheet is a PNG file: got the name {path.name!r}", "give a name that ends in .png")
 
 
 def _draw_frame(draw: ImageDraw.ImageDraw, placed: Placed) -> None:
-    """The frame around a picture, outside it, and the panel that the picture lies on."""
+    """Draw the frame around a picture, outside it, and the panel behind the picture."""
     colour, thickness = (style.ACCENT, style.FRAME) if placed.tile.emphasised else (style.LINE, style.STROKE)
-    left, top, right, bottom = grown(placed.picture, thickness)
-    draw.rectangle((left, top, right - 1, bottom - 1), style.PANEL, colour, thickness)  # which counts its last pixels
+    left, top, right, bottom = grow(placed.picture, thickness)
+    # Pillow draws the last row and column of a rectangle too, so they are one less than the box's outside edges.
+    draw.rectangle((left, top, right - 1, bottom - 1), style.PANEL, colour, thickness)
 
 
 def _draw_picture(image: Image.Image, draw: ImageDraw.ImageDraw, placed: Placed) -> None:
@@ -90,7 +91,7 @@ def _draw_picture(image: Image.Image, draw: ImageDraw.ImageDraw, placed: Placed)
 
 
 def _thumbnail(pixels: NDArray[np.uint8]) -> Image.Image:
-    """The whole image, its longer side THUMBNAIL."""
+    """Resize the whole image so that its longer side is THUMBNAIL."""
     scale = THUMBNAIL / max(pixels.shape[:2])
     height, width = (max(1, round(scale * side)) for side in pixels.shape[:2])
     return Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)

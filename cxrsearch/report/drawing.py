@@ -1,4 +1,4 @@
-"""A figure of plots for the screen: title and legend above, notes below, in between whatever somebody draws."""
+"""A figure for the screen: title and legend above, notes below, and any plots in between."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -21,41 +21,41 @@ from cxrsearch.report._typesetting import shorten, wrap
 
 FORMATS = (".png", ".svg")
 _WIDER = 0.75
-"""matplotlib's letters are wider than those that `typesetting` measures."""
+"""matplotlib's letters are wider than those that `_typesetting` measures, so texts get this share of the width."""
 _LEGEND_COLUMNS = 4
 _STYLE: dict[Any, Any] = {**style.FIGURE, "svg.hashsalt": "cxrsearch"}
 
 
 @dataclass(frozen=True)
 class PixelFigure:
-    """An empty figure that is measured in pixels from its upper left corner."""
+    """An empty figure with coordinates in pixels from its upper left corner."""
 
     figure: Figure
     width: int
     height: int
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        """Axes in a box."""
+        """Add axes in a box, given in pixels."""
         return self.figure.add_axes(
             (left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height)
         )
 
     def text(self, left: float, top: float, text: str, size: int, colour: str) -> None:
-        """One line of text."""
+        """Add one line of text whose upper left corner is at (left, top), in pixels."""
         place = left / self.width, 1 - top / self.height
         self.figure.text(*place, text, fontsize=size * style.POINT, color=colour, va="top")
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure that is yet to be drawn.
+    """A figure that is not drawn yet.
 
     Attributes:
-        size: width and height, in pixels, of what `draw` draws; the rest comes above and below.
-        title: cut in its middle where it is too long.
-        legend: a line or mark each, with a label; four side by side.
+        size: width and height of the plots, in pixels; title, legend and notes come above and below.
+        title: if it is too long, its middle is left out.
+        legend: lines or marks, each with a label; at most four side by side.
         notes: sentences under the figure, without a full stop.
-        draw: is given the sheet, and the pixel under title and legend where its part begins.
+        draw: draws the plots; it gets the sheet, and the y coordinate in pixels at which the plots begin.
     """
 
     size: tuple[int, int]
@@ -65,14 +65,14 @@ class Drawing:
     draw: Callable[[PixelFigure, int], None]
 
     def image(self) -> Image.Image:
-        """Draw it, an RGB image; the same drawing gives the same pixels."""
+        """Draw the figure as an RGB image; the same drawing gives the same pixels."""
         with matplotlib.style.context(["default", _STYLE]):
-            canvas: Any = self._figure().canvas  # its drawing has no types
+            canvas: Any = self._figure().canvas  # matplotlib ships no types for drawing it
             canvas.draw()
             return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
     def save(self, path: Path) -> None:
-        """Write it as PNG or SVG, by its name, whole or not at all; the same drawing gives the same bytes.
+        """Write the figure as PNG or SVG, as the name says, whole or not at all. The same drawing gives the same bytes.
 
         Raises:
             UsageError: the name ends in neither `.png` nor `.svg`.
@@ -80,6 +80,7 @@ class Drawing:
         """
         require_figure(path)
         suffix = path.suffix.lower()
+        # Version and date would change the bytes of an unchanged drawing.
         metadata: dict[str, Any] = {"Software": None} if suffix == ".png" else {"Date": None, "Creator": None}
         file = io.BytesIO()
         with matplotlib.style.context(["default", _STYLE]):
@@ -120,12 +121,12 @@ class Drawing:
         )
 
 
-def fitting(text: str, size: int, width: int) -> str:
-    """A text in `width` pixels of a figure, its middle left out where it is longer."""
+def fit_text(text: str, size: int, width: int) -> str:
+    """A text that fits into `width` pixels of a figure; if it is too long, its middle is left out."""
     return shorten(text, size, int(_WIDER * width))
 
 
 def require_figure(path: Path) -> None:
-    """Raise UsageError unless a name ends in .png or .svg, which a caller may want to know before the work."""
+    """Raise UsageError unless a name ends in .png or .svg; a caller can check this before the work."""
     if path.suffix.lower() not in FORMATS:
         raise UsageError(f"a figure is a PNG or SVG file: got the name {path.name!r}", "end it in .png or .svg")

@@ -1,4 +1,4 @@
-"""Every held-out finding in one chart: how well some novelty scores find its images, with intervals."""
+"""All held-out findings in one chart: how well novelty scores detect the images of each, with intervals."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,29 +11,29 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from cxrsearch.report import style
-from cxrsearch.report.drawing import Drawing, PixelFigure, fitting
+from cxrsearch.report.drawing import Drawing, PixelFigure, fit_text
 from cxrsearch.words import counted
 
 _MARKERS = "osD^"
 _LINE = 44
-"""Height of a finding."""
+"""Height of a finding's line, in pixels."""
 _NAMES, _PLOT, _COUNTS = 220, 580, 290
-"""Widths."""
+"""Widths of the three columns, in pixels."""
 _ABOVE, _BELOW = 22, 52
-"""What the word over the line of chance needs, and the scale under the plot."""
+"""Room for the word "chance" above the plot, and for the scale below it, in pixels."""
 
 Point = tuple[float, float, float]
-"""AUROC and its interval's ends, nan where unknown."""
+"""AUROC and the ends of its interval; nan if unknown."""
 
 
 @dataclass(frozen=True)
 class FindingLine:
-    """A held-out finding in the chart of all.
+    """The line of one held-out finding.
 
     Attributes:
-        finding: its name.
-        points: by score, AUROC and its interval (nan where there is none); up to four scores.
-        images, patients: that show it.
+        finding: the name of the finding.
+        points: by score, AUROC and its interval (nan if there is none); at most four scores.
+        images, patients: the numbers of images and patients that show it.
     """
 
     finding: str
@@ -43,18 +43,18 @@ class FindingLine:
 
 
 def findings_chart(lines: Sequence[FindingLine], *, title: str, note: str = "") -> Image.Image:
-    """Draw the AUROC of some scores for every finding, an RGB image; hollow marks have no interval.
+    """Draw the AUROC of scores for every finding as an RGB image; hollow marks have no interval.
 
     Args:
-        lines: a finding each, from top to bottom.
+        lines: one per finding, from top to bottom.
         title: what the figure shows.
-        note: a sentence under it, without a full stop.
+        note: a sentence under the figure, without a full stop.
     """
     return _drawing(title, lines, note).image()
 
 
 def save_findings(path: Path, title: str, rows: Sequence[FindingLine], note: str = "") -> None:
-    """Write what `findings_chart` draws, as PNG or SVG by the name, whole or not at all.
+    """Write the figure of `findings_chart` as PNG or SVG, as the name says, whole or not at all.
 
     Raises:
         UsageError: the name ends in neither `.png` nor `.svg`.
@@ -93,14 +93,14 @@ def _notes(lines: Sequence[FindingLine], note: str) -> list[str]:
 
 
 def _draw_scales(axes: Axes, lines: Sequence[FindingLine]) -> None:
-    """Names at the left, numbers at the right, AUROC below, the line of chance, and bands to read along."""
+    """Draw names at the left, numbers at the right, AUROC below, the line of chance, and bands behind the lines."""
     for place, line in enumerate(lines):
         if place % 2:
             axes.axhspan(place - 0.5, place + 0.5, color=style.BACKGROUND, alpha=0.5, linewidth=0)
         numbers = f"{counted(line.images, 'image')}, {counted(line.patients, 'patient')}"
         where = axes.get_yaxis_transform()
         axes.text(1 + style.GAP / _PLOT, place, numbers, transform=where, color=style.INK_QUIET, va="center")
-    names = [fitting(line.finding.replace("_", " "), style.BODY, _NAMES) for line in lines]
+    names = [fit_text(line.finding.replace("_", " "), style.BODY, _NAMES) for line in lines]
     axes.set_yticks(range(len(lines)), names, color=style.INK)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(max(1, len(lines)) - 0.5, -0.5)
@@ -112,7 +112,7 @@ def _draw_scales(axes: Axes, lines: Sequence[FindingLine]) -> None:
 
 
 def _lowest(lines: Sequence[FindingLine]) -> float:
-    """Where the scale begins: 0.4, or the tenth below all that is drawn."""
+    """Where the scale begins: at 0.4, or at the tenth below the lowest value drawn."""
     ends = [end for line in lines for auroc, low, _ in line.points.values() for end in (auroc, low)]
     least = min((end for end in ends if not np.isnan(end)), default=0.4)
     return max(0.0, min(0.4, math.floor(10 * least) / 10))
@@ -126,5 +126,5 @@ def _draw_mark(axes: Axes, place: float, point: Point | None, number: int) -> No
     if sure:
         axes.plot([low, high], [place, place], color=colour, linewidth=1.5)
     face = colour if sure else style.PANEL
-    # Not clipped: half a mark at the edge would be another mark.
+    # Not clipped: half a mark at the edge would look like another mark.
     axes.plot([auroc], [place], _MARKERS[number], color=colour, markerfacecolor=face, markersize=5.5, clip_on=False)

@@ -1,7 +1,7 @@
-"""Maps over X-rays: the more a place adds, the more of its colour covers the grey, and a scale says how much.
+"""Heat maps over X-rays. The more a place adds, the more colour covers the grey; a scale gives the numbers.
 
-Colours are `style.SCALE`, safe for colour-blind readers and in order of lightness; a place that adds nothing keeps its
-grey. All maps of a sheet share one scale, so a pale map is one that adds little.
+The colours are `style.SCALE`, safe for colour-blind readers and ordered by lightness. A place that adds nothing stays
+grey. All heat maps of a sheet share one scale, so a pale one adds little.
 """
 
 from collections.abc import Sequence
@@ -18,21 +18,21 @@ from cxrsearch.report.contact_sheet import Tile, contact_sheet
 
 MOST_MAPS = 14
 _OPAQUE = 0.7
-"""How much of the grey the strongest place covers."""
+"""The share of the grey that the strongest colour covers."""
 _BAR = 14
-"""Height of the scale."""
+"""Height of the scale, in pixels."""
 _BOX = style.CATEGORIES[0]
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A map over an image.
+    """A heat map over an image.
 
     Attributes:
         pixels: uint8 (side, side), the image.
-        values: float64 (side, side); what is not positive stays grey.
-        heading: what it is a map of.
-        lines: what else is known of it.
+        values: float64 (side, side), the heat map; places that are not positive stay grey.
+        heading: what the heat map shows.
+        lines: further text.
         boxes: float64 (m, 4), left, top, width and height in pixels.
     """
 
@@ -46,29 +46,29 @@ class Layer:
 def overlay_sheet(
     image: Tile, layers: Sequence[Layer], *, title: str, names: tuple[str, str], scale: str, footer: str
 ) -> Image.Image:
-    """Draw an image beside its maps, with a legend and a scale; the same arguments give the same pixels.
+    """Draw an image beside its heat maps, with a scale; the same arguments give the same pixels.
 
     Args:
-        image: without a map, to be compared.
+        image: the image without a heat map, for comparison.
         layers: in reading order, at most 14.
         title: what the sheet shows.
-        names: what stands over the image, and over the layers.
-        scale: what the scale's numbers are.
-        footer: at the bottom.
+        names: the headings over the image, and over the layers.
+        scale: what the numbers of the scale mean.
+        footer: the text at the bottom.
 
     Raises:
-        UsageError: no map, or more than 14.
+        UsageError: no heat map, or more than 14.
     """
     if not 0 < len(layers) <= MOST_MAPS:
         raise UsageError(f"a sheet of {len(layers)} maps", f"name 1 to {MOST_MAPS} findings")
     top = max(float(layer.values.max()) for layer in layers)
-    tiles = [Tile(tinted(layer, top), layer.heading, layer.lines) for layer in layers]
+    tiles = [Tile(tint(layer, top), layer.heading, layer.lines) for layer in layers]
     sheet = contact_sheet([image, *tiles], title=title, columns=4, footer=footer, names=names)
-    return _with_scale(sheet, top, scale, boxes=any(len(layer.boxes) for layer in layers))
+    return _add_scale(sheet, top, scale, boxes=any(len(layer.boxes) for layer in layers))
 
 
-def tinted(layer: Layer, top: float) -> NDArray[np.uint8]:
-    """An image under its map, uint8 (side, side, 3); `top` is the value that gets the strongest colour."""
+def tint(layer: Layer, top: float) -> NDArray[np.uint8]:
+    """Draw a heat map over its image, uint8 (side, side, 3); `top` is the value with the strongest colour."""
     share = np.clip(layer.values / top, 0, 1) if top > 0 else np.zeros_like(layer.values)
     cover = _OPAQUE * share[..., None]
     grey = layer.pixels[..., None].astype(np.float64)
@@ -77,19 +77,19 @@ def tinted(layer: Layer, top: float) -> NDArray[np.uint8]:
     for left, top_edge, width, height in layer.boxes:
         corners = (round(left), round(top_edge), round(left + width) - 1, round(top_edge + height) - 1)
         pen.rectangle(corners, outline=_BOX, width=2)
-    tint: NDArray[np.uint8] = np.asarray(mixed)
-    return tint
+    pixels: NDArray[np.uint8] = np.asarray(mixed)
+    return pixels
 
 
 def _colours(share: Floats) -> Floats:
-    """The scale's colour of a share of its range, float64 (..., 3)."""
+    """The colour of each share of the scale's range, float64 (..., 3)."""
     steps = np.array([ImageColor.getrgb(colour) for colour in style.SCALE], dtype=np.float64)
     at = np.linspace(0, 1, len(steps))
     return np.stack([np.interp(share, at, channel) for channel in steps.T], axis=-1)
 
 
-def _with_scale(sheet: Image.Image, top: float, scale: str, *, boxes: bool) -> Image.Image:
-    """The sheet with the scale under it, drawn as the maps are, over grey."""
+def _add_scale(sheet: Image.Image, top: float, scale: str, *, boxes: bool) -> Image.Image:
+    """Add the scale under the sheet, drawn like the heat maps, over grey."""
     line, room = style.line_height(style.BODY), sheet.width - 2 * style.WIDE
     whole = Image.new("RGB", (sheet.width, sheet.height + _BAR + (2 + boxes) * line), style.BACKGROUND)
     whole.paste(sheet, (0, 0))
@@ -98,7 +98,7 @@ def _with_scale(sheet: Image.Image, top: float, scale: str, *, boxes: bool) -> I
     ramp = np.broadcast_to(np.linspace(0, 1, width), (_BAR, width))
     grey = np.full((_BAR, width), 96, dtype=np.uint8)
     bar = Layer(grey, np.ascontiguousarray(ramp), "", (), np.zeros((0, 4)))
-    whole.paste(Image.fromarray(tinted(bar, 1.0)), (style.WIDE, y))
+    whole.paste(Image.fromarray(tint(bar, 1.0)), (style.WIDE, y))
     face, under = style.font(style.BODY), y + _BAR + style.STROKE
     pen.text((style.WIDE, under), "0 or less", style.INK_QUIET, face)
     pen.text((style.WIDE + width, under), f"{top:.3g}", style.INK_QUIET, face, anchor="ra")

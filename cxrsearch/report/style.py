@@ -1,7 +1,8 @@
-"""The one visual language of everything people look at: colours, type and spacing.
+"""The visual language of every figure, sheet and page: colours, type and spacing.
 
-Dark, as reading rooms are. Colours are `#rrggbb`, which Pillow, matplotlib and CSS all read; lengths are pixels. Both
-inks and the accent have a contrast of at least 4.5 to 1 on both surfaces (WCAG 2.2, level AA), categories 3 to 1.
+It is dark, as reading rooms are. Colours are `#rrggbb`, which Pillow, matplotlib and CSS all read; lengths are pixels.
+Both inks and the accent have a contrast of at least 4.5 to 1 on both surfaces (WCAG 2.2, level AA), and the categories
+of at least 3 to 1.
 """
 
 from functools import cache
@@ -11,20 +12,20 @@ from PIL import ImageFont
 
 BACKGROUND = "#0f1216"
 PANEL = "#1a1f26"
-"""What images and cards lie on."""
+"""The surface of images and cards."""
 LINE = "#39424e"
 INK = "#f1f3f5"
 INK_QUIET = "#aeb7c2"
 ACCENT = "#e69f00"
-"""What the reader asked about; used for nothing else."""
+"""The colour of what the reader asked about; used for nothing else."""
 
 CATEGORIES = ("#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7", "#0072b2")
-"""Colours that tell things apart, the accent left out: Okabe and Ito 2008, safe for colour-blind readers."""
+"""Colours that distinguish categories, without the accent: Okabe and Ito 2008, safe for colour-blind readers."""
 
 PAPER, PAPER_PANEL, PAPER_LINE = "#ffffff", "#f3f5f7", "#c9d0d8"
 PAPER_INK, PAPER_INK_QUIET, PAPER_ACCENT = "#14181d", "#4d5763", "#8a5a00"
 PAPER_CATEGORIES = ("#0072b2", "#d55e00", "#007a5a", "#a8457f", "#7d6b00", "#3b3f46")
-"""The same for what will be printed: dark on white, with the same contrasts."""
+"""The same colours for print: dark on white, with the same contrasts."""
 
 SCALE = ("#2c728e", "#21918c", "#37b878", "#95d840", "#fde725")
 """Five steps from low to high: the upper two thirds of matplotlib's viridis, safe for colour-blind readers."""
@@ -36,23 +37,23 @@ PAPER_ROLES = {
     "warn": PAPER_CATEGORIES[1],
     "network": PAPER_CATEGORIES[3],
 }
-"""What a colour stands for wherever an answer is shown: votes, an ordinary image, a warning, the network."""
+"""What a colour means wherever an answer is shown: votes, an ordinary image, a warning, the network."""
 
 TITLE, HEADING, BODY = 24, 16, 14
-"""Type sizes."""
+"""Type sizes, in pixels."""
 SMALL = 12
-"""Type size of what stands beside a picture on a page."""
+"""Type size of the text beside a picture on a page, in pixels."""
 LEADING = 1.4
-"""Height of a line of text, in type sizes."""
+"""Height of a line of text, as a multiple of the type size."""
 
 TIGHT, GAP, WIDE = 8, 16, 32
-"""Spacing: inside a thing, between things, between groups of things."""
+"""Spacing in pixels: inside an element, between elements, between groups of elements."""
 STROKE, FRAME = 1, 3
-"""Thickness of a line and of a frame."""
+"""Thickness of a line and of a frame, in pixels."""
 
 DPI = 100
 POINT = 72 / DPI
-"""A pixel, in the points that matplotlib measures in."""
+"""The size of a pixel in points, matplotlib's unit."""
 FIGURE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": BODY * POINT,
@@ -76,7 +77,7 @@ DISCLAIMER = "Research use only, not a medical device"
 
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """The typeface, Aileron, which Pillow brings along: the same letters on every machine."""
+    """The typeface Aileron, which ships with Pillow, so that letters are the same on every machine."""
     face = ImageFont.load_default(size)
     assert isinstance(face, ImageFont.FreeTypeFont)
     return face

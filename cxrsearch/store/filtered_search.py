@@ -88,7 +88,8 @@ def _columns(catalogue: Catalogue, names: Sequence[str]) -> list[int]:
 
 def _vector_device(kind: str, device: str) -> str:
     """Where a kind searches: `device` is the encoder's in the first place, and most kinds have no GPU form."""
-    return device if vectors.KINDS[kind].runs_on_gpu and device.startswith("cuda") else "cpu"
+    runs_on_gpu = kind in vectors.KINDS and vectors.KINDS[kind].runs_on_gpu
+    return device if runs_on_gpu and device.startswith("cuda") else "cpu"
 
 
 @contextmanager

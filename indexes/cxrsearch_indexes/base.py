@@ -1,4 +1,4 @@
-"""The words every index shares: metric, restriction, neighbours, and what an index can do."""
+"""The types that every index shares: metric, restriction, neighbours, and the protocol of an index."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
 class BackendUnavailable(ImportError):  # noqa: N818 - says what is the matter, not that it is an error
-    """A library or a device that an index needs is not there; the message names the fix."""
+    """A library or a device that an index needs is missing; the message names the fix."""
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The neighbours of q queries, nearest first, equal distances by row; as many as there are, never padded.
+    """The neighbours of q queries, nearest first, equal distances ordered by row; never padded to k.
 
     Attributes:
-        rows: int64 (m,), neighbours of all queries one after the other; query i has `rows[offsets[i]:offsets[i + 1]]`.
+        rows: int64 (m,), the neighbours of all queries in sequence; query i has `rows[offsets[i]:offsets[i + 1]]`.
         distances: float64 (m,), lower is nearer: L2 (not squared), negated inner product, or 1 - cosine.
-        offsets: int64 (q + 1,).
+        offsets: int64 (q + 1,), where the neighbours of each query begin and end.
     """
 
     rows: NDArray[np.int64]
@@ -37,19 +37,23 @@ class Neighbours:
         return len(self.offsets) - 1
 
     def __getitem__(self, query: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Rows and distances of one query, counted from 0."""
+        """The rows and distances of one query, counted from 0.
+
+        Raises:
+            IndexError: there is no such query.
+        """
         if not 0 <= query < len(self):
             raise IndexError(f"query {query} of {len(self)}")
-        own = slice(self.offsets[query], self.offsets[query + 1])
-        return self.rows[own], self.distances[own]
+        part = slice(self.offsets[query], self.offsets[query + 1])
+        return self.rows[part], self.distances[part]
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """int64 (q,), the number of neighbours of each query."""
+        """The number of neighbours of each query, int64 (q,)."""
         return np.diff(self.offsets)
 
     def part(self, queries: NDArray[np.int64]) -> Self:
-        """The neighbours of some of the queries, in the order given."""
+        """The neighbours of some of the queries, int64 (p,), in that order."""
         counts = self.counts[queries]
         ends = np.cumsum(counts)
         at = np.arange(ends[-1] if len(ends) else 0) + np.repeat(self.offsets[queries] - (ends - counts), counts)
@@ -57,13 +61,13 @@ class Neighbours:
 
     @classmethod
     def concatenate(cls, parts: "Sequence[Neighbours]") -> "Neighbours":
-        """The neighbours of several batches of queries, one after the other; at least one batch."""
+        """Join the neighbours of one or more batches of queries, in their order."""
         counts = np.concatenate([part.counts for part in parts])
         offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
         return cls(np.concatenate([p.rows for p in parts]), np.concatenate([p.distances for p in parts]), offsets)
 
     def last(self, k: int) -> NDArray[np.float64]:
-        """float64 (q,), the distance of the k-th neighbour; inf where there are fewer."""
+        """The distance of each query to its k-th neighbour, float64 (q,); inf if it has fewer."""
         last = np.full(len(self), np.inf)
         full = self.counts >= k
         last[full] = self.distances[self.offsets[:-1][full] + k - 1]
@@ -75,9 +79,9 @@ class Restriction:
     """Which rows may answer.
 
     Attributes:
-        allowed: bool (n,), the rows that may answer any query; None: all.
-        groups: int64 (n,), the group (a patient, say) of each row.
-        query_groups: int64 (q,), the group whose rows may not answer that query; -1: none. Given with `groups`.
+        allowed: bool (n,), the rows that may answer at all; None means all rows.
+        groups: int64 (n,), the group of each row, for example its patient.
+        query_groups: int64 (q,), the group whose rows may not answer that query; -1 means none. Needs `groups`.
     """
 
     allowed: NDArray[np.bool_] | None = None
@@ -85,7 +89,7 @@ class Restriction:
     query_groups: NDArray[np.int64] | None = None
 
     def check(self, n: int, queries: int) -> None:
-        """Raise ValueError unless this fits n rows and that many queries."""
+        """Raise ValueError unless the restriction fits n rows and this number of queries."""
         if (self.groups is None) != (self.query_groups is None):
             raise ValueError("a restriction has groups and query_groups together, or neither")
         for name, array, size in (
@@ -104,7 +108,7 @@ class Restriction:
         return type(self)(self.allowed, self.groups, query_groups)
 
     def excluded(self, queries: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The pairs that groups rule out: rows (allowed ones only), ascending, and the query of each, int64 (m,)."""
+        """The pairs that groups exclude: allowed rows, ascending, and the query of each; int64 (m,) both."""
         if self.groups is None or self.query_groups is None:
             return np.empty(0, np.int64), np.empty(0, np.int64)
         wanted = np.unique(self.query_groups)
@@ -123,7 +127,7 @@ ANY_ROW = Restriction()
 
 
 class VectorIndex(Protocol):
-    """Finds, for each query, the nearest of n vectors of dimension dim.
+    """Finds the nearest of n vectors of dimension dim for each query.
 
     A kind of index is a class with this protocol.
 
@@ -161,27 +165,28 @@ class VectorIndex(Protocol):
         ...
 
     def search(self, queries: NDArray[np.float32], k: int, restriction: Restriction = ANY_ROW) -> Neighbours:
-        """Find the k nearest rows each query may have.
+        """Find the k nearest rows that may answer each query.
 
         Args:
             queries: float32 (q, dim).
-            k: at least 1; where fewer rows may answer, fewer are returned.
+            k: at least 1; if fewer rows may answer, fewer are returned.
             restriction: which rows may answer which query.
 
         Raises:
-            ValueError: k < 1, queries of another shape or not finite, a restriction of another shape.
+            ValueError: k < 1, queries of another shape or not finite, or a restriction of another shape.
         """
         ...
 
     def search_all(
         self, k: int, groups: NDArray[np.int64] | None = None, report: Callable[[int], None] = lambda done: None
     ) -> Neighbours:
-        """Find the k nearest rows of every row, as `search` would for the rows as queries, which it may outrun.
+        """Find the k nearest rows of every row: the answer of `search` with the rows as queries, possibly faster.
 
         Args:
-            k: at least 1; where fewer rows may answer, fewer are returned.
-            groups: int64 (n,), rows of a row's own group may not answer (-1: none is); None: all may, itself too.
-            report: called with about how many rows' worth of work is done.
+            k: at least 1; if fewer rows may answer, fewer are returned.
+            groups: int64 (n,); rows of a row's own group may not answer it (-1: no group). None: all rows may answer,
+                including the row itself.
+            report: called with the work done so far, as a number of rows.
 
         Raises:
             ValueError: k < 1, or groups of another shape.
@@ -189,7 +194,7 @@ class VectorIndex(Protocol):
         ...
 
     def save(self, folder: Path) -> list[Path]:
-        """Write what the vectors alone do not hold into an existing folder; return the files written.
+        """Write everything but the vectors into an existing folder, and return the files written.
 
         Raises:
             OSError: the disk is full or the folder cannot be written.

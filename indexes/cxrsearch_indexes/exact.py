@@ -1,4 +1,4 @@
-"""Exact search: every row is scored in float32, and the answer is that of float64 arithmetic."""
+"""Kind `exact`: every row is scored in float32, and the answer is that of float64 arithmetic."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,22 +18,22 @@ from cxrsearch_indexes.shortlist import RunningShortlist, refine, shortlist_size
 from cxrsearch_indexes.vectors import LARGEST_NORM, Vectors, unusable
 
 _SCORES_AT_ONCE = 2**21
-# Values of rows at once: many for a matrix product, few where numpy goes over them twice and they should stay in cache.
+# Row values processed at once: many for a matrix product, few if numpy reads them twice and they should stay in cache.
 _PRODUCT_VALUES = 2**22
 _CACHED_VALUES = 2**18
-# A centre this far from the origin, in units of the rows' spread around it, is subtracted before the product; of a
-# nearer one the product's error bound takes care, which saves a pass over the rows.
+# A centre farther from the origin than this, in units of the rows' spread around it, is subtracted before the product.
+# A nearer one is covered by the error bound of the product, which saves a pass over the rows.
 _FAR = 8.0
 
 
 class ExactIndex(Searcher):
-    """Compares a query with every row: one float32 matrix product, then the few best by float64 difference.
+    """Compares a query with every row: one float32 matrix product, then float64 differences for the few best.
 
-    The certificate is that of `frame`: a first pass keeps a shortlist, and where that may lack a neighbour (many
-    duplicates, near ties), a second pass measures every row whose score does not rule it out; so the result is exact
-    for any data. Beside the vectors, which stay where they are, up to 2 n floats are kept; working memory, about 32 MB
-    a core, does not grow with n. Another way of scoring (bfloat16, a GPU) would replace `_score` and the frame's
-    rounding.
+    The certificate is that of `frame`. A first pass keeps a shortlist. If the shortlist may lack a neighbour (many
+    duplicates, near ties), a second pass measures every row that its score does not exclude. So the result is exact for
+    any data. Up to 2 n floats are kept besides the vectors, which are not copied. Working memory is about 32 MB per
+    core, and does not grow with n. Another way of scoring (bfloat16, a GPU) would replace `_score` and the rounding of
+    the frame.
     """
 
     kind: ClassVar[str] = "exact"
@@ -43,11 +43,11 @@ class ExactIndex(Searcher):
 
     def __init__(self, vectors: Vectors, metric: Metric, centre: Float32 | None = None) -> None:
         super().__init__(vectors, metric)
-        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below, by its row
+        with np.errstate(invalid="ignore", over="ignore"):  # rows that are not finite are refused below, by number
             self._factors = _unit_factors(vectors) if metric == "cosine" else None
             centre = self._mean() if centre is None else centre
             squares = np.concatenate(
-                [np.einsum("ij,ij->i", rows, rows) for rows in self._centred(centre, _cached_rows(self.dim))]
+                [np.einsum("ij,ij->i", rows, rows) for rows in self._centre_pieces(centre, _cached_rows(self.dim))]
             )
         _refuse_unusable(vectors, squares, self._factors)
         radius = float(np.sqrt(squares.max() * (1 + (self.dim + 16) * 2.0**-23)))
@@ -57,36 +57,41 @@ class ExactIndex(Searcher):
 
     @classmethod
     def build(cls, vectors: Vectors, metric: Metric, *, seed: int, device: str) -> Self:
-        """Index vectors; nothing is random, so the seed changes nothing."""
+        """Index vectors. Nothing is random, so the seed is ignored.
+
+        Raises:
+            ValueError: a vector that is not finite, or too long.
+            BackendUnavailable: the device is not the CPU.
+        """
         if gpu_ordinal(device) is not None:
             raise BackendUnavailable(f"device {device}: kind exact runs on the CPU; use device cpu, or kind faiss-flat")
         return cls(vectors, metric)
 
     @classmethod
     def load(cls, vectors: Vectors, metric: Metric, *, folder: Path, device: str) -> Self:
-        """The same as `build`: the vectors are the index."""
+        """Do the same as `build`: the vectors are the index."""
         return cls.build(vectors, metric, seed=0, device=device)
 
     def save(self, folder: Path) -> list[Path]:
-        """Nothing to write: the vectors are the index."""
+        """Write nothing, since the vectors are the index; returns no files."""
         return []
 
     def centred(self, size: int) -> Iterator[Float32]:
-        """The rows in the coordinates of `frame`, in order, at most `size` (m, dim) at a time."""
-        return self._centred(self.frame.centre, size)
+        """Yield the rows in the coordinates of `frame`, in order, as float32 (m, dim) with m at most `size`."""
+        return self._centre_pieces(self.frame.centre, size)
 
     def search_all(
         self, k: int, groups: NDArray[np.int64] | None = None, report: Callable[[int], None] = lambda done: None
     ) -> Neighbours:
-        """See `VectorIndex.search_all`; for l2 at half the work of a search, see `AllRows`."""
+        """See `VectorIndex.search_all`; for l2, `AllRows` needs half the work of a search."""
         if self.metric != "l2" or k < 1:
             return super().search_all(k, groups, report)
         Restriction(groups=groups, query_groups=groups).check(self.n, self.n)
         everyone = AllRows(self.vectors, self.frame, self._offsets, min(k, self.n), groups)
         threads = blas_threads()
         with threadpool_limits(1, "blas"):
-            found, uncertain = zip(*everyone.neighbours(threads, report), strict=True)
-        whole, again = Neighbours.concatenate(found), np.concatenate(uncertain)
+            parts, uncertain = zip(*everyone.neighbours(threads, report), strict=True)
+        whole, again = Neighbours.concatenate(parts), np.concatenate(uncertain)
         answer = asked_again(whole, min(k, self.n), again, lambda rows: self._search_rows(rows, k, groups))
         report(self.n)
         return answer
@@ -96,15 +101,15 @@ class ExactIndex(Searcher):
         for rows, scores in self._scores(queries, restriction):
             kept.offer(rows, scores)
         shortlist = kept.finish()
-        found, limits = refine(shortlist, self.vectors, self.frame, queries, k)
+        answer, limits = refine(shortlist, self.vectors, self.frame, queries, k)
 
         def within(some: NDArray[np.int64]) -> Neighbours:
             return self._within(queries[some], limits[some], k, restriction.part(some))
 
-        return asked_again(found, k, shortlist.unsettled(limits), within)
+        return asked_again(answer, k, shortlist.unsettled(limits), within)
 
     def _within(self, queries: Float32, limits: Float64, k: int, restriction: Restriction) -> Neighbours:
-        """The k nearest among all rows with a score up to the limit (q,) of their query."""
+        """The k nearest among all rows whose score is at most the limit, float64 (q,), of the query."""
         everyone = np.arange(len(queries))
         best = joined([], len(queries), k)
         for rows, scores in self._scores(queries, restriction):
@@ -114,7 +119,7 @@ class ExactIndex(Searcher):
         return best
 
     def _scores(self, queries: Float32, restriction: Restriction) -> Iterator[tuple[NDArray[np.int64], Float32]]:
-        """Block by block, the rows that may answer (b,) and their scores (q, b), inf for those of an excluded group."""
+        """Yield, block by block, the allowed rows (b,) and their scores (q, b); inf for rows of an excluded group."""
         p = self.frame.queries(queries)
         excluded, excluded_for = restriction.excluded(len(queries))
         size = max(1, min(_PRODUCT_VALUES // self.dim, _SCORES_AT_ONCE // max(1, len(queries))))
@@ -131,7 +136,7 @@ class ExactIndex(Searcher):
             yield rows, scores
 
     def _score(self, rows: NDArray[np.int64], vectors: Float32, p: Float32) -> Float32:
-        """Float32 scores (q, b) of rows (b,) with these vectors (b, dim), as `frame` defines them."""
+        """The scores, float32 (q, b), of rows (b,) with these vectors (b, dim), as `frame` defines them."""
         factors = None if self._factors is None else self._factors[rows]
         if not self.frame.raw:
             vectors = _centre(vectors, factors, self.frame.centre)
@@ -140,13 +145,13 @@ class ExactIndex(Searcher):
             products *= factors
         return np.subtract(self._offsets[rows], products, out=products)
 
-    def _centred(self, centre: Float32, size: int) -> Iterator[Float32]:
+    def _centre_pieces(self, centre: Float32, size: int) -> Iterator[Float32]:
         for start, piece in self.vectors.pieces(size):
             factors = None if self._factors is None else self._factors[start : start + len(piece)]
             yield _centre(piece, factors, centre)
 
     def _mean(self) -> Float32:
-        """Mean of the rows (unit rows for cosine), float32 (dim,), summed in float64 over blocks."""
+        """The mean of the rows (unit rows for cosine), float32 (dim,), summed in float64 over blocks."""
         total = np.zeros(self.dim)
         for start, piece in self.vectors.pieces(_cached_rows(self.dim)):
             weights = np.ones(len(piece), np.float32) if self._factors is None else self._factors[start:][: len(piece)]
@@ -167,13 +172,13 @@ def _centre(vectors: Float32, factors: Float32 | None, centre: Float32) -> Float
 
 
 def _unit_factors(vectors: Vectors) -> Float32:
-    """What makes each row a unit vector, float32 (n,)."""
+    """The factors that scale each row to a unit vector, float32 (n,); 0 for a row without direction."""
     pieces = vectors.pieces(_cached_rows(vectors.dim))
     return np.concatenate([units(piece.astype(np.float64))[1].astype(np.float32) for _, piece in pieces])
 
 
 def _refuse_unusable(vectors: Vectors, squares: Float32, factors: Float32 | None) -> None:
-    """Raise ValueError that names the first row that cannot be indexed, if squared norms or factors point to one."""
+    """Raise ValueError that names the first row that cannot be indexed, if squared norms or factors reveal one."""
     short_enough = factors is None or np.all((factors == 0) | (factors >= 1 / LARGEST_NORM))
     if short_enough and np.all(squares <= LARGEST_NORM**2):
         return

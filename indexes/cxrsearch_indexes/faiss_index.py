@@ -1,4 +1,4 @@
-"""What the kinds that FAISS searches have in common: the centred vectors, the file, the restriction, the ids."""
+"""What the FAISS kinds share: centred vectors, the file, the restriction, and the check of FAISS's proposals."""
 
 from abc import abstractmethod
 from dataclasses import replace
@@ -23,10 +23,10 @@ Proposals = tuple[Float32, NDArray[np.int64]]
 
 
 class FaissIndex(Searcher):
-    """FAISS proposes rows; an exact index of the same vectors measures them, and answers what FAISS cannot.
+    """FAISS proposes rows. An exact index of the same vectors measures them, and answers queries that FAISS cannot.
 
-    FAISS holds the rows in the coordinates of the exact index's frame (centred, of unit length for cosine), where its
-    float32 is as accurate as it can be; its file holds the centre too.
+    FAISS holds the rows in the coordinates of the exact index's frame (centred, and of unit length for cosine), in
+    which float32 is most accurate. The file also holds the centre.
     """
 
     def __init__(self, exact: ExactIndex, wrapped: Any, gpu: int | None) -> None:
@@ -39,7 +39,7 @@ class FaissIndex(Searcher):
 
     @classmethod
     def build(cls, vectors: Vectors, metric: Metric, *, seed: int, device: str) -> Self:
-        """Index vectors; the same blocks and seed give the same bytes, whatever the number of threads."""
+        """Index vectors; the same blocks and seed give the same bytes, for any number of threads."""
         gpu = cls._gpu(device)
         exact = ExactIndex(vectors, metric)
         index = cls._empty(vectors.dim, metric, seed)
@@ -50,9 +50,10 @@ class FaissIndex(Searcher):
 
     @classmethod
     def load(cls, vectors: Vectors, metric: Metric, *, folder: Path, device: str) -> Self:
-        """Read what `save` wrote into a folder, for the same vectors.
+        """Read the file that `save` wrote into a folder, for the same vectors.
 
         Raises:
+            OSError: the file is missing.
             ValueError: the file was not made from vectors of this number, dimension and metric.
         """
         gpu = cls._gpu(device)
@@ -66,7 +67,7 @@ class FaissIndex(Searcher):
 
     @staticmethod
     def _gpu(device: str) -> int | None:
-        """The GPU to search on, None for the CPU; BackendUnavailable if that cannot be."""
+        """The GPU to search on, None for the CPU; raises BackendUnavailable if there is no such GPU."""
         ordinal = backend.gpu_ordinal(device)
         if ordinal is not None:
             backend.require_gpu(ordinal)
@@ -75,18 +76,18 @@ class FaissIndex(Searcher):
     @staticmethod
     @abstractmethod
     def _empty(dim: int, metric: Metric, seed: int) -> Any:
-        """FAISS's index of this kind, without rows."""
+        """Make FAISS's index of this kind, without rows."""
 
     @abstractmethod
     def _propose(self, p: Float32, size: int, allowed: NDArray[np.bool_] | None) -> Proposals | None:
-        """FAISS's `size` best of the allowed rows for p (q, dim); None: better asked of the exact index."""
+        """FAISS's `size` best allowed rows for p, float32 (q, dim); None if the exact index should answer instead."""
 
     @classmethod
     def _file(cls, folder: Path) -> Path:
         return folder / f"{cls.kind}.faiss"
 
     def _search(self, queries: Float32, k: int, restriction: Restriction) -> Neighbours:
-        """Ask FAISS for enough rows to strike out those of an excluded group, and check what it says."""
+        """Ask FAISS for enough rows that those of an excluded group can be dropped, and check its answer."""
         struck = np.bincount(restriction.excluded(len(queries))[1], minlength=len(queries))
         size = min(self.n, shortlist_size(k) + int(struck.max(initial=0)))
         p = self._frame.queries(queries)
@@ -94,17 +95,17 @@ class FaissIndex(Searcher):
         if proposals is None:
             return self._exact.search(queries, k, restriction)
         shortlist = self._shortlist(p, proposals, restriction)
-        found, limits = refine(shortlist, self.vectors, self._frame, queries, k)
+        answer, limits = refine(shortlist, self.vectors, self._frame, queries, k)
         eligible = self.n if restriction.allowed is None else np.count_nonzero(restriction.allowed)
-        short = np.flatnonzero(found.counts < np.minimum(k, eligible - struck))
+        short = np.flatnonzero(answer.counts < np.minimum(k, eligible - struck))
 
         def exactly(some: NDArray[np.int64]) -> Neighbours:
             return self._exact.search(queries[some], k, restriction.part(some))
 
-        return asked_again(found, k, np.union1d(short, shortlist.unsettled(limits)), exactly)
+        return asked_again(answer, k, np.union1d(short, shortlist.unsettled(limits)), exactly)
 
     def _shortlist(self, p: Float32, proposals: Proposals, restriction: Restriction) -> Shortlist:
-        """FAISS's distances as scores; inf where it found nothing (row -1) or the row's group is excluded."""
+        """FAISS's distances as scores; inf if it found no row (-1), or if the row's group is excluded."""
         scores, rows = proposals[0].astype(np.float64), proposals[1]
         if self.metric == "ip":
             scores = -scores

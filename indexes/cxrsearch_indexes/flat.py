@@ -1,4 +1,4 @@
-"""Kind `faiss-flat`: every row compared by FAISS, on the CPU or a GPU; exact, by the same certificate as `exact`."""
+"""Kind `faiss-flat`: FAISS compares every row, on the CPU or a GPU; exact, with the same certificate as `exact`."""
 
 from typing import Any, ClassVar
 
@@ -27,5 +27,5 @@ class FlatIndex(FaissIndex):
         if self._on_gpu and (allowed is not None or size > backend.GPU_LARGEST_K):
             return None
         chosen = {} if allowed is None else {"sel": backend.selector(allowed)}
-        found: Proposals = self._index.search(p, size, params=backend.load_faiss().SearchParameters(**chosen))
-        return found
+        proposals: Proposals = self._index.search(p, size, params=backend.load_faiss().SearchParameters(**chosen))
+        return proposals

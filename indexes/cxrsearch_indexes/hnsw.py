@@ -11,21 +11,21 @@ from cxrsearch_indexes.faiss_index import FaissIndex, Proposals
 from cxrsearch_indexes.frame import Float32
 
 _LINKS = 32
-# Candidates followed while building and while searching. Measured with k = 20, n = 20,000 in 512 dimensions: recall
-# .9995 on data of 16 intrinsic dimensions, .973 on data of 64; building with 200 gives .983 there.
+# Candidates followed while building and while searching. Measured with k = 20 and n = 20,000 in 512 dimensions: recall
+# is .9995 on data of 16 intrinsic dimensions, and .973 on data of 64, where building with 200 gives .983.
 _BUILD_CANDIDATES = 100
 _SEARCH_CANDIDATES = 256
-# A filter leaves one in so many rows that the search follows, so it follows that many more (measured, n = 20,000: a
-# fifth of the rows allowed, recall .98 with 64 candidates, .9995 with 256). The exact index goes over about this many
-# rows in the time the graph takes for one candidate, and answers where that makes it the faster one.
+# If a filter allows one in f of the rows, the search follows f times as many candidates (measured, n = 20,000, a fifth
+# of the rows allowed: recall .98 with 64 candidates, .9995 with 256). The exact index scans about this many rows in the
+# time that the graph takes for one candidate. It answers if that makes it faster.
 _ROWS_PER_CANDIDATE = 32
 
 
 class HnswIndex(FaissIndex):
-    """A graph of FAISS: distances and order of what it finds are exact, some neighbours may be missed.
+    """A FAISS graph: distances and order of the found rows are exact, but some neighbours may be missed.
 
-    As many neighbours as `exact` gives are always found. Few rows (under 8,192 at the usual k) or a filter that leaves
-    few are searched exactly instead, which is no slower.
+    The number of neighbours is always that of `exact`. If there are few rows (under 8,192 at the usual k), or a filter
+    leaves few, the search is exact instead, which is no slower.
     """
 
     kind: ClassVar[str] = "faiss-hnsw"
@@ -53,5 +53,5 @@ class HnswIndex(FaissIndex):
             return None
         chosen = {} if allowed is None else {"sel": backend.selector(allowed)}
         options = backend.load_faiss().SearchParametersHNSW(efSearch=candidates, **chosen)
-        found: Proposals = self._index.search(p, size, params=options)
-        return found
+        proposals: Proposals = self._index.search(p, size, params=options)
+        return proposals

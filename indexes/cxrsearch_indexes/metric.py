@@ -1,4 +1,4 @@
-"""Distances in float64, by their definition: the one place that decides what is nearer."""
+"""Distances in float64, by their definition. Only this module decides which row is nearer."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -17,12 +17,12 @@ Float64 = NDArray[np.float64]
 
 
 def dots(left: Float64, right: Float64) -> Float64:
-    """Inner products of float64 (m, dim) with (m, dim), row by row, always summed in the same order."""
+    """Row-by-row inner products of two float64 (m, dim), always summed in the same order: float64 (m,)."""
     return np.asarray(np.einsum("ij,ij->i", left, right))
 
 
 def units(vectors: Float64) -> tuple[Float64, Float64]:
-    """Unit vectors (m, dim) of float64 (m, dim), and what makes them so (m,); 0 where there is no direction."""
+    """Unit vectors (m, dim) of float64 (m, dim), and the factors (m,) that scale them; 0 if there is no direction."""
     lengths = np.sqrt(dots(vectors, vectors))
     factors = np.where(lengths < SHORTEST, 0.0, 1 / np.maximum(lengths, SHORTEST))
     return vectors * factors[:, None], factors
@@ -38,7 +38,7 @@ def _inner(rows: Float64, queries: Float64) -> Float64:
 
 
 def _cosine(rows: Float64, queries: Float64) -> Float64:
-    """Half the squared distance of the unit vectors, which is 1 - cosine without its cancellation near 0."""
+    """Half the squared distance of the unit vectors: equal to 1 - cosine, but without its cancellation near 0."""
     (rows, row_factors), (queries, query_factors) = units(rows), units(queries)
     apart = rows - queries
     return np.where(row_factors * query_factors == 0, 1.0, dots(apart, apart) / 2)
@@ -48,7 +48,7 @@ _DISTANCES: dict[Metric, Callable[[Float64, Float64], Float64]] = {"l2": _l2, "i
 
 
 class Pairs(NamedTuple):
-    """Rows and queries that were compared: int64 (m,), float64 (m,), int64 (m,)."""
+    """Compared pairs: rows int64 (m,), their distances float64 (m,), and the query of each pair int64 (m,)."""
 
     rows: NDArray[np.int64]
     distances: Float64
@@ -58,14 +58,14 @@ class Pairs(NamedTuple):
 def measure(
     vectors: Vectors, queries: NDArray[np.float32], rows: NDArray[np.int64], of: NDArray[np.int64], metric: Metric
 ) -> Pairs:
-    """Distances by direct difference in float64; equal vectors have equal distances to the last bit.
+    """Compute distances from differences in float64; equal vectors have equal distances to the last bit.
 
     Args:
         vectors: the indexed vectors.
         queries: float32 (q, dim).
         rows: (m,), the row of each pair.
         of: (m,), the query of each pair.
-        metric: what to compute; see `Neighbours.distances`.
+        metric: the kind of distance; see `Neighbours.distances`.
     """
     distances = np.empty(len(rows))
     for start in range(0, len(rows), _PAIRS_AT_ONCE):
@@ -76,7 +76,7 @@ def measure(
 
 
 def nearest(pairs: Pairs, queries: int, k: int) -> Neighbours:
-    """The k nearest of the pairs of every query; equal distances by row."""
+    """Keep the k nearest pairs of every query; equal distances are ordered by row."""
     order = np.lexsort((pairs.rows, pairs.distances, pairs.of))
     counts = np.bincount(pairs.of, minlength=queries)
     rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -86,13 +86,13 @@ def nearest(pairs: Pairs, queries: int, k: int) -> Neighbours:
 
 
 def united(parts: Iterable[Pairs]) -> Pairs:
-    """The pairs of all parts, of which there may be none."""
+    """Join the pairs of all parts; there may be no part."""
     none = Pairs(np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64))
     rows, distances, of = zip(none, *parts, strict=True)
     return Pairs(np.concatenate(rows), np.concatenate(distances), np.concatenate(of))
 
 
 def joined(parts: Iterable[tuple[NDArray[np.int64], Neighbours]], queries: int, k: int) -> Neighbours:
-    """One answer from parts, each with the queries (its length,) that it answers; a query may be in several."""
+    """Join parts, each with the numbers of the queries that it answers; a query may be in several parts."""
     pairs = (Pairs(part.rows, part.distances, np.repeat(which, part.counts)) for which, part in parts)
     return nearest(united(pairs), queries, k)

@@ -1,4 +1,4 @@
-"""How much of the truth an approximate search finds."""
+"""The recall of an approximate search."""
 
 import numpy as np
 
@@ -6,15 +6,15 @@ from cxrsearch_indexes.base import Neighbours
 
 
 def recall_at_k(found: Neighbours, truth: Neighbours) -> float:
-    """Mean over queries of the share of the true neighbours that were found, in [0, 1].
+    """The share of true neighbours that were found, averaged over queries; in [0, 1].
 
-    With k true neighbours, a found row counts if it is no farther than the k-th of them, so that a row as far as the
-    k-th may stand for it (Aumueller, Bernhardsson and Faithfull, ANN-Benchmarks, Information Systems 87, 2020). Queries
-    without any true neighbour do not count; if there are no others, nothing was missed: 1.
+    With k true neighbours, a found row counts if it is no farther than the k-th of them. So a row at the same distance
+    may replace it (Aumueller, Bernhardsson and Faithfull, ANN-Benchmarks, Information Systems 87, 2020). Queries
+    without true neighbours do not count. If no other queries are left, nothing was missed, and the recall is 1.
 
     Args:
-        found: what a search gave for q queries, k at most as in `truth`.
-        truth: what exact search gave for the same queries, with the same metric and restriction.
+        found: the answer of a search for q queries, with a k no larger than that of `truth`.
+        truth: the answer of exact search for the same queries, with the same metric and restriction.
 
     Raises:
         ValueError: the numbers of queries differ.

@@ -1,4 +1,4 @@
-"""The part of searching that no kind does differently: checking the question, batches, putting answers together."""
+"""The part of searching that all kinds share: checking queries, splitting them into batches, joining the answers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -16,12 +16,12 @@ from cxrsearch_indexes.vectors import Vectors, check_queries
 
 _QUERIES_AT_ONCE = 512
 _ROWS_AT_ONCE = 4096
+# With fewer queries per core than this, one product of all queries on all cores is faster.
 _FEWEST_AT_ONCE = 64
-# Below that many a core, a product of all queries by all cores is quicker.
 
 
 class Searcher(ABC):
-    """Base of every kind, which adds how it answers a batch."""
+    """The base class of every kind; a subclass adds how a batch is answered."""
 
     kind: ClassVar[str]
     side_by_side: ClassVar[bool] = False
@@ -36,7 +36,7 @@ class Searcher(ABC):
         restriction.check(self.n, len(queries))
         k = min(k, self.n)
         many = self.side_by_side and len(queries) > _FEWEST_AT_ONCE
-        cores = blas_threads() if many else 1  # to ask takes milliseconds
+        cores = blas_threads() if many else 1  # asking takes milliseconds
         parts = _batches(len(queries), cores)
 
         def answer(part: NDArray[np.int64]) -> tuple[NDArray[np.int64], Neighbours]:
@@ -52,9 +52,9 @@ class Searcher(ABC):
     ) -> Neighbours:
         """See `VectorIndex.search_all`."""
         Restriction(groups=groups, query_groups=groups).check(self.n, self.n)
-        found = self._search_rows(np.arange(self.n), k, groups, report)
+        answer = self._search_rows(np.arange(self.n), k, groups, report)
         report(self.n)
-        return found
+        return answer
 
     def _search_rows(
         self,
@@ -63,27 +63,27 @@ class Searcher(ABC):
         groups: NDArray[np.int64] | None,
         report: Callable[[int], None] = lambda done: None,
     ) -> Neighbours:
-        """The neighbours of some rows outside their groups, so many at a time that their vectors are few."""
-        found = []
+        """The neighbours of some rows outside their groups; rows are searched in batches, to copy few vectors."""
+        parts = []
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             report(start)
             some = rows[start : start + _ROWS_AT_ONCE]
             others = ANY_ROW if groups is None else Restriction(groups=groups, query_groups=groups[some])
-            found.append(self.search(self.vectors.take(some), k, others))
-        return Neighbours.concatenate(found)
+            parts.append(self.search(self.vectors.take(some), k, others))
+        return Neighbours.concatenate(parts)
 
     @abstractmethod
     def _search(self, queries: Float32, k: int, restriction: Restriction) -> Neighbours:
-        """Answer a batch of checked queries; k is at most n."""
+        """Answer a batch of checked queries, float32 (q, dim); k is at most n."""
 
 
 def blas_threads() -> int:
-    """Threads that BLAS would use: what a caller, or the environment, has limited it to."""
+    """The number of threads that BLAS would use, within the limits of the caller and the environment."""
     return max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
 
 
 def _batches(queries: int, cores: int) -> list[NDArray[np.int64]]:
-    """The numbers of the queries in batches of about equal size; where there are several, a multiple of the cores."""
+    """Split the numbers of the queries into batches of about equal size; many queries give a multiple of the cores."""
     count = -(-queries // _QUERIES_AT_ONCE)
     if queries >= _FEWEST_AT_ONCE * cores:
         count = -(-count // cores) * cores
@@ -91,10 +91,10 @@ def _batches(queries: int, cores: int) -> list[NDArray[np.int64]]:
 
 
 def asked_again(
-    found: Neighbours, k: int, open_queries: NDArray[np.int64], ask: Callable[[NDArray[np.int64]], Neighbours]
+    answer: Neighbours, k: int, open_queries: NDArray[np.int64], ask: Callable[[NDArray[np.int64]], Neighbours]
 ) -> Neighbours:
-    """The answer with its open queries answered by `ask`, which is given their numbers and not called for none."""
+    """Replace the answers of open queries by those of `ask`, which gets their numbers; not called if there are none."""
     if not len(open_queries):
-        return found
-    settled = np.setdiff1d(np.arange(len(found)), open_queries)
-    return joined([(settled, found.part(settled)), (open_queries, ask(open_queries))], len(found), k)
+        return answer
+    settled = np.setdiff1d(np.arange(len(answer)), open_queries)
+    return joined([(settled, answer.part(settled)), (open_queries, ask(open_queries))], len(answer), k)

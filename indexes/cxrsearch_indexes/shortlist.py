@@ -1,4 +1,4 @@
-"""From many float32 scores to few rows, and from those to neighbours that are certain."""
+"""From many float32 scores to a few rows, and from these to neighbours that are certain."""
 
 from dataclasses import dataclass
 
@@ -10,25 +10,25 @@ from cxrsearch_indexes.frame import Float32, Frame
 from cxrsearch_indexes.metric import Float64, Pairs, measure, nearest, united
 from cxrsearch_indexes.vectors import Vectors
 
-# From one hit in this many scores on, as in the first block, all are merged instead of the hits being picked out.
+# If more than one score in this many is a hit, as in the first block, all are merged without picking out the hits.
 _DENSE = 8
-# Scores merged at once: with their rows and places some 10 MB.
+# Scores merged at once; with their rows and places they take about 10 MB.
 _MERGED_AT_ONCE = 2**19
 
 
 def shortlist_size(k: int) -> int:
-    """How many rows to keep by score for k neighbours: enough that few queries need a second pass."""
+    """How many rows are kept by score for k neighbours: enough that few queries need a second pass."""
     return 2 * k + 16
 
 
 @dataclass(frozen=True)
 class Shortlist:
-    """For each query, rows by float32 score (lower is nearer).
+    """The s rows with the lowest float32 scores of each query; lower is nearer.
 
     Attributes:
-        scores: (q, s), in any order; inf where there is no row.
-        rows: int64 (q, s).
-        cut: float64 (q,), a score that every row left out reaches; inf: none was left out.
+        scores: (q, s), in any order; inf if there is no row.
+        rows: int64 (q, s), the rows of the scores.
+        cut: float64 (q,); every row that was left out has at least this score. inf: no row was left out.
     """
 
     scores: Float32 | Float64
@@ -36,12 +36,12 @@ class Shortlist:
     cut: Float64
 
     def unsettled(self, limits: Float64) -> NDArray[np.int64]:
-        """The queries of which a row that was left out may be a neighbour, given the limits (q,) of `refine`."""
+        """The queries for which a row left out may be a neighbour, from the limits, float64 (q,), of `refine`."""
         return np.flatnonzero(np.isfinite(self.cut) & (self.cut <= limits))
 
 
 class RunningShortlist:
-    """Keeps the `size` lowest scores of each query while blocks of rows come by."""
+    """Keeps the `size` lowest scores of each query while blocks of rows are offered."""
 
     def __init__(self, queries: int, size: int) -> None:
         self.scores = np.full((queries, size), np.inf, np.float32)
@@ -49,7 +49,7 @@ class RunningShortlist:
         self._worst = self.scores[:, :1]
 
     def offer(self, rows: NDArray[np.int64], scores: Float32) -> None:
-        """Take rows (b,) with scores (q, b), of which those below the worst kept are merged in."""
+        """Offer rows, int64 (b,), with scores, float32 (q, b); scores below the worst one kept are merged in."""
         hits = np.flatnonzero(scores < self._worst)
         if not len(hits):
             return
@@ -74,38 +74,39 @@ class RunningShortlist:
         self._worst = self.scores.max(axis=1, keepdims=True)
 
     def finish(self) -> Shortlist:
-        """The shortlist of all rows offered."""
+        """Return the shortlist of all rows offered so far."""
         return Shortlist(self.scores, self.rows, self._worst[:, 0].astype(np.float64))
 
 
 def refine(
     shortlist: Shortlist, vectors: Vectors, frame: Frame, queries: Float32, k: int
 ) -> tuple[Neighbours, Float64]:
-    """Neighbours in float64 from a shortlist by score.
+    """Find the neighbours among the rows of a shortlist, by float64 distance.
 
-    The k best scores give k distances, the largest of which the true k-th cannot exceed; `Frame.limits` turns it into
-    the score up to which a row may still be among the k nearest. All such rows on the list are compared.
+    The rows with the k best scores give k distances. The true k-th distance is at most the largest of them.
+    `Frame.limits` turns this distance into the score up to which a row may be among the k nearest. All such rows of the
+    shortlist are compared.
 
     Args:
-        shortlist: of q queries, at least k rows each unless nothing was left out.
+        shortlist: of q queries, with at least k rows each unless nothing was left out.
         vectors: the indexed vectors.
-        frame: of the scores.
+        frame: the frame of the scores.
         queries: float32 (q, dim).
         k: at least 1.
 
     Returns:
-        The k nearest, and float64 (q,) the limits; `Shortlist.unsettled` names the queries they leave open.
+        The k nearest, and the limits, float64 (q,); `Shortlist.unsettled` gives the queries that stay uncertain.
     """
     order = np.argsort(shortlist.scores, axis=1)
     scores: Float64 = np.take_along_axis(shortlist.scores, order, 1).astype(np.float64)
     listed = np.take_along_axis(shortlist.rows, order, 1)
 
-    def measured(chosen: NDArray[np.bool_]) -> Pairs:
+    def measure_chosen(chosen: NDArray[np.bool_]) -> Pairs:
         of, at = np.nonzero(chosen & np.isfinite(scores))
         return measure(vectors, queries, listed[of, at], of, frame.metric)
 
     best = np.broadcast_to(np.arange(scores.shape[1]) < k, scores.shape)
-    first = measured(best)
+    first = measure_chosen(best)
     limits = frame.limits(queries, nearest(first, len(queries), k).last(k))
-    second = measured(~best & (scores <= limits[:, None]))
+    second = measure_chosen(~best & (scores <= limits[:, None]))
     return nearest(united([first, second]), len(queries), k), limits

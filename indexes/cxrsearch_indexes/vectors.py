@@ -1,11 +1,11 @@
-"""The indexed vectors: blocks that stay where they are (memory-mapped, usually), read a piece at a time."""
+"""The indexed vectors: blocks that are not copied (usually they are memory-mapped), read one piece at a time."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Norms up to here square, and sum over any dimension, without overflow in float32.
+# Up to this norm, squares and their sums over any dimension do not overflow in float32.
 LARGEST_NORM = 1e15
 
 
@@ -28,7 +28,7 @@ class Vectors:
         self.n = int(self._starts[-1])
 
     def pieces(self, size: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """First row and a view of at most `size` rows, over all rows in order."""
+        """Yield the first row and the vectors, (m, dim), of pieces of at most `size` rows, in order, without copies."""
         for start, block in zip(self._starts, self.blocks, strict=False):
             for at in range(0, len(block), size):
                 yield int(start) + at, block[at : at + size]
@@ -44,7 +44,11 @@ class Vectors:
 
 
 def check_queries(queries: NDArray[np.float32], dim: int, k: int) -> NDArray[np.float32]:
-    """Queries as contiguous float32 (q, dim), or ValueError that says what is wrong with them or with k."""
+    """The queries as contiguous float32 (q, dim).
+
+    Raises:
+        ValueError: k < 1, queries of another shape, or a query that is not finite or too long.
+    """
     if k < 1:
         raise ValueError(f"k is {k}; it must be at least 1")
     if queries.ndim != 2 or queries.shape[1] != dim:
@@ -57,6 +61,6 @@ def check_queries(queries: NDArray[np.float32], dim: int, k: int) -> NDArray[np.
 
 
 def unusable(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Which of the vectors (m, dim) are not finite or too long to compute with in float32."""
+    """The rows of vectors (m, dim) that are not finite, or too long for float32 arithmetic; int64, ascending."""
     norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
     return np.flatnonzero(~(norms <= LARGEST_NORM))

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from cxrsearch.analysis.evaluation.evaluate_scores import Scored
 from cxrsearch.analysis.evaluation.fractions import fraction_curve
-from cxrsearch.analysis.evaluation.published import MEANS, TABLE_2, published
+from cxrsearch.analysis.evaluation.published import MEANS, TABLE_2, published_auroc
 from cxrsearch.analysis.evaluation.stratified import stratify
 from cxrsearch.analysis.measures.bootstrap import PatientBootstrap
 from cxrsearch.analysis.measures.metrics import calibration_error
@@ -212,12 +212,12 @@ def test_folds_have_no_index_in_common(question: Question, tmp_path: Path) -> No
 
 
 def test_the_papers_numbers_are_of_part_test_of_its_split_only() -> None:
-    columns = published("paper:lists", "test", NIH_FINDINGS)
+    columns = published_auroc("paper:lists", "test", NIH_FINDINGS)
     assert columns["densenet"][MASS] == 0.8524
     assert columns["knn"][-1] == 0.6860
     for split, part in (("paper", "val"), ("column", "test"), ("paperback", "test")):
-        assert published(split, part, NIH_FINDINGS) == {}
-    assert np.isnan(published("paper", "test", ("Mass", "Gout"))["forest"][1:]).all()
+        assert published_auroc(split, part, NIH_FINDINGS) == {}
+    assert np.isnan(published_auroc("paper", "test", ("Mass", "Gout"))["forest"][1:]).all()
 
 
 def test_the_papers_means_are_those_of_its_rows() -> None:

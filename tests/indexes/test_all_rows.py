@@ -70,7 +70,7 @@ def test_a_pair_of_rows_is_scored_once(k: int, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(all_rows, "_BLOCK", 100)
     products: list[tuple[int, int]] = []
     offered = np.zeros((600, 600), int)
-    offer, barred = all_rows._Block.offer, all_rows.AllRows._barred
+    offer, barred = all_rows._Block.offer, all_rows.AllRows._find_barred
 
     def counted(self: Any, rows: Array, scores: Array) -> None:
         offered[np.ix_(self.rows, rows)] += 1
@@ -81,7 +81,7 @@ def test_a_pair_of_rows_is_scored_once(k: int, monkeypatch: pytest.MonkeyPatch) 
         return barred(self, one, other)
 
     monkeypatch.setattr(all_rows._Block, "offer", counted)
-    monkeypatch.setattr(all_rows.AllRows, "_barred", multiplied)
+    monkeypatch.setattr(all_rows.AllRows, "_find_barred", multiplied)
     build("exact", [HARD["rounded"][:600].astype(np.float32)], "l2").search_all(k)
     assert (offered == 1).all()
     assert sorted(products) == [(a, b) for a in range(0, 600, 100) for b in range(a, 600, 100)]

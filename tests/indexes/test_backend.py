@@ -47,7 +47,7 @@ def test_without_a_gpu_the_fix_is_named(device: str, tmp_path: Path) -> None:
     build("faiss-flat", [ROWS], "l2").save(tmp_path)
     said = (
         f"device {'cuda:1' if '1' in device else 'cuda:0'}: FAISS sees 0 GPUs; on a machine with an NVIDIA GPU, "
-        "pip install 'cxrsearch[gpu]' in the place of 'cxrsearch[cpu]'; otherwise use device cpu"
+        "pip install 'cxrsearch[gpu]' instead of 'cxrsearch[cpu]'; otherwise use device cpu"
     )
     assert message(BackendUnavailable, build, "faiss-flat", [ROWS], "l2", device=device) == said
     assert message(BackendUnavailable, load, "faiss-flat", tmp_path, [ROWS], "l2", device=device) == said

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from cxrsearch.analysis.maps.windows import best_windows, pooled
+from cxrsearch.analysis.maps.windows import best_windows, pool
 from cxrsearch.building.build import build_index
 from cxrsearch.errors import UsageError
 from cxrsearch.images.preprocess import Preprocess
@@ -60,7 +60,7 @@ def test_neighbours_are_ordered_by_their_best_regions(index: Index, data_set: Da
     answer = index.query(data_set.images / "03.png", k=5, box=BOX)
     everything = np.stack([pixels for row in range(10) if (pixels := index.stored_pixels(row)) is not None])
     maps = index.embedder.activations(network_pixels(index.embedder, list(everything)))
-    region = pooled(maps[3], (0.25, 0.375, 0.5, 0.25))
+    region = pool(maps[3], (0.25, 0.375, 0.5, 0.25))
     centre = np.concatenate(index.stored.blocks).astype(np.float64).mean(axis=0)
     distances, windows = best_windows(maps, region, (0.5, 0.25), centre)
     others = [row for row in np.argsort(distances, kind="stable") if row // 2 != 1]

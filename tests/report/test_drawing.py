@@ -9,7 +9,7 @@ from PIL import Image
 
 from cxrsearch.errors import UsageError, WriteError
 from cxrsearch.report import style
-from cxrsearch.report.drawing import Drawing, PixelFigure, fitting
+from cxrsearch.report.drawing import Drawing, PixelFigure, fit_text
 from tests.report.svg_parts import boxes, texts
 
 
@@ -74,5 +74,5 @@ def test_other_names_and_missing_folders_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_text_is_cut_to_its_room() -> None:
-    assert fitting("Mass", style.BODY, 200) == "Mass"
-    assert "…" in fitting("A finding whose name is far too long for it", style.BODY, 200)
+    assert fit_text("Mass", style.BODY, 200) == "Mass"
+    assert "…" in fit_text("A finding whose name is far too long for it", style.BODY, 200)

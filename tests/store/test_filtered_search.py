@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cxrsearch.errors import UsageError
 from cxrsearch.store import filtered_search as search
-from cxrsearch.store.filtered_search import open_vectors, search_rows
+from cxrsearch.store.filtered_search import open_vectors, require_kind, search_rows
 from cxrsearch.store.reader import open_stored
 from cxrsearch_indexes import Restriction
 
@@ -32,3 +33,9 @@ def test_no_rows_have_no_neighbours(small_index: Path) -> None:
     stored, nobody = open_stored(small_index), np.empty(0, dtype=np.int64)
     found = search_rows(stored, open_vectors(stored, "cpu"), nobody, 4, Restriction(), "looking", lambda *_: None)
     assert (len(found), len(found.rows)) == (0, 0)
+
+
+def test_an_unknown_kind_is_refused_with_those_that_there_are() -> None:
+    for device in ("cpu", "cuda"):
+        with pytest.raises(UsageError, match="unknown kind of index 'annoy'; there are exact, faiss-flat, faiss-hnsw"):
+            require_kind("annoy", "l2", device)

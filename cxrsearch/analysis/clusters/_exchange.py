@@ -1,8 +1,8 @@
 """Which patients may exchange their labels: those with the same number of images in every stratum.
 
-A patient's images, by stratum and then by row, are a block; the labels of a whole block go to another patient's block,
-in order (whole-block exchange: Winkler et al. 2015, NeuroImage 123, 253-268). An image's new label is therefore that of
-an image of its own stratum, and what the images of one patient have in common stays together.
+A patient's images, sorted by stratum and then by row, are a block. The labels of a whole block go to another patient's
+block, in order (whole-block exchange: Winkler et al. 2015, NeuroImage 123, 253-268). So an image gets the label of an
+image in its own stratum, and the labels of one patient stay together.
 """
 
 from dataclasses import dataclass, replace
@@ -17,13 +17,13 @@ from cxrsearch.errors import UsageError
 
 @dataclass(frozen=True)
 class Blocks:
-    """The blocks of P patients, who are numbers from 0, and of their n images.
+    """The blocks of P patients, numbered from 0, with n images in all.
 
     Attributes:
-        order: int64 (n,), the images' rows, block by block.
+        order: int64 (n,), the rows of the images, block by block.
         start: int64 (P,), where each block begins in `order`.
-        size: int64 (P,), its length.
-        cell: int64 (P,), patients of one cell exchange labels.
+        size: int64 (P,), the length of each block.
+        cell: int64 (P,), the cell of each patient; patients of one cell exchange labels.
     """
 
     order: Integers
@@ -33,7 +33,9 @@ class Blocks:
 
     @classmethod
     def of(cls, patient: Integers, strata: Integers) -> "Blocks":
-        """The blocks of images whose patients are 0 to P - 1, each with images, and of their strata; int64 (n,) both.
+        """Build the blocks of n images from their patients and strata, int64 (n,) each.
+
+        Patients are 0 to P - 1, and each has an image.
 
         Raises:
             UsageError: patients and strata of different lengths.
@@ -50,7 +52,7 @@ class Blocks:
 
     @property
     def fixed(self) -> NDArray[np.bool_]:
-        """Which patients are alone in their cell and keep their labels, bool (P,)."""
+        """Which patients are alone in their cell and so keep their labels, bool (P,)."""
         return np.asarray(np.bincount(self.cell)[self.cell] == 1)
 
     @property
@@ -59,7 +61,7 @@ class Blocks:
         return np.repeat(np.arange(len(self.size)), self.size)
 
     def draw(self, rng: np.random.Generator) -> Integers:
-        """A permutation within every cell, each as likely: the patient whose labels each patient gets, int64 (P,)."""
+        """Draw a uniform permutation within every cell: the patient whose labels each patient gets, int64 (P,)."""
         donor = np.empty_like(self.cell)
         donor[np.argsort(self.cell, kind="stable")] = np.lexsort((rng.random(len(donor)), self.cell))
         return donor
@@ -67,12 +69,12 @@ class Blocks:
 
 @dataclass(frozen=True)
 class BlockPairs:
-    """A value of every pair of images of one patient, laid out alike in all blocks of a size.
+    """A value for every pair of images of one patient, with the same layout in all blocks of one size.
 
     Attributes:
         start: int64 (P,), where the table of each block begins; a block of s images has s x s cells.
         table: float64, the values, each in the cell of its two images.
-        patient, place: int64 (m,), whose each pair is, and its cell in the patient's table.
+        patient, place: int64 (m,), the patient of each pair, and its cell in the patient's table.
     """
 
     start: Integers
@@ -82,7 +84,7 @@ class BlockPairs:
 
     @classmethod
     def of(cls, blocks: Blocks, first: Integers, second: Integers, values: NDArray[np.float64]) -> "BlockPairs":
-        """Of the pairs of rows `first` and `second`, int64 (m,), each once, and their values, float64 (m,)."""
+        """Build the tables from pairs of rows `first` and `second`, int64 (m,), each once, and values, float64 (m,)."""
         cells = blocks.size**2
         start = np.cumsum(cells) - cells
         position = np.empty_like(blocks.order)
@@ -95,9 +97,9 @@ class BlockPairs:
         return cls(start, table, patient, place)
 
     def part(self, chosen: NDArray[np.bool_]) -> "BlockPairs":
-        """Only the chosen pairs, bool (m,), with the table of all."""
+        """Keep only the chosen pairs, bool (m,), with the table of all pairs."""
         return replace(self, patient=self.patient[chosen], place=self.place[chosen])
 
     def total(self, receiver: Integers) -> float:
-        """The sum of the values of the pairs to which these go when patient p's labels go to `receiver[p]`."""
+        """The sum of the values of the pairs to which these pairs move if patient p's labels go to `receiver[p]`."""
         return float(self.table[self.start[receiver[self.patient]] + self.place].sum())

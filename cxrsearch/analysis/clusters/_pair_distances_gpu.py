@@ -1,4 +1,4 @@
-"""The sums of L2 to groups of images on a GPU: the tiles of `pair_distances.l2_to_groups`, in float64 products."""
+"""Sums of L2 to groups of images on a GPU: the tiles of `pair_distances.l2_to_groups`, in float64."""
 
 import numpy as np
 import torch
@@ -11,22 +11,22 @@ TILE = 4096
 """Images along a side of a tile; a tile takes 128 MiB, and three are held at once."""
 
 _PAIRS = 4096
-"""Near pairs whose points are held at once, however many duplicates there are."""
+"""Near pairs whose points are held at once; this bounds the memory if there are many duplicates."""
 
 NEAR = 1e-8
-"""A pair whose squared distance is below this share of the sum of its squared norms is computed from the difference of
-its points: the product has lost more than about 1e-7 of it."""
+"""A pair is near if its squared distance is below this share of the sum of its squared norms. The product then has a
+relative error of more than about 1e-7, so the distance is computed from the difference of the points."""
 
 
 def l2_to_groups_on(
     device: torch.device, points: NDArray[np.float32], groups: NDArray[np.bool_], progress: Progress = silent
 ) -> NDArray[np.float64]:
-    """The sum of L2 from each image to the images of each group, float64 (n, K), as `l2_to_groups` computes it.
+    """Sum L2 from each image to the images of each group: float64 (n, K), as `l2_to_groups` does.
 
-    The points lie on the device once (n x d x 4 bytes); everything is summed in float64.
+    The device holds the points once (n x d x 4 bytes). All sums are float64.
 
     Args:
-        device: any that torch has.
+        device: any device that torch has.
         points: float32 (n, d), centred.
         groups: bool (n, K).
         progress: called as the tiles are done.
@@ -49,7 +49,7 @@ def l2_to_groups_on(
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
-    """The distances of two sets of points, float64 (len(a), len(b))."""
+    """The L2 distances between two sets of points, float64 (len(a), len(b))."""
     norms = a.square().sum(1)[:, None] + b.square().sum(1)
     squared = torch.addmm(norms, a, b.T, alpha=-2)
     near = (squared <= NEAR * norms).nonzero()

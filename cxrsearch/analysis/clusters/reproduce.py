@@ -1,13 +1,12 @@
-"""The cluster test of Wu and Yang, "DenseNet Feature Embeddings for Thoracic Disease Diagnosis", as it was.
+"""The cluster test of Wu and Yang, "DenseNet Feature Embeddings for Thoracic Disease Diagnosis", as published.
 
-A sample of the images is standardised; a finding's mean squared L2 is held against the squared distance of one pair of
-independent standard normal points in D dimensions, which has mean 2 D and variance 8 D, and a finding below the band
-"95%" = mean -+ 1.60 standard deviations is called clustered. Why that is no test:
+A sample of the images is standardised. A finding's mean squared L2 is compared with the squared distance of one pair of
+independent standard normal points in D dimensions, which has mean 2 D and variance 8 D. A finding below the "95%" band,
+mean -+ 1.60 standard deviations, is called clustered. Why this is not a valid test:
 
-    - The global mean is 2 D n / (n - 1) whatever the data are: standardising makes it so. That it comes out as expected
-      says nothing.
-    - A mean over thousands of pairs does not vary as a single pair does, embeddings are neither normal nor independent
-      in their dimensions, and the images of one patient are alike.
+    - Standardising makes the global mean 2 D n / (n - 1) for any data, so agreement with the expectation says nothing.
+    - A mean over thousands of pairs varies far less than a single pair. The dimensions of embeddings are neither normal
+      nor independent, and the images of one patient are alike.
     - Findings above the band lie as far out as those below.
 
 `cluster_test` is the test to use.
@@ -27,7 +26,7 @@ from cxrsearch.errors import UsageError
 Verdict = Literal["below", "within", "above", "unknown"]
 
 SIGMAS = 1.60
-"""Half the width of the paper's band, in standard deviations of a single pair; it says 95%, which would be 1.96."""
+"""Half the width of the paper's band, in standard deviations of a single pair. The paper calls it 95%; that is 1.96."""
 
 PUBLISHED_IMAGES = 3924
 PUBLISHED = {
@@ -47,7 +46,7 @@ PUBLISHED = {
     "Hernia": (29.28, 903.76),
     "No Finding": (33.19, 1172.74),
 }
-"""The paper's Table 1: mean L2 and mean squared L2 of CheXNet embeddings; Pleural Thickening is missing there."""
+"""The paper's Table 1: mean L2 and mean squared L2 of CheXNet embeddings. Pleural Thickening is missing there."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +54,16 @@ class PaperTest:
     """The paper's test of K groups, on a sample.
 
     Attributes:
-        images: of the sample.
-        live_dims: D, the dimensions that vary in it.
+        images: the number of images in the sample, n.
+        live_dims: D, the number of dimensions that vary in the sample.
         expected: 2 D, the mean squared distance of a pair of independent standard normal points.
         identity: 2 D n / (n - 1), the global mean squared distance of any standardised data.
         low, high: the band.
         group_images: int64 (K,), each group's images in the sample.
-        mean_l2, mean_squared_l2: float64 (K,), over all pairs of a group's images, same patients included; nan without.
-        verdicts: K times `below` (clustered, says the paper), `within`, `above` (left unmarked there) or `unknown`.
+        mean_l2, mean_squared_l2: float64 (K,), over all pairs of a group's images, including pairs of one patient; nan
+            without pairs.
+        verdicts: K times `below` (the paper calls it clustered), `within`, `above` (unmarked in the paper) or
+            `unknown`.
     """
 
     images: int
@@ -80,16 +81,16 @@ class PaperTest:
 def paper_test(
     embeddings: NDArray[np.floating[Any]], groups: Flags, *, sample: float = 0.05, seed: int = 0
 ) -> PaperTest:
-    """Do what the paper did.
+    """Run the paper's test on a sample of the images.
 
     Args:
         embeddings: floating (n, dim), finite.
         groups: bool (n, K).
-        sample: the share of the images, above 0 and up to 1, rounded up; drawn regardless of patients, as there.
+        sample: the share of images, above 0 and at most 1, rounded up; drawn regardless of patients, as in the paper.
         seed: of the draw.
 
     Raises:
-        UsageError: arrays that do not fit together, a share that is none, or a sample of fewer than 2 images.
+        UsageError: arrays that do not fit together, a share outside (0, 1], or a sample of fewer than 2 images.
     """
     if not 0 < sample <= 1 or seed < 0 or groups.ndim != 2 or len(groups) != len(embeddings):
         got = f"sample {sample}, seed {seed}, {len(embeddings)} embeddings, groups {groups.shape}"

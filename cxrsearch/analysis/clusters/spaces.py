@@ -1,7 +1,7 @@
-"""The spaces in which distances between embeddings are taken: raw, standardised, of unit length, whitened.
+"""The spaces in which distances between embeddings are measured: raw, standardised, unit length, whitened.
 
-Moments are float64 sums over blocks of rows, in two passes, and the points are centred on their mean before they become
-float32: an offset common to all embeddings then costs no digits.
+Moments are float64 sums over blocks of rows, in two passes. The points are centred on their mean before they become
+float32, so an offset common to all embeddings costs no digits.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ SpaceName = Literal["standardised", "raw", "l2", "whitened"]
 SPACES: tuple[SpaceName, ...] = get_args(SpaceName)
 
 BLOCK = 4096
-"""Rows taken to float64 at a time."""
+"""Rows that are converted to float64 at a time."""
 
 _Map = Callable[[Floats], Floats]
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)
@@ -29,11 +29,11 @@ class Space:
     """Embeddings as points of a space.
 
     Attributes:
-        name: `standardised`, each dimension over its population standard deviation (ddof 0); `raw`; `l2`, each
-            embedding over its length (one of length 0 stays); `whitened`, the principal components over their standard
-            deviations.
-        points: float32 (n, D), centred on their mean; only the D dimensions in which they vary.
-        dim: of the embeddings.
+        name: `standardised`, each dimension divided by its population standard deviation (ddof 0); `raw`; `l2`, each
+            embedding divided by its length (length 0 stays); `whitened`, the principal components divided by their
+            standard deviations.
+        points: float32 (n, D), centred on their mean, with only the D dimensions in which they vary.
+        dim: the dimension of the embeddings.
     """
 
     name: SpaceName
@@ -47,19 +47,19 @@ class Space:
 
     @property
     def unit_variance(self) -> bool:
-        """Whether every dimension has variance 1, so that the mean squared distance of all pairs is 2 D n / (n - 1)."""
+        """Whether every dimension has variance 1; then the mean squared distance of all pairs is 2 D n / (n - 1)."""
         return self.name in ("standardised", "whitened")
 
 
 def to_space(embeddings: NDArray[np.floating[Any]], name: SpaceName = "standardised") -> Space:
-    """Take embeddings to a space.
+    """Transform embeddings into a space.
 
     Args:
         embeddings: floating (n, dim), finite.
         name: the space.
 
     Raises:
-        UsageError: an unknown space, no embeddings, or some that are not finite.
+        UsageError: an unknown space, no embeddings, or embeddings that are not finite.
     """
     if name not in SPACES:
         raise UsageError(f"unknown space {name!r}", f"use one of {', '.join(SPACES)}")
@@ -73,22 +73,22 @@ def to_space(embeddings: NDArray[np.floating[Any]], name: SpaceName = "standardi
 
     if name == "whitened":
         axes = _whitening(embeddings, centred, int(live.sum()))
-        return Space(name, _mapped(embeddings, lambda block: centred(block) @ axes, axes.shape[1]), len(mean))
+        return Space(name, _transform(embeddings, lambda block: centred(block) @ axes, axes.shape[1]), len(mean))
     scale = np.ones(int(live.sum()))
     if name == "standardised":
         scale = np.sqrt(sum((centred(block) ** 2).sum(axis=0) for block in _blocks(embeddings)) / len(embeddings))
-    return Space(name, _mapped(embeddings, lambda block: centred(block) / scale, len(scale)), len(mean))
+    return Space(name, _transform(embeddings, lambda block: centred(block) / scale, len(scale)), len(mean))
 
 
 def check_embeddings(embeddings: NDArray[np.floating[Any]]) -> None:
-    """Refuse what are not finite embeddings.
+    """Check that embeddings are a finite matrix.
 
     Raises:
-        UsageError: not floating (n, dim) with n and dim above 0, or nan or infinity among them.
+        UsageError: embeddings that are not floating (n, dim) with n and dim above 0, or that hold nan or infinity.
     """
     if embeddings.ndim != 2 or not embeddings.size or not np.issubdtype(embeddings.dtype, np.floating):
         got = f"{embeddings.dtype} {embeddings.shape}"
-        raise UsageError(f"embeddings must be floating (images, dimensions): got {got}", "give one row an image")
+        raise UsageError(f"embeddings must be floating (images, dimensions): got {got}", "give one row per image")
     bad = np.concatenate([np.flatnonzero(~np.isfinite(block).all(axis=1)) + at for at, block in _pieces(embeddings)])
     if bad.size:
         raise UsageError(
@@ -116,7 +116,7 @@ def _unit_length(block: Floats) -> Floats:
 
 
 def _extent(embeddings: NDArray[np.floating[Any]], prepare: _Map) -> tuple[Floats, Floats, Floats]:
-    """Mean, smallest and largest value of each dimension, float64 (dim,)."""
+    """The mean, smallest and largest value of each dimension, float64 (dim,) each."""
     total = np.zeros(embeddings.shape[1])
     low, high = np.full_like(total, np.inf), np.full_like(total, -np.inf)
     for block in map(prepare, _blocks(embeddings)):
@@ -126,9 +126,9 @@ def _extent(embeddings: NDArray[np.floating[Any]], prepare: _Map) -> tuple[Float
 
 
 def _whitening(embeddings: NDArray[np.floating[Any]], centred: _Map, live: int) -> Floats:
-    """The directions of positive variance, each over its standard deviation: float64 (live, rank).
+    """The directions of positive variance, each divided by its standard deviation: float64 (live, rank).
 
-    The rank is that of `numpy.linalg.matrix_rank` for the covariance.
+    The rank is `numpy.linalg.matrix_rank` of the covariance.
     """
     covariance = np.zeros((live, live))
     for block in map(centred, _blocks(embeddings)):
@@ -138,7 +138,7 @@ def _whitening(embeddings: NDArray[np.floating[Any]], centred: _Map, live: int) 
     return np.asarray(vectors[:, kept] / np.sqrt(values[kept]))
 
 
-def _mapped(embeddings: NDArray[np.floating[Any]], mapping: _Map, width: int) -> NDArray[np.float32]:
+def _transform(embeddings: NDArray[np.floating[Any]], mapping: _Map, width: int) -> NDArray[np.float32]:
     points = np.empty((len(embeddings), width), dtype=np.float32)
     for at, block in _pieces(embeddings):
         points[at : at + len(block)] = mapping(block.astype(np.float64))

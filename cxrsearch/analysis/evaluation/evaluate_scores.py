@@ -13,15 +13,15 @@ from cxrsearch.arrays import Flags, Floats
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """What models say of n images.
+    """The labels of n images and the models' scores for them.
 
     Attributes:
         labels: bool (n, F).
         patients: int64 (n,).
-        scores: float64 (n, F) of each model, higher is more likely.
-        calibrated: probabilities of the models that could be calibrated, float64 (n, F).
-        folds: int64 (n,), the fold of a cross-validation whose model scored an image; all 0 without one. Where there
-            are several, AUROC and AUPRC are those of ranks within folds, see `within_folds`.
+        scores: by model, float64 (n, F); higher is more likely.
+        calibrated: by model, calibrated probabilities, float64 (n, F); only models that could be calibrated.
+        folds: int64 (n,), the cross-validation fold whose model scored each image; all 0 without cross-validation.
+            With several folds, AUROC and AUPRC are computed on ranks within folds; see `within_folds`.
     """
 
     labels: Flags
@@ -33,12 +33,12 @@ class Scored:
 
 @dataclass(frozen=True)
 class ModelMetrics:
-    """One model's metrics, for F findings; see `Intervals` for values, intervals and means.
+    """One model's metrics for F findings. `Intervals` holds the values, intervals and means.
 
     Attributes:
         auroc, auprc: with patient-bootstrap intervals.
-        difference: of the AUROC to the reference's, from the same replicates; None for the reference itself.
-        before, after: calibration of the scores as they are, and calibrated; None where they are no probabilities.
+        difference: this AUROC minus the reference's, from the same replicates; None for the reference itself.
+        before, after: calibration of the raw and of the calibrated scores; None if they are not probabilities.
     """
 
     auroc: Intervals
@@ -57,14 +57,14 @@ class ModelMetrics:
 
 @dataclass(frozen=True)
 class CalibrationMetrics:
-    """The Brier score and the expected calibration error of each finding, float64 (F,)."""
+    """The Brier score and the expected calibration error (ECE) of each finding, float64 (F,)."""
 
     brier: Floats
     ece: Floats
 
     @classmethod
     def of(cls, labels: Flags, scores: Floats | None) -> "CalibrationMetrics | None":
-        """Of probabilities (n, F); None of none."""
+        """Measure scores, float64 (n, F); None if there are none, or if some lie outside [0, 1]."""
         if scores is None or scores.min() < 0 or scores.max() > 1:
             return None
         return cls(brier(labels, scores), calibration_error(labels, scores))
@@ -73,23 +73,26 @@ class CalibrationMetrics:
 def evaluate_scores(
     scored: Scored, reference: str | None = None, *, replicates: int = REPLICATES, seed: int = 0
 ) -> dict[str, ModelMetrics]:
-    """The metrics of every model, from the same bootstrap replicates.
+    """Compute the metrics of every model from the same bootstrap replicates.
 
     Args:
         scored: the models' scores.
         reference: the model that the others are compared with; None compares none.
         replicates, seed: of the bootstrap; see `PatientBootstrap`.
 
+    Returns:
+        The metrics by model.
+
     Raises:
         UsageError: arrays that do not fit together, or a nan score.
     """
     bootstrap = PatientBootstrap(scored.patients, replicates, seed)
-    ranked = {name: comparable(values, scored.folds) for name, values in scored.scores.items()}
+    ranked = {name: make_comparable(values, scored.folds) for name, values in scored.scores.items()}
     if reference is None:
         aurocs, differences = {name: bootstrap.auroc(scored.labels, values) for name, values in ranked.items()}, {}
     else:
-        compared = bootstrap.compare(scored.labels, ranked, reference)
-        aurocs, differences = compared.models, compared.differences
+        comparison = bootstrap.compare(scored.labels, ranked, reference)
+        aurocs, differences = comparison.models, comparison.differences
     return {
         name: ModelMetrics(
             auroc=aurocs[name],
@@ -102,6 +105,6 @@ def evaluate_scores(
     }
 
 
-def comparable(scores: Floats, folds: NDArray[np.int64]) -> Floats:
-    """Scores (n, F) that may be pooled: ranks within folds, where there are several."""
+def make_comparable(scores: Floats, folds: NDArray[np.int64]) -> Floats:
+    """Scores (n, F) that may be pooled over folds: ranks within folds if there are several, else the scores."""
     return within_folds(scores, folds) if folds.any() else scores

@@ -1,4 +1,4 @@
-"""What the paper printed in its Table 2: AUROC on part test of its split (Wu and Yang), with a DenseNet-169."""
+"""The AUROC values in Table 2 of the paper (Wu and Yang): a DenseNet-169, on the test part of the paper's split."""
 
 from collections.abc import Sequence
 
@@ -29,13 +29,14 @@ OTHER_SPLIT = (
 )
 
 
-def published(split: str, part: str, findings: Sequence[str]) -> dict[str, list[float]]:
-    """The paper's AUROC of each finding and the mean, by model; nothing where other images were scored.
+def published_auroc(split: str, part: str, findings: Sequence[str]) -> dict[str, list[float]]:
+    """The paper's AUROC of each finding, then the mean, by model; empty if other images were scored.
 
     Args:
         split: the definition of the split.
         part: the scored part.
-        findings: their names; nan stands for one that the paper does not have, and for the mean of others than its 14.
+        findings: their names. A finding that the paper does not have is nan. So is the mean, unless these are exactly
+            the paper's 14 findings.
     """
     if split.split(":", 1)[0] != "paper" or part != "test":
         return {}

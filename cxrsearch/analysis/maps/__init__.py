@@ -1,7 +1,7 @@
-"""Maps of where: over the cells of a feature map.
+"""Heat maps over the cells of a feature map, and boxes drawn from them.
 
-activation   class activation, Grad-CAM, and what makes two images alike
-box_overlap  a map's box, and its overlap with another
-box_scores   maps scored against readers' boxes, beside random maps
+activation   class activation, Grad-CAM, and where two images are alike
+box_overlap  the boxes of a heat map, and their overlap with other boxes
+box_scores   heat maps scored against readers' boxes
 windows      the best matching window of a feature map
 """

@@ -1,7 +1,7 @@
-"""Where in an image a network's answer comes from: three ways of weighing the channels of a feature map.
+"""Where in an image a network's answer comes from: three ways to weigh the channels of a feature map.
 
-An embedding is the mean of a feature map over the image, and a logit or an inner product is linear in it. So each is
-the mean of a map, exactly: what a place adds to the answer.
+An embedding is the mean of a feature map over the image, and a logit or an inner product is linear in the embedding. So
+each of them is exactly the mean of a heat map, whose cells say what each place adds to the answer.
 """
 
 import numpy as np
@@ -18,16 +18,16 @@ def class_activation(activations: Reals, weight: Reals) -> Floats:
         weight: floating (F, dim), of the last layer.
 
     Returns:
-        float64 (F, h, w); the mean over the map, plus the last layer's bias, is the logit.
+        float64 (F, h, w); a finding's mean over (h, w), plus the last layer's bias, is its logit.
 
     Raises:
         UsageError: arrays that do not fit together.
     """
-    return _weighed(activations, weight)
+    return _weigh(activations, weight)
 
 
 def similarity(activations: Reals, embedding: Reals) -> Floats:
-    """Where an image is like another one (Stylianou, Souvenir and Pless 2019, WACV), given that one's embedding.
+    """Where an image is like another image, given the other's embedding (Stylianou, Souvenir and Pless 2019, WACV).
 
     Args:
         activations: floating (dim, h, w), the rectified last feature map.
@@ -39,16 +39,16 @@ def similarity(activations: Reals, embedding: Reals) -> Floats:
     Raises:
         UsageError: arrays that do not fit together.
     """
-    of_one: Floats = _weighed(activations, embedding[np.newaxis])[0]
+    of_one: Floats = _weigh(activations, embedding[np.newaxis])[0]
     return of_one
 
 
 def grad_cam(activations: Reals, gradients: Reals) -> Floats:
-    """Gradient-weighted class activation maps (Selvaraju et al. 2017, ICCV): the ReLU of the channels' weighed sum.
+    """Gradient-weighted class activation maps (Selvaraju et al. 2017, ICCV): the ReLU of a weighted sum of channels.
 
     Args:
         activations: floating (channels, h, w), of any layer.
-        gradients: floating (F, channels, h, w), of each finding's logit; a channel's weight is the mean of its own.
+        gradients: floating (F, channels, h, w), of each finding's logit; a channel's weight is its mean gradient.
 
     Returns:
         float64 (F, h, w), not negative.
@@ -58,13 +58,13 @@ def grad_cam(activations: Reals, gradients: Reals) -> Floats:
     """
     if gradients.shape[1:] != activations.shape:
         raise UsageError(f"gradients {gradients.shape} of activations {activations.shape}", "give those of one layer")
-    maps = _weighed(activations, gradients.mean(axis=(2, 3), dtype=np.float64))
+    maps = _weigh(activations, gradients.mean(axis=(2, 3), dtype=np.float64))
     rectified: Floats = np.maximum(maps, 0)
     return rectified
 
 
-def _weighed(activations: Reals, weight: Reals) -> Floats:
+def _weigh(activations: Reals, weight: Reals) -> Floats:
     if activations.ndim != 3 or weight.ndim != 2 or weight.shape[1] != len(activations):
-        raise UsageError(f"weights {weight.shape} of activations {activations.shape}", "give one weight a channel")
+        raise UsageError(f"weights {weight.shape} of activations {activations.shape}", "give one weight per channel")
     maps: Floats = np.tensordot(weight.astype(np.float64), activations.astype(np.float64), axes=1)
     return maps

@@ -1,8 +1,8 @@
-"""How often a map's boxes meet a reader's: T(IoBB) and T(IoU) of Wang et al. 2017 (CVPR, section 4.2).
+"""How often the boxes of a heat map hit a reader's boxes: T(IoBB) and T(IoU) of Wang et al. 2017 (CVPR, section 4.2).
 
-What is judged is a *case*: a finding in an image in which a reader boxed it. A reader's box is found where one of the
-map's boxes overlaps it by more than T; a case scores the share of its boxes that are found. Each of the map's boxes
-that overlaps none of the reader's by more than T is a false positive of that T.
+A *case* is a finding in an image in which a reader boxed it. A reader's box is found if one of the heat map's boxes
+overlaps it by more than T. A case scores the share of its boxes that are found. A box of the heat map that overlaps
+none of the reader's boxes by more than T is a false positive at that T.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,15 +21,15 @@ LEVELS: tuple[tuple[str, float], ...] = (
     *(("iobb", level) for level in (0.1, 0.25, 0.5, 0.75, 0.9)),
     *(("iou", level) for level in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)),
 )
-"""Measure and T of Wang et al.'s tables."""
+"""Measure and T in the tables of Wang et al."""
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(2, 20))
-"""Of a map's range, from which validation chooses."""
+"""Shares of a heat map's range, from which validation chooses."""
 
 DEFAULT_THRESHOLD = 0.5
 
 MapOf = Callable[[int], Floats]
-"""The map, float64 (side, side), of a case."""
+"""Gives the heat map, float64 (side, side), of a case by its number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +37,10 @@ class Case:
     """A finding in an image, and where readers saw it.
 
     Attributes:
-        image: row of the image.
-        finding: column of the finding.
-        patient: of the image.
-        boxes: float64 (n, 4), left, top, width and height in pixels of the map.
+        image: the row of the image.
+        finding: the column of the finding.
+        patient: the patient of the image.
+        boxes: float64 (n, 4), left, top, width and height in pixels of the heat map.
     """
 
     image: int
@@ -51,17 +51,17 @@ class Case:
 
 def case_scores(values: Floats, boxes: Floats, threshold: float) -> tuple[Floats, Floats]:
     """A case's share of found boxes, and its number of false positives, at each of `LEVELS`: float64 (12,) each."""
-    found = map_boxes(values, threshold)[0]
-    overlaps = {"iobb": iobb(found, boxes), "iou": iou(found, boxes)}
+    detected = map_boxes(values, threshold)[0]
+    overlaps = {"iobb": iobb(detected, boxes), "iou": iou(detected, boxes)}
     hits = [overlaps[measure] > level for measure, level in LEVELS]
     shares = [hit.any(axis=0).mean() for hit in hits]
     return np.array(shares, dtype=np.float64), np.array([(~hit.any(axis=1)).sum() for hit in hits], dtype=np.float64)
 
 
 def choose_threshold(cases: Sequence[Case], map_of: MapOf) -> float:
-    """The threshold whose boxes overlap readers' most: the highest mean of each box's best IoU, the lowest of equals.
+    """Choose the threshold with the highest mean of each reader's box's best IoU; the lowest of equal ones.
 
-    IoU, as IoBB alone would choose the smallest boxes. `DEFAULT_THRESHOLD` where there is no case.
+    IoU is used because IoBB alone would choose the smallest boxes. Without cases, the result is `DEFAULT_THRESHOLD`.
     """
     if not cases:
         return DEFAULT_THRESHOLD
@@ -75,9 +75,9 @@ def choose_threshold(cases: Sequence[Case], map_of: MapOf) -> float:
 
 
 def score_cases(cases: Sequence[Case], map_of: MapOf, threshold: float, draws: int = 1) -> Floats:
-    """Shares found, then false positives, of every case: float64 (n, 24); the means over `draws` maps of each.
+    """Score every case: shares found, then false positives, float64 (n, 24), each the mean over `draws` heat maps.
 
-    Where there are several draws, the map of draw d of case i is `map_of(i * draws + d)`.
+    The heat map of draw d of case i is `map_of(i * draws + d)`.
     """
     scores = np.zeros((len(cases), 2 * len(LEVELS)))
     for row, case in enumerate(cases):
@@ -90,20 +90,21 @@ def score_cases(cases: Sequence[Case], map_of: MapOf, threshold: float, draws: i
 def average_cases(
     cases: Sequence[Case], scores: Floats, findings: int, *, replicates: int, seed: int
 ) -> tuple[Averages, NDArray[Any]]:
-    """Means of the scores over each finding's cases, and over all, with 95% patient-bootstrap intervals.
+    """Average the scores over each finding's cases, and over all cases, with 95% patient-bootstrap intervals.
 
     Args:
-        cases: n of them.
+        cases: n cases.
         scores: float64 (n, M).
-        findings: F.
+        findings: the number of findings, F.
         replicates, seed: of the bootstrap.
 
     Returns:
-        Averages of F + 1 groups, the last of all cases, without interval under 10 patients; their `images` are counted
-        once, however many of their findings are boxed. And the number of boxes in each group, int64 (F + 1,).
+        Averages of F + 1 groups, the last of all cases; groups of fewer than 10 patients have no interval. An image
+        counts once in `images`, however many of its findings are boxed. And the number of boxes in each group, int64
+        (F + 1,).
 
     Raises:
-        UsageError: no case.
+        UsageError: there are no cases.
     """
     if not cases:
         raise UsageError("no boxed image to score", "name images that the table of boxes has")

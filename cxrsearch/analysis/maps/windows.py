@@ -1,6 +1,6 @@
-"""Regions of feature maps: the mean inside a box, and where in another map a region of that size is most alike.
+"""Regions of feature maps: the mean inside a box, and the most similar region of that size in another feature map.
 
-A box lies anywhere, cells of a map do not; a cell counts by the share of it that the box covers.
+A box may lie anywhere, not only along the cells of a feature map. A cell counts by the share of it that the box covers.
 """
 
 import numpy as np
@@ -9,26 +9,26 @@ from cxrsearch.arrays import Floats, Reals
 from cxrsearch.errors import UsageError
 
 Box = tuple[float, float, float, float]
-"""Left, top, width and height, as shares of a map's sides."""
+"""Left, top, width and height, as shares of the sides of the feature map."""
 
 STEPS = 2
-"""Places a cell, or a window where that is smaller, in each direction, at which a window is tried."""
+"""How many windows are tried per cell in each direction; per window, if the window is smaller than a cell."""
 
 _MOST_PLACES = 33
 
 
-def pooled(activations: Reals, box: Box) -> Floats:
+def pool(activations: Reals, box: Box) -> Floats:
     """The mean of a feature map inside a box.
 
     Args:
         activations: floating (dim, h, w).
-        box: at least partly in the map.
+        box: at least partly inside the feature map.
 
     Returns:
         float64 (dim,).
 
     Raises:
-        UsageError: a box without area, or outside the map.
+        UsageError: a box without area, or outside the feature map.
     """
     left, top, width, height = box
     rows = cover(np.array([top]), height, activations.shape[1])
@@ -38,7 +38,7 @@ def pooled(activations: Reals, box: Box) -> Floats:
 
 
 def cover(starts: Floats, extent: float, cells: int) -> Floats:
-    """The weight of each of a side's cells in windows of an extent: float64 (n, cells), each row's sum 1.
+    """The weights of a side's cells in windows that begin at `starts`, float64 (n,): float64 (n, cells), row sums 1.
 
     Raises:
         UsageError: a window without extent, or outside the side.
@@ -55,7 +55,7 @@ def cover(starts: Floats, extent: float, cells: int) -> Floats:
 
 
 def windows(extent: float, cells: int) -> Floats:
-    """Where windows of an extent begin along a side, as shares of it: both ends, and evenly between them."""
+    """Where windows of an extent begin along a side, as shares of it: evenly spaced from one end to the other."""
     room, step = max(0.0, 1.0 - extent), min(1 / cells, extent) / STEPS
     places = min(int(np.ceil(round(room / step, 6))) + 1, _MOST_PLACES)
     return np.linspace(0.0, room, places)
@@ -64,16 +64,18 @@ def windows(extent: float, cells: int) -> Floats:
 def best_windows(
     activations: Reals, region: Floats, size: tuple[float, float], centre: Floats
 ) -> tuple[Floats, Floats]:
-    """The window of each of b maps that is most like a region, by the cosine of their deviations from a centre.
+    """Find the window most similar to a region in each of b feature maps.
+
+    Similarity is the cosine of the deviations from a centre.
 
     Args:
         activations: floating (b, dim, h, w).
-        region: float64 (dim,), the region that is looked for, see `pooled`.
-        size: width and height of a window, as shares of a map's sides.
-        centre: float64 (dim,), the mean of all embeddings: what all X-rays have in common says nothing.
+        region: float64 (dim,), the mean of the wanted region; see `pool`.
+        size: width and height of a window, as shares of the sides of a feature map.
+        centre: float64 (dim,), the mean of all embeddings; what all X-rays have in common says nothing.
 
     Returns:
-        Distances, float64 (b,), 1 - cosine, in [0, 2]; and windows, float64 (b, 4), left, top, width and height as
+        Distances, float64 (b,), 1 - cosine, in [0, 2]; and windows, float64 (b, 4): left, top, width and height as
         shares.
     """
     height, width = activations.shape[2:]
@@ -84,16 +86,16 @@ def best_windows(
     cosines = _cosines(activations, region, weights, centre)
     best = cosines.argmax(axis=1)
     y, x = np.divmod(best, len(lefts))
-    found = np.stack([lefts[x], tops[y], np.full(len(best), extents[0]), np.full(len(best), extents[1])], axis=1)
+    boxes = np.stack([lefts[x], tops[y], np.full(len(best), extents[0]), np.full(len(best), extents[1])], axis=1)
     distances: Floats = 1 - cosines[np.arange(len(best)), best]
-    return np.clip(distances, 0, 2), found
+    return np.clip(distances, 0, 2), boxes
 
 
 def _cosines(activations: Reals, region: Floats, weights: Floats, centre: Floats) -> Floats:
-    """Of each of b maps' n windows, float64 (b, n), given each window's weights of the cells, float64 (n, h w).
+    """The cosines of n windows in each of b feature maps, float64 (b, n), from the cell weights, float64 (n, h w).
 
-    A window's mean is a weighted sum of cells, so its inner products follow from those of the cells: there are fewer
-    cells than windows, and far fewer than channels.
+    A window's mean is a weighted sum of cells, so its inner products follow from those of the cells. There are fewer
+    cells than windows, and far fewer cells than channels.
     """
     tiny = np.finfo(np.float64).tiny
     cells = np.moveaxis(activations.astype(np.float64).reshape(*activations.shape[:2], -1), 1, 2) - centre

@@ -1,6 +1,6 @@
-"""How good scores are, and how sure that is.
+"""How good scores are, and how certain that is.
 
-metrics     AUROC, AUPRC, Brier score, calibration error, for many findings at once
-bootstrap   intervals and paired differences over resampled patients
-roc         ROC and reliability curves with their bands
+metrics     AUROC, AUPRC, Brier score and calibration error, for many findings at once
+bootstrap   intervals and paired differences from resampled patients
+roc         ROC curves with bands, and reliability curves
 """

@@ -1,8 +1,8 @@
-"""The other classifiers of the paper's code, one a finding, on embeddings: AdaBoost, a linear SVC, a decision tree.
+"""The other classifiers of the paper's code, one per finding, on embeddings: AdaBoost, a linear SVC, a decision tree.
 
 All are scikit-learn's: `AdaBoostClassifier(100)`, `LinearSVC()` on standardised embeddings, `DecisionTreeClassifier()`.
-They learn slowly, so they are given at most `max_train` images, those of patients drawn at random; the result says so.
-A linear SVC has no probabilities: Platt's scaling, learned on the validation part, makes them.
+They learn slowly, so they get at most `max_train` images, those of patients drawn at random. The result says so. A
+linear SVC has no probabilities, so Platt scaling, fitted on the validation part, provides them.
 """
 
 import warnings
@@ -41,10 +41,10 @@ class Classical:
     """One classifier for each finding.
 
     Attributes:
-        kind: which.
-        max_train: at most so many images are learned from.
+        kind: the kind of classifier.
+        max_train: the most images that are learned from.
         seed: of the classifier, and of the patients drawn.
-        jobs: threads, each with a finding of its own; the result does not depend on them.
+        jobs: the number of threads, each with its own finding; the result does not depend on it.
         progress: called as findings are learned.
     """
 
@@ -55,7 +55,7 @@ class Classical:
     progress: Progress = silent
 
     def fit(self, train: Sample, val: Sample) -> Fitted:
-        """Learn from whole patients; only a linear SVC looks at `val`. See `Model.fit`."""
+        """Learn from whole patients; only a linear SVC uses `val`. See `Model.fit`."""
         require_alike(train, val)
         part = sample_patients(train, self.max_train, self.seed)
         findings = learnable(part.labels)
@@ -74,17 +74,17 @@ class Classical:
             return by_finding(part, len(sample), dict(zip(findings.tolist(), probability.T, strict=True)))
 
         settings = {"max_train": self.max_train, "seed": self.seed}
-        return Fitted(part, settings, score, (*_sampled(train, part), *_unfinished(classifiers)))
+        return Fitted(part, settings, score, (*_sample_notes(train, part), *_convergence_notes(classifiers)))
 
     def _learn(self, embeddings: Embeddings | Floats, labels: Flags) -> list[Any]:
-        """A classifier for each column of labels."""
+        """Fit a classifier for each column of labels, bool (n, m)."""
 
-        def learn(own: Flags) -> Any:
-            return _MAKERS[self.kind](self.seed).fit(embeddings, own)
+        def learn(labels: Flags) -> Any:
+            return _MAKERS[self.kind](self.seed).fit(embeddings, labels)
 
         learned, stage = [], f"fitting {self.kind}"
         with ThreadPoolExecutor(self.jobs) as pool, warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a note says it
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a note of the result says so
             for done, classifier in enumerate(pool.map(learn, labels.T)):
                 self.progress(stage, done, labels.shape[1])
                 learned.append(classifier)
@@ -92,14 +92,14 @@ class Classical:
         return learned
 
 
-def _sampled(train: Sample, part: Sample) -> list[str]:
+def _sample_notes(train: Sample, part: Sample) -> list[str]:
     if part is train:
         return []
     patients = len(np.unique(part.patients))
     return [f"fitted on {len(part)} of {len(train)} images, those of {counted(patients, 'patient')} drawn at random"]
 
 
-def _unfinished(classifiers: list[Any]) -> list[str]:
+def _convergence_notes(classifiers: list[Any]) -> list[str]:
     svcs = [c for c in classifiers if isinstance(c, LinearSVC)]
     unfinished = sum(c.n_iter_ >= c.max_iter for c in svcs)
     return [f"the linear SVC had not converged for {unfinished} of {len(svcs)} findings"] if unfinished else []

@@ -1,8 +1,8 @@
 """Random forests of shallow trees on embeddings (Breiman 2001, Machine Learning 45, 5-32), as in the paper.
 
-scikit-learn's `RandomForestClassifier` with 100 trees of depth 5, and its probabilities to the last bit: one forest
-whose trees split for all findings at once (`Forest`), or one forest a finding as in the paper (`ForestOneVsRest`, which
-is `OneVsRestClassifier`). Trees are grown ten at a time so that progress can be told; they are the same trees.
+They are scikit-learn's `RandomForestClassifier` with 100 trees of depth 5, and give its probabilities to the last bit.
+`Forest` is one forest whose trees split for all findings at once. `ForestOneVsRest` has one forest per finding, as in
+the paper; it is `OneVsRestClassifier`. Trees are grown ten at a time to report progress; they are the same trees.
 """
 
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class Forest:
 
     Attributes:
         seed: of the bootstrap and of the features tried.
-        jobs: threads; the result does not depend on them.
-        trees: how many.
-        depth: of a tree, at most.
+        jobs: the number of threads; the result does not depend on it.
+        trees: the number of trees.
+        depth: the largest depth of a tree.
         progress: called as trees are grown.
     """
 
@@ -39,7 +39,7 @@ class Forest:
     progress: Progress = silent
 
     def fit(self, train: Sample, val: Sample) -> Fitted:
-        """Grow; nothing is chosen on `val`. See `Model.fit`."""
+        """Grow the forest; nothing is chosen on `val`. See `Model.fit`."""
         require_alike(train, val)
         findings = learnable(train.labels)
         if not len(findings):
@@ -54,11 +54,11 @@ class Forest:
 
     @property
     def settings(self) -> dict[str, int]:
-        """What a result says about it."""
+        """The settings that a result reports."""
         return {"trees": self.trees, "depth": self.depth, "seed": self.seed}
 
     def grow(self, embeddings: Embeddings, labels: Flags, stage: str) -> RandomForestClassifier:
-        """A forest for bool labels (n, m), each with both kinds."""
+        """Grow a forest for labels, bool (n, m); each column has both positive and negative images."""
         settings = {"max_depth": self.depth, "random_state": self.seed, "n_jobs": self.jobs}
         forest = RandomForestClassifier(0, warm_start=True, **settings)
         targets = labels[:, 0] if labels.shape[1] == 1 else labels
@@ -66,7 +66,8 @@ class Forest:
             self.progress(stage, grown, self.trees)
             forest.set_params(n_estimators=min(grown + _AT_ONCE, self.trees)).fit(embeddings, targets)
         self.progress(stage, self.trees, self.trees)
-        return forest.set_params(n_jobs=1)  # threads add up the trees' answers in any order: not the same bytes
+        # Threads would add up the trees' answers in any order, which does not give the same bytes each time.
+        return forest.set_params(n_jobs=1)
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class ForestOneVsRest(Forest):
     """A forest for each finding."""
 
     def fit(self, train: Sample, val: Sample) -> Fitted:
-        """Grow them one after the other; nothing is chosen on `val`. See `Model.fit`."""
+        """Grow the forests one after the other; nothing is chosen on `val`. See `Model.fit`."""
         require_alike(train, val)
         findings = learnable(train.labels)
         forests = {
@@ -90,7 +91,7 @@ class ForestOneVsRest(Forest):
 
 
 def positive_share(forest: RandomForestClassifier, embeddings: Embeddings) -> list[Floats]:
-    """The probability that each label is true, one float64 (n,) a label."""
+    """The probability that each label is true, one float64 (n,) per label."""
     shares = forest.predict_proba(embeddings)
     outputs = shares if isinstance(shares, list) else [shares]
     return [np.asarray(output[:, 1], dtype=np.float64) for output in outputs]

@@ -1,7 +1,7 @@
-"""What can be had without looking at the anatomy: the view alone, and the grey levels alone.
+"""Baselines that do not see the anatomy: the view alone, and the grey levels alone.
 
-A result that is not better than these may rest on how an image was taken (portable, supine, exposed like this) rather
-than on what it shows. The grey-level baseline is any model of `registry`, fitted on `grey_levels` as embeddings.
+A result that is not better than these may come from how an image was taken (portable, supine, exposure) rather than
+from what it shows. The grey-level baseline is any model of `model_registry`, fitted on `grey_levels` as embeddings.
 """
 
 from collections.abc import Iterable
@@ -18,41 +18,41 @@ from cxrsearch.errors import UsageError
 BINS = 64
 
 Column = Iterable[Any]
-"""One value an image, null (None, nan, pandas.NA) where it is unknown."""
+"""One value per image; null (None, nan, pandas.NA) if it is unknown."""
 
 
 def by_view(train_views: Column, train_labels: Flags, views: Column) -> Floats | None:
     """P(finding | view) in the training part, for images of these views.
 
     Args:
-        train_views: of n images, `PA` and `AP`, or any other names.
+        train_views: the views of n training images: `PA` and `AP`, or any other names.
         train_labels: bool (n, F).
-        views: of q images. One that is unknown, or that no training image has, gets the overall prevalence.
+        views: the views of q images. An unknown view, or one that no training image has, gets the overall prevalence.
 
     Returns:
-        float64 (q, F); None where no image of either part has a view.
+        float64 (q, F); None if one of the two parts has no known view.
 
     Raises:
-        UsageError: another number of views than of labels.
+        UsageError: the numbers of training views and labels differ.
     """
     check_labels(train_labels)
-    known, asked = pd.Series(train_views, dtype=object), pd.Series(views, dtype=object)
-    if len(known) != len(train_labels):
-        raise UsageError(f"{len(known)} views for {len(train_labels)} images", "give one an image, null if unknown")
-    if known.isna().all() or asked.isna().all():
+    train, query = pd.Series(train_views, dtype=object), pd.Series(views, dtype=object)
+    if len(train) != len(train_labels):
+        raise UsageError(f"{len(train)} views for {len(train_labels)} images", "give one per image, null if unknown")
+    if train.isna().all() or query.isna().all():
         return None
-    probability = np.tile(train_labels.mean(axis=0), (len(asked), 1))
-    for view in known.dropna().unique():
-        probability[(asked == view).to_numpy()] = train_labels[(known == view).to_numpy()].mean(axis=0)
+    probability = np.tile(train_labels.mean(axis=0), (len(query), 1))
+    for view in train.dropna().unique():
+        probability[(query == view).to_numpy()] = train_labels[(train == view).to_numpy()].mean(axis=0)
     return probability
 
 
 def grey_levels(images: Iterable[NDArray[np.uint8]], bins: int = BINS) -> Embeddings:
-    """The shares of the grey levels of each image, as embeddings.
+    """The histogram of grey levels of each image, as an embedding.
 
     Args:
-        images: uint8, of any shape, such as stored pixels (256, 256); taken one after the other.
-        bins: a power of two up to 256, each of 256 / bins levels.
+        images: uint8, of any shape, such as stored pixels (256, 256); read one after the other.
+        bins: a power of two up to 256; each bin holds 256 / bins grey levels.
 
     Returns:
         float32 (n, bins); each row sums to 1.

@@ -1,12 +1,12 @@
-"""Votes of neighbours as models: the training part is the bank, and only other patients' images are neighbours.
+"""Neighbour votes as models: the training part is the bank, and only other patients' images are neighbours.
 
-`Knn` is the paper's: the share of the 20 nearest, all counting alike. `TunedKnn` chooses on the validation part: by the
-mean AUROC, how many neighbours vote and with what weights (`vote`); then, by the Brier score, how
-many votes m the bank's prevalence p0 has: (k p + m p0) / (k + m) after k votes for p. This is the m-estimate (Cestnik
-1990, ECAI, 147-149). It corrects the size of a probability; being one rising function for all images that have k
-neighbours, it does not change their order.
+`Knn` is the paper's model: the share of the 20 nearest neighbours, all with the same weight. `TunedKnn` chooses its
+settings on the validation part. The mean AUROC chooses how many neighbours vote, and with what weights (`vote`). Then
+the Brier score chooses m, the number of votes for the bank's prevalence p0. After k votes for p, the probability is
+(k p + m p0) / (k + m). This is the m-estimate (Cestnik 1990, ECAI, 147-149). It corrects the size of a probability. It
+is one rising function for all images with k neighbours, so it does not change their order.
 
-An image without a neighbour (the bank holds its own patient only) gets the bank's prevalence.
+An image without a neighbour (the bank holds only its own patient) gets the bank's prevalence.
 """
 
 from dataclasses import dataclass
@@ -36,23 +36,23 @@ _CHUNK = 2048
 
 
 class Searches:
-    """Nearest images of other patients, searched once for each pair of samples, whichever models ask.
+    """Nearest images of other patients, searched once per pair of samples and shared by all models.
 
-    A sample's neighbours are kept for as long as both samples live.
+    The neighbours are kept for as long as both samples live.
 
     Args:
         metric: of the distances.
-        k: at least so many neighbours are searched at once, lest a model that wants more must search again.
+        k: at least this many neighbours are searched at once, so that a model that needs more need not search again.
         progress: called as queries are answered.
     """
 
     def __init__(self, metric: Metric = "l2", k: int = max(K_GRID), progress: Progress = silent) -> None:
         self._metric, self._k, self._progress = metric, k, progress
         self._indexes: WeakKeyDictionary[Sample, VectorIndex] = WeakKeyDictionary()
-        self._found: WeakKeyDictionary[Sample, WeakKeyDictionary[Sample, tuple[int, Neighbours]]] = WeakKeyDictionary()
+        self._kept: WeakKeyDictionary[Sample, WeakKeyDictionary[Sample, tuple[int, Neighbours]]] = WeakKeyDictionary()
 
     def neighbours(self, bank: Sample, queries: Sample, k: int) -> Neighbours:
-        """The first k neighbours of each query among the bank's images of other patients; fewer where there are fewer.
+        """The first k neighbours of each query among the bank's images of other patients; fewer if there are fewer.
 
         Raises:
             UsageError: k < 1, or samples of different dimensions.
@@ -60,16 +60,17 @@ class Searches:
         if k < 1:
             raise UsageError(f"k = {k}", "ask for one neighbour or more")
         require_alike(bank, queries)
-        known = self._found.setdefault(bank, WeakKeyDictionary())
-        searched, found = known.get(queries, (0, None))
-        if found is None or searched < k:
+        of_bank = self._kept.setdefault(bank, WeakKeyDictionary())
+        searched, neighbours = of_bank.get(queries, (0, None))
+        if neighbours is None or searched < k:
+            # Only ML-kNN asks for a bank's neighbours in itself, and with a single k: more would be wasted.
             searched = k if bank is queries else max(k, self._k)
-            found = self._search(bank, queries, searched)
-            known[queries] = searched, found
-        return first(found, k)
+            neighbours = self._search(bank, queries, searched)
+            of_bank[queries] = searched, neighbours
+        return first(neighbours, k)
 
     def index(self, bank: Sample) -> VectorIndex:
-        """The exact index over a bank's embeddings."""
+        """The exact index over a bank's embeddings, built once."""
         if bank not in self._indexes:
             self._indexes[bank] = build("exact", [bank.embeddings], self._metric)
         return self._indexes[bank]
@@ -87,7 +88,7 @@ class Searches:
 
 @dataclass(frozen=True)
 class Knn:
-    """The uniform vote of the k nearest."""
+    """The uniform vote of the k nearest neighbours."""
 
     searches: Searches
     k: int = PAPER_K
@@ -98,14 +99,14 @@ class Knn:
 
         def score(sample: Sample) -> Floats:
             neighbours = self.searches.neighbours(train, sample, self.k)
-            return voted(vote(neighbours, train.labels, weighting="uniform"))
+            return vote_probability(vote(neighbours, train.labels, weighting="uniform"))
 
         return Fitted(train, {"k": self.k, "weighting": "uniform"}, score)
 
 
 @dataclass(frozen=True)
 class TunedKnn:
-    """The vote whose k, weighting and prior the validation part chooses from three grids."""
+    """A vote whose k, weighting and prior are chosen on the validation part from three grids."""
 
     searches: Searches
     ks: tuple[int, ...] = K_GRID
@@ -121,23 +122,23 @@ class TunedKnn:
 
         def score(sample: Sample) -> Floats:
             nearest = self.searches.neighbours(train, sample, k)
-            return voted(vote(nearest, train.labels, weighting=weighting), prior)
+            return vote_probability(vote(nearest, train.labels, weighting=weighting), prior)
 
         settings = {"k": k, "weighting": weighting, "prior_votes": prior}
         return Fitted(train, settings, score, () if chosen else (UNCHOSEN,))
 
     def _choose(self, neighbours: Neighbours, train: Sample, val: Sample) -> tuple[int, Weighting, float] | None:
-        """k, weighting and prior, the first ones of equals; None where the validation part tells nothing."""
+        """Choose k, weighting and prior, the first of equals; None if no AUROC is defined on the validation part."""
         best: tuple[int, Weighting, Votes] | None = None
         best_score = -np.inf
         for k, weighting in product(self.ks, self.weightings):
             votes = vote(first(neighbours, k), train.labels, weighting=weighting)
-            score = selection_score(val, voted(votes))
+            score = selection_score(val, vote_probability(votes))
             if score > best_score:
                 best, best_score = (k, weighting, votes), score
         if best is None:
             return None
-        errors = [brier(val.labels, voted(best[2], prior)).mean() for prior in self.priors]
+        errors = [brier(val.labels, vote_probability(best[2], prior)).mean() for prior in self.priors]
         return best[0], best[1], self.priors[int(np.argmin(errors))]
 
 
@@ -150,25 +151,25 @@ class MLkNNModel:
     smoothing: float = 1.0
 
     def fit(self, train: Sample, val: Sample) -> Fitted:
-        """Search every training image's neighbours, and count; see `Model.fit`."""
+        """Search every training image's neighbours, and count their findings; see `Model.fit`."""
         require_alike(train, val)
-        own = self.searches.neighbours(train, train, self.k)
-        model = MLkNN.fit(own, train.labels, train.labels, k=self.k, smoothing=self.smoothing)
+        neighbours = self.searches.neighbours(train, train, self.k)
+        model = MLkNN.fit(neighbours, train.labels, train.labels, k=self.k, smoothing=self.smoothing)
 
         def score(sample: Sample) -> Floats:
-            return voted(model.predict(self.searches.neighbours(train, sample, self.k), train.labels))
+            return vote_probability(model.predict(self.searches.neighbours(train, sample, self.k), train.labels))
 
         return Fitted(train, {"k": self.k, "smoothing": self.smoothing}, score)
 
 
 def first(neighbours: Neighbours, k: int) -> Neighbours:
-    """The first k neighbours of each query; fewer where there are fewer."""
+    """The first k neighbours of each query; fewer if there are fewer."""
     place = np.arange(len(neighbours.rows)) - np.repeat(neighbours.offsets[:-1], neighbours.counts)
     return keep(neighbours, place < k)
 
 
-def voted(votes: Votes, prior_votes: float = 0.0) -> Floats:
-    """The probabilities of a vote, float64 (q, F), after `prior_votes` votes for the prevalence; never nan."""
+def vote_probability(votes: Votes, prior_votes: float = 0.0) -> Floats:
+    """The probabilities of a vote with `prior_votes` votes for the prevalence added: float64 (q, F), never nan."""
     total = votes.k_used[:, None] + prior_votes
     share = np.divide(prior_votes, total, out=np.ones(total.shape), where=total > 0)
     probability: Floats = (1 - share) * np.nan_to_num(votes.probability) + share * votes.prevalence

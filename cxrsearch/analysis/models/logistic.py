@@ -1,13 +1,14 @@
-"""Logistic regression on standardised embeddings, all findings at once, with the penalty that validation prefers.
+"""Logistic regression on standardised embeddings, for all findings at once; validation chooses the penalty.
 
 For each finding, weights w and bias b minimise
 
     mean_i [log(1 + exp(z_i)) - y_i z_i] + penalty / 2 |w|^2,   z_i = w.x_i + b
 
 which is scikit-learn's `LogisticRegression(C=1 / (n penalty))`. L-BFGS (Liu and Nocedal 1989, Mathematical Programming
-45, 503-528) does it in float64 for all findings together, in coordinates in which the second derivative is near the
-identity: it is X'DX / n + penalty with D = p (1 - p), and p (1 - p) is near its value c at the prevalence, so w = V s u
-with X'X / n = V e V' and s = 1 / sqrt(c e + penalty). That takes about an eighth of the iterations.
+45, 503-528) solves it in float64 for all findings together, in coordinates in which the second derivative is close to
+the identity. The second derivative is X'DX / n + penalty with D = p (1 - p). Its p (1 - p) is close to the value c at
+the prevalence. So w = V s u, with X'X / n = V e V' and s = 1 / sqrt(c e + penalty). This takes about an eighth of the
+iterations.
 """
 
 from dataclasses import dataclass
@@ -22,9 +23,9 @@ from cxrsearch.arrays import Embeddings, Floats, Integers
 from cxrsearch.progress import Progress, silent
 
 PENALTIES = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4)
-"""From strong to weak; each is solved roughly, from the solution before, and the one that is chosen then exactly."""
+"""From strong to weak. Each is solved roughly, from the previous solution; the chosen one is then solved exactly."""
 WORSE = 2
-"""After so many penalties that validation likes no better than an earlier one, weaker ones are not tried."""
+"""After this many penalties without a better validation score, weaker penalties are not tried."""
 UNCHOSEN = "no finding of the validation part has both positive and negative images: the middle penalty was used"
 
 _ITERATIONS = 300
@@ -37,8 +38,8 @@ class Linear:
     """Scores that are linear in standardised embeddings.
 
     Attributes:
-        scale: how to standardise.
-        weights: float64 (dim, m).
+        scale: how embeddings are standardised.
+        weights: float64 (dim, m), for standardised embeddings.
         bias: float64 (m,).
     """
 
@@ -47,21 +48,28 @@ class Linear:
     bias: Floats
 
     def __call__(self, embeddings: Embeddings) -> Floats:
-        """The scores of (n, dim), float64 (n, m)."""
+        """The scores (log-odds) of embeddings, float32 (n, dim): float64 (n, m)."""
         scores = np.empty((len(embeddings), len(self.bias)))
         for place, block in blocks(embeddings):
             scores[place] = self.scale(block) @ self.weights + self.bias
         return scores
 
     def plain(self) -> tuple[Floats, Floats]:
-        """Weights (dim, m) and bias (m,) of the same scores from embeddings that are not standardised."""
+        """The weights (dim, m) and bias (m,) that give the same scores from embeddings that are not standardised."""
         weights = self.scale.factor[:, None] * self.weights
         return weights, self.bias - self.scale.mean @ weights
 
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """A fitted regression: scores of the findings that could be learned, int64 (m,), ascending; and how."""
+    """A fitted regression of the m findings that could be learned.
+
+    Attributes:
+        linear: the scores.
+        findings: int64 (m,), the columns of these findings, ascending.
+        penalty: the chosen penalty.
+        notes: sentences for the reader of a result.
+    """
 
     linear: Linear
     findings: Integers
@@ -71,13 +79,13 @@ class Learned:
 
 @dataclass(frozen=True)
 class Logistic:
-    """See the module. Nothing is random."""
+    """Logistic regression as the module describes it. Nothing is random."""
 
     penalties: tuple[float, ...] = PENALTIES
     progress: Progress = silent
 
     def fit(self, train: Sample, val: Sample) -> Fitted:
-        """Fit with every penalty, and keep the one with the best mean AUROC; see `Model.fit`."""
+        """Fit with each penalty, and keep the one with the best mean AUROC on `val`; see `Model.fit`."""
         learned = self.learn(train, val)
         if learned is None:
             return Fitted(train, {}, lambda sample: by_finding(train, len(sample), {}))
@@ -88,17 +96,17 @@ class Logistic:
         return Fitted(train, {"penalty": learned.penalty}, score, learned.notes)
 
     def learn(self, train: Sample, val: Sample) -> "Learned | None":
-        """What `fit` rests on; None where no finding can be learned. Errors as of `fit`."""
+        """Learn the regression behind `fit`; None if no finding can be learned. Errors as for `fit`."""
         require_alike(train, val)
         findings = learnable(train.labels)
         if not len(findings):
             return None
         problem = _Problem(train, findings)
         path, values = self._path(problem, train, val, findings)
-        known = not np.isnan(values).all()
-        best = int(np.argmax(values)) if known else len(path) // 2
+        defined = not np.isnan(values).all()
+        best = int(np.argmax(values)) if defined else len(path) // 2
         linear, converged = problem.solve(self.penalties[best], path[best])
-        notes = [] if known else [UNCHOSEN]
+        notes = [] if defined else [UNCHOSEN]
         if not converged:
             notes.append(f"logistic regression had not converged when it stopped (at most {_ITERATIONS} iterations)")
         return Learned(linear, findings, self.penalties[best], tuple(notes))
@@ -106,7 +114,7 @@ class Logistic:
     def _path(
         self, problem: "_Problem", train: Sample, val: Sample, findings: Integers
     ) -> tuple[list[Linear], list[float]]:
-        """Rough solutions, and their values on validation; no more after two that are no better."""
+        """Rough solutions along the penalties, and their validation scores; stops after `WORSE` without improvement."""
         share = train.prevalence[findings]
         linear = Linear(problem.scale, np.zeros((train.dim, len(findings))), np.log(share / (1 - share)))
         path: list[Linear] = []
@@ -123,7 +131,7 @@ class Logistic:
 
 
 class _Problem:
-    """The objective of one sample, and its spectrum, which all penalties share."""
+    """The objective on one sample, and the spectrum of its embeddings, which all penalties share."""
 
     def __init__(self, train: Sample, findings: Integers) -> None:
         self.scale = Scale.of(train.embeddings)
@@ -136,7 +144,7 @@ class _Problem:
         self._spectrum = np.maximum(spectrum, 0)
 
     def solve(self, penalty: float, start: Linear, *, rough: bool = False) -> tuple[Linear, bool]:
-        """Minimise, and say whether it converged; `rough` is enough to choose the penalty by, and faster."""
+        """Minimise, and say whether it converged. `rough` is faster, and good enough for choosing the penalty."""
         share = self._targets.mean(axis=0)
         curvature = share * (1 - share)
         stretch = 1 / np.sqrt(self._spectrum[:, None] * curvature + penalty)
@@ -152,15 +160,15 @@ class _Problem:
 
         first = np.vstack([self._axes.T @ start.weights / stretch, start.bias * unit]).ravel()
         options = {"maxiter": _ITERATIONS, "gtol": _ROUGH_GRADIENT if rough else _GRADIENT, "ftol": 0.0}
-        found = minimize(objective, first, jac=True, method="L-BFGS-B", options=options)
-        return plain(found.x), bool(found.success)
+        solution = minimize(objective, first, jac=True, method="L-BFGS-B", options=options)
+        return plain(solution.x), bool(solution.success)
 
     def _objective(
         self, linear: Linear, penalty: float, dtype: type[np.float32] | type[np.float64]
     ) -> tuple[float, Floats, Floats]:
-        """What is minimised, summed over findings, and its derivatives by weights and bias; products are of `dtype`."""
+        """The objective summed over findings, and its derivatives by weights and bias; products are of `dtype`."""
         n, scale = len(self._targets), self.scale
-        weights, bias = linear.plain()  # standardising the embeddings costs a pass
+        weights, bias = linear.plain()  # plain weights save standardising every block in every iteration
         value = penalty / 2 * float(np.square(linear.weights).sum())
         by_weights, by_bias = penalty * linear.weights, np.zeros(len(bias))
         for place in places(n):

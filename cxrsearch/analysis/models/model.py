@@ -1,10 +1,10 @@
-"""Models that are fitted on embeddings: the protocol they share, so that an evaluation is one loop.
+"""The protocol of models that are fitted on embeddings, so that an evaluation is one loop.
 
     for name, model in create(names).items():  # `cxrsearch.analysis.models.model_registry`
         fitted = model.fit(train, val)
         scores[name] = fitted.predict(test)
 
-A finding that every training image has, or none, cannot be learned: its probability is its prevalence, 1 or 0.
+A finding that all training images have, or none, cannot be learned. Its probability is its prevalence, 1 or 0.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,10 +27,11 @@ class Sample:
     Attributes:
         embeddings: float32 (n, dim), n >= 1, finite.
         labels: bool (n, F).
-        patients: int64 (n,), from 0.
+        patients: int64 (n,), numbered from 0.
 
     Raises:
-        UsageError: arrays of other types or shapes, or an embedding that is not finite (the message names its row).
+        UsageError: arrays of other types or shapes, or an embedding that is not finite or too long (the message names
+            its row).
     """
 
     embeddings: Embeddings
@@ -60,12 +61,12 @@ class Sample:
 
     @property
     def prevalence(self) -> Floats:
-        """The share of the images with each finding, float64 (F,)."""
+        """The share of images with each finding, float64 (F,)."""
         share: Floats = self.labels.mean(axis=0)
         return share
 
     def take(self, rows: Integers) -> "Sample":
-        """A copy of these rows, in this order.
+        """Copy these rows, in this order.
 
         Raises:
             UsageError: no rows.
@@ -75,12 +76,12 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A model that has learned.
+    """A fitted model.
 
     Attributes:
-        train: what it was fitted on; `len(train)` is how many images that were.
-        settings: what it was fitted with, chosen settings included; numbers and names, as JSON has them.
-        score: what `predict` calls with a checked sample.
+        train: the sample that it was fitted on; `len(train)` is the number of images.
+        settings: the settings of the fit, including chosen ones; numbers and names that JSON can hold.
+        score: the function that `predict` calls with a checked sample.
         notes: sentences for the reader of a result.
     """
 
@@ -90,20 +91,20 @@ class Fitted:
     notes: tuple[str, ...] = ()
 
     def predict(self, sample: Sample) -> Floats:
-        """The probability of every finding, float64 (n, F); the sample's labels change nothing.
+        """The probability of every finding, float64 (n, F); the sample's labels are not used.
 
         Raises:
-            UsageError: embeddings of another dimension, or labels of other findings, than the model was fitted on.
+            UsageError: a dimension or a number of findings other than those of the fit.
         """
         require_alike(self.train, sample)
         return self.score(sample)
 
 
 class Model(Protocol):
-    """Something to be fitted: on the training part, with settings chosen on the validation part."""
+    """A model that is fitted on the training part, with settings chosen on the validation part."""
 
     def fit(self, train: Sample, val: Sample) -> Fitted:
-        """Learn; the same samples give the same result.
+        """Fit the model; the same samples give the same result.
 
         Raises:
             UsageError: samples of different dimensions or findings.
@@ -118,18 +119,18 @@ def check_labels(labels: Flags) -> None:
     """Raise UsageError unless labels are bool (n, F) with n >= 1."""
     if labels.dtype != np.bool_ or labels.ndim != 2 or not len(labels):
         got = f"{labels.dtype} {labels.shape}"
-        raise UsageError(f"labels must be bool (images, findings), of one image or more: got {got}", "encode them")
+        raise UsageError(f"labels must be bool (images, findings), of at least one image: got {got}", "encode them")
 
 
 def check_patients(patients: Integers, n: int) -> None:
-    """Raise UsageError unless patients are n numbers from 0 on, int64."""
+    """Raise UsageError unless patients are int64 (n,), numbered from 0."""
     if patients.shape != (n,) or patients.dtype != np.int64 or (patients < 0).any():
         got = f"{patients.dtype} {patients.shape}"
         raise UsageError(f"patients must be int64 ({n},), from 0 on: got {got}", "give each image its patient's number")
 
 
 def require_alike(train: Sample, other: Sample) -> None:
-    """Raise UsageError unless both have the same dimension and as many findings."""
+    """Raise UsageError unless both samples have the same dimension and number of findings."""
     one, two = ((s.dim, s.labels.shape[1]) for s in (train, other))
     if one != two:
         got = f"{one[0]} dimensions and {one[1]} findings, then {two[0]} and {two[1]}"
@@ -137,12 +138,12 @@ def require_alike(train: Sample, other: Sample) -> None:
 
 
 def learnable(labels: Flags) -> Integers:
-    """The findings that some of the images have and some have not, int64, ascending."""
+    """The findings that some images have and some do not: columns, int64, ascending."""
     return np.flatnonzero(labels.any(axis=0) & ~labels.all(axis=0))
 
 
 def by_finding(train: Sample, n: int, scored: Mapping[int, Floats]) -> Floats:
-    """Probabilities float64 (n, F) from those of some findings, (n,) each; the others get their prevalence."""
+    """Probabilities, float64 (n, F), from those of some findings, (n,) each; the others get their prevalence."""
     probability = np.tile(train.prevalence, (n, 1))
     for finding, values in scored.items():
         probability[:, finding] = values
@@ -151,24 +152,24 @@ def by_finding(train: Sample, n: int, scored: Mapping[int, Floats]) -> Floats:
 
 def positive_patients(labels: Flags, patients: Integers) -> Integers:
     """How many patients have an image with each finding, int64 (F,)."""
-    return np.array([len(np.unique(patients[own])) for own in labels.T], dtype=np.int64)
+    return np.array([len(np.unique(patients[positive])) for positive in labels.T], dtype=np.int64)
 
 
 def selection_score(sample: Sample, probability: Floats) -> float:
-    """What settings are chosen by: the mean AUROC over the findings of 10 positive patients and more.
+    """The criterion for choosing settings: the mean AUROC over the findings with at least 10 positive patients.
 
-    Where there is none, it is over all findings of which the sample has both kinds; nan where there is none either.
+    If there are none, the mean is over all findings with both positive and negative images; nan if there are none.
     """
     values = auroc(sample.labels, probability)
     usable = positive_patients(sample.labels, sample.patients) >= MIN_POSITIVE_PATIENTS
-    known = ~np.isnan(values)
-    return mean_over_classes(values, usable if (usable & known).any() else known)[0]
+    defined = ~np.isnan(values)
+    return mean_over_classes(values, usable if (usable & defined).any() else defined)[0]
 
 
 def sample_patients(sample: Sample, limit: int, seed: int) -> Sample:
-    """All images of patients drawn at random, as many as fit into `limit` images; the sample itself where all do.
+    """Draw whole patients at random, up to `limit` images; the sample itself if it has no more.
 
-    Patients are drawn one after the other, until the next one's images would be too many. Integers keep their order.
+    Patients are drawn one after the other, until the images of the next one would be too many. Rows keep their order.
 
     Raises:
         UsageError: the first patient drawn has more images than the limit.

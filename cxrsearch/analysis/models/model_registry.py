@@ -1,4 +1,4 @@
-"""The models of an evaluation, by the names that its result uses."""
+"""The models of an evaluation, by the names used in its result."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from cxrsearch.progress import Progress, silent
 from cxrsearch_indexes import Metric
 
 MAX_TRAIN = 10_000
-"""The classical models learn from at most so many images, of patients drawn at random."""
+"""The classical models learn from at most this many images, those of patients drawn at random."""
 
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What the makers of models need to know.
+    """The options from which models are made.
 
     Attributes:
-        searches: shared by the models that ask for neighbours.
+        searches: shared by the models that need neighbours.
         seed: of forests, trees and samples.
-        jobs: threads.
-        max_train: of the classical models.
+        jobs: the number of threads.
+        max_train: the most training images of the classical models.
         progress: called as models are fitted.
     """
 
@@ -60,25 +60,25 @@ def create(
     metric: Metric = "l2",
     progress: Progress = silent,
 ) -> dict[str, Model]:
-    """Models to fit, by name, in the order asked for.
+    """Make models to fit, by name, in the order of the names.
 
     Args:
         names: some of `MODELS`.
-        seed: of what is random.
-        jobs: threads.
-        max_train: at most so many images for `adaboost`, `svc` and `tree`.
-        metric: of neighbours.
+        seed: the random seed.
+        jobs: the number of threads.
+        max_train: the most training images for `adaboost`, `svc` and `tree`.
+        metric: of the neighbours' distances.
         progress: called as models are fitted.
 
     Raises:
-        UsageError: an unknown name, or fewer than one training image.
+        UsageError: an unknown name, or `max_train` below 1.
     """
     if max_train < 1:
         raise UsageError(f"models of at most {max_train} training images", "allow one or more")
-    choices = ModelOptions(Searches(metric, progress=progress), seed, jobs, max_train, progress)
+    options = ModelOptions(Searches(metric, progress=progress), seed, jobs, max_train, progress)
     models = {}
     for name in names:
         if name not in MODELS:
             raise UsageError(f"unknown model {name!r}", f"choose from {', '.join(MODELS)}")
-        models[name] = MODELS[name](choices)
+        models[name] = MODELS[name](options)
     return models

@@ -1,6 +1,6 @@
-"""What neighbours say of a query.
+"""What neighbours say about a query.
 
-vote        shares of the neighbours that show each finding
-mlknn       ML-kNN: votes corrected by what they meant for labelled images
-typicality  how far a query is from an index, among the index's own images
+vote        the share of the neighbours that show each finding
+mlknn       ML-kNN: neighbour counts corrected by what they meant for labelled images
+typicality  how far a query lies from an index, compared with the index's own images
 """

@@ -1,16 +1,17 @@
 """ML-kNN (Zhang and Zhou 2007, Pattern Recognition 40(7), 2038-2048): how far to believe a count of neighbours.
 
 Of the bank's images that have a finding, how many have c neighbours with it? And of those that do not? From these two
-tables and the finding's prior, Bayes' rule gives the probability that a query with c such neighbours has it. The
-definition is scikit-multilearn's (`skmultilearn.adapt.MLkNN.predict_proba`) but for the neighbours: an image is not its
-own, and, as only other patients' images are neighbours, there may be fewer than k of them: those there are count.
+tables and the finding's prior, Bayes' rule gives the probability that a query with c such neighbours has the finding.
+
+The definition is scikit-multilearn's (`skmultilearn.adapt.MLkNN.predict_proba`), except for the neighbours. Here an
+image is not its own neighbour. Only other patients' images are neighbours, so there may be fewer than k; these count.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from cxrsearch.analysis.neighbours.vote import Votes, ballots, checked_bank, keep, prevalence
+from cxrsearch.analysis.neighbours.vote import Votes, ballots, check_bank, keep, prevalence
 from cxrsearch.arrays import Flags, Floats, Integers
 from cxrsearch.errors import UsageError
 from cxrsearch_indexes.base import Neighbours
@@ -18,13 +19,13 @@ from cxrsearch_indexes.base import Neighbours
 
 @dataclass(frozen=True)
 class MLkNN:
-    """Fitted tables for F findings.
+    """The fitted tables of F findings.
 
     Attributes:
         prior: float64 (F,), the smoothed share of the bank that has the finding, P(H).
         present: float64 (F, k + 1), P(c neighbours have the finding | the image has it).
-        absent: float64 (F, k + 1), P(c neighbours have the finding | the image does not).
-        k: at most so many neighbours are counted.
+        absent: float64 (F, k + 1), P(c neighbours have the finding | the image does not have it).
+        k: at most this many neighbours are counted.
         smoothing: added to every count (Laplace: 1).
     """
 
@@ -48,22 +49,24 @@ class MLkNN:
         """Count, over images of the bank, how often their neighbours share their findings.
 
         Args:
-            neighbours: the neighbours of m images of the bank, of all of them or of a sample; rows of `labels`.
+            neighbours: the neighbours of m images of the bank (all of them or a sample), as rows of `labels`.
             own_labels: bool (m, F), the findings of those m images. Images without a neighbour are left out.
             labels: bool (n, F), the findings of the indexed images.
-            k: at most so many neighbours of each are counted.
-            smoothing: the paper's s, in the prior and in both tables.
-            bank: bool (n,), the images that the prior is taken from and that count as neighbours; all by default.
+            k: at most this many neighbours of each image are counted.
+            smoothing: the s of Zhang and Zhou, in the prior and in both tables.
+            bank: bool (n,), the images that give the prior and that count as neighbours; all by default.
 
         Raises:
-            UsageError: k or the smoothing is not positive, or arrays that do not fit together.
+            UsageError: k or the smoothing that is not positive, or arrays that do not fit together.
         """
         if k < 1 or not smoothing > 0:
             raise UsageError(f"ML-kNN with k = {k} and s = {smoothing}", "choose k >= 1 and s > 0")
-        bank = checked_bank(neighbours, labels, bank)
+        bank = check_bank(neighbours, labels, bank)
         if own_labels.shape != (len(neighbours), labels.shape[1]) or own_labels.dtype != np.bool_:
             got = f"{own_labels.dtype} {own_labels.shape} for {len(neighbours)} images"
-            raise UsageError(f"own labels must be bool (images, {labels.shape[1]}): got {got}", "give one row an image")
+            raise UsageError(
+                f"own labels must be bool (images, {labels.shape[1]}): got {got}", "give one row per image"
+            )
         with_finding, k_used = _count(neighbours, labels, bank, k)
         some = k_used > 0
         prior = (smoothing + labels[bank].sum(axis=0)) / (2 * smoothing + bank.sum())
@@ -76,14 +79,17 @@ class MLkNN:
         """The posterior P(H | c) = P(H) P(c | H) / (P(H) P(c | H) + P(not H) P(c | not H)) of every finding.
 
         Args:
-            neighbours: the neighbours of q queries, rows of `labels`; each query's first k in the bank are counted.
+            neighbours: the neighbours of q queries, as rows of `labels`; the first k in the bank are counted.
             labels: bool (n, F), the findings of the indexed images.
-            bank: bool (n,), the images that may vote, all by default.
+            bank: bool (n,), the images that may vote; all by default.
+
+        Returns:
+            The posterior as `Votes`; nan for a query without a neighbour in the bank.
 
         Raises:
-            UsageError: arrays that do not fit together, or another number of findings than was fitted.
+            UsageError: arrays that do not fit together, or a number of findings other than the fitted one.
         """
-        bank = checked_bank(neighbours, labels, bank)
+        bank = check_bank(neighbours, labels, bank)
         findings = len(self.prior)
         if labels.shape[1] != findings:
             raise UsageError(f"labels of {labels.shape[1]} findings, ML-kNN fitted on {findings}", "fit it again")
@@ -96,7 +102,7 @@ class MLkNN:
 
 
 def _count(neighbours: Neighbours, labels: Flags, bank: Flags, k: int) -> tuple[Integers, Integers]:
-    """How many of each query's first k neighbours in the bank have each finding (q, F), and how many there are (q,)."""
+    """Count the first k neighbours in the bank: how many have each finding (q, F), and how many there are (q,)."""
     neighbours = keep(neighbours, bank[neighbours.rows])
     place = np.arange(len(neighbours.rows)) - np.repeat(neighbours.offsets[:-1], neighbours.counts)
     neighbours = keep(neighbours, place < k)
@@ -105,7 +111,7 @@ def _count(neighbours: Neighbours, labels: Flags, bank: Flags, k: int) -> tuple[
 
 
 def _likelihood(with_finding: Integers, members: Flags, k: int, smoothing: float) -> Floats:
-    """P(c | member), (F, k + 1): the smoothed shares of the counts (m, F) among each finding's members, bool (m, F)."""
+    """P(c | member), (F, k + 1): the smoothed shares of the counts (m, F) among the members, bool (m, F)."""
     findings = members.shape[1]
     cell = np.arange(findings) * (k + 1) + with_finding
     tally = np.bincount(cell[members], minlength=findings * (k + 1)).reshape(findings, k + 1)

@@ -1,8 +1,8 @@
-"""What the neighbours of a query say about it: for every finding, the weighted share of them that have it.
+"""What the neighbours of a query say about it: for every finding, the weighted share of neighbours that have it.
 
-A vote is a product of two matrices: one row of weights a query, zero but for its neighbours, times the labels of the
-bank. The weights depend on the order and the spacing of a query's distances only, neither on their unit nor on their
-sign, so that the same vote serves L2, cosine and the negated inner product.
+A vote is a product of two matrices: weights times labels. The weights have one row per query, zero except at its
+neighbours; the labels are those of the bank. The weights depend only on the order and the relative spacing of a
+query's distances, not on their unit or sign. So the same vote serves L2, cosine and the negated inner product.
 """
 
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ from cxrsearch_indexes.base import Neighbours
 Weighting = Literal["uniform", "distance", "softmax"]
 
 VOTES: tuple[str, ...] = (*get_args(Weighting), "mlknn")
-"""Every vote there is by its name; `mlknn` is fitted first, in `cxrsearch.analysis.neighbours.mlknn`."""
+"""The names of all votes; `mlknn` must be fitted first, see `cxrsearch.analysis.neighbours.mlknn`."""
 
 
 @dataclass(frozen=True)
 class Votes:
-    """The answer of a vote over q queries and F findings.
+    """The result of a vote for q queries and F findings.
 
     Attributes:
         probability: float64 (q, F), in [0, 1]; nan in the rows of queries without a neighbour in the bank.
-        prevalence: float64 (F,), the share of the bank's images that have the finding; nan for an empty bank.
+        prevalence: float64 (F,), the share of the bank's images with each finding; nan for an empty bank.
         k_used: int64 (q,), how many neighbours voted.
     """
 
@@ -38,9 +38,9 @@ class Votes:
 
     @property
     def lift(self) -> Floats:
-        """`probability / prevalence`, float64 (q, F); nan where the prevalence is 0 or the probability unknown."""
-        known = np.broadcast_to(self.prevalence > 0, self.probability.shape)
-        return np.divide(self.probability, self.prevalence, out=np.full_like(self.probability, np.nan), where=known)
+        """`probability / prevalence`, float64 (q, F); nan where the prevalence is 0 or the probability is nan."""
+        positive = np.broadcast_to(self.prevalence > 0, self.probability.shape)
+        return np.divide(self.probability, self.prevalence, out=np.full_like(self.probability, np.nan), where=positive)
 
 
 def vote(neighbours: Neighbours, labels: Flags, *, weighting: Weighting, bank: Flags | None = None) -> Votes:
@@ -52,24 +52,25 @@ def vote(neighbours: Neighbours, labels: Flags, *, weighting: Weighting, bank: F
         distance   (d_k - d_i) / (d_k - d_1): Dudani 1976, IEEE Trans. SMC 6(4), 325-327. The nearest counts
                    1, the farthest 0.
         softmax    exp(-(d_i - d_1) / T) with T = mean_i(d_i - d_1): the local kernel of UMAP (McInnes et al. 2018,
-                   arXiv:1802.03426, section 3.1), whose scale is here the maximum-likelihood one of an exponential law.
+                   arXiv:1802.03426, section 3.1). Here T is the maximum-likelihood scale of an exponential law.
 
-    and 1 for all where d_1 = d_k. Adding a constant to a query's distances, or multiplying them by a positive one,
-    changes nothing.
+    If d_1 = d_k, every weight is 1. Adding a constant to a query's distances, or multiplying them by a positive
+    constant, changes nothing.
 
     Args:
-        neighbours: the neighbours of q queries, rows of `labels`.
+        neighbours: the neighbours of q queries, as rows of `labels`.
         labels: bool (n, F), the findings of the indexed images.
         weighting: how much each neighbour counts.
-        bank: bool (n,), the images that may vote, all of them by default. Neighbours outside it have no vote.
+        bank: bool (n,), the images that may vote; all of them by default. Neighbours outside it have no vote.
 
     Raises:
         UsageError: an unknown weighting, or arrays that do not fit together.
     """
-    bank = checked_bank(neighbours, labels, bank)
+    bank = check_bank(neighbours, labels, bank)
     neighbours = keep(neighbours, bank[neighbours.rows])
     weights = ballots(neighbours, _weights(neighbours, weighting), len(labels))
-    total = weights @ np.ones(len(labels))  # divided by last: all in favour is exactly 1, and nothing exceeds it
+    # The weights are divided by their total last: a unanimous vote is then exactly 1, and nothing exceeds 1.
+    total = weights @ np.ones(len(labels))
     cast = weights @ labels.astype(np.float64)
     answered = np.broadcast_to(total[:, None] > 0, cast.shape)
     probability = np.divide(cast, total[:, None], out=np.full_like(cast, np.nan), where=answered)
@@ -77,7 +78,7 @@ def vote(neighbours: Neighbours, labels: Flags, *, weighting: Weighting, bank: F
 
 
 def ballots(neighbours: Neighbours, weights: Floats, n: int) -> sparse.csr_array:
-    """The matrix of weights, float64 (q, n), of neighbours among n images; `weights` is float64 (m,)."""
+    """The sparse matrix of weights, float64 (q, n), from the weights, float64 (m,), of neighbours among n images."""
     return sparse.csr_array((weights, neighbours.rows, neighbours.offsets), shape=(len(neighbours), n))
 
 
@@ -88,16 +89,16 @@ def prevalence(labels: Flags, bank: Flags) -> Floats:
 
 
 def keep(neighbours: Neighbours, kept: NDArray[np.bool_]) -> Neighbours:
-    """The neighbours for which `kept`, bool (m,), is true, in the same order."""
+    """Keep the neighbours for which `kept`, bool (m,), is true, in the same order."""
     offsets = np.concatenate(([0], np.cumsum(kept)))[neighbours.offsets]
     return Neighbours(neighbours.rows[kept], neighbours.distances[kept], offsets)
 
 
-def checked_bank(neighbours: Neighbours, labels: Flags, bank: Flags | None) -> Flags:
-    """The bank, bool (n,), everything by default.
+def check_bank(neighbours: Neighbours, labels: Flags, bank: Flags | None) -> Flags:
+    """Check the labels and the neighbours, and return the bank, bool (n,): all images by default.
 
     Raises:
-        UsageError: labels that are not a bool matrix, a bank of another length, or neighbours that are no row of it.
+        UsageError: labels that are not a bool matrix, a bank of another length, or neighbours that are not its rows.
     """
     if labels.ndim != 2 or labels.dtype != np.bool_:
         raise UsageError(f"labels must be bool (n, findings): got {labels.dtype} {labels.shape}", "encode them first")
@@ -105,7 +106,7 @@ def checked_bank(neighbours: Neighbours, labels: Flags, bank: Flags | None) -> F
     if bank is None:
         bank = np.ones(n, dtype=np.bool_)
     if bank.shape != (n,) or bank.dtype != np.bool_:
-        raise UsageError(f"the bank must be bool ({n},): got {bank.dtype} {bank.shape}", "give one flag an image")
+        raise UsageError(f"the bank must be bool ({n},): got {bank.dtype} {bank.shape}", "give one flag per image")
     if neighbours.rows.size and not 0 <= neighbours.rows.min() <= neighbours.rows.max() < n:
         raise UsageError(f"a neighbour is not one of the {n} labelled images", "give the labels of the searched index")
     return bank
@@ -127,5 +128,5 @@ def _weights(neighbours: Neighbours, weighting: Weighting) -> Floats:
 
 
 def _ratio(excess: Floats, scale: Floats) -> Floats:
-    """`excess / scale`, 0 where the scale is 0: all neighbours are equally far then."""
+    """`excess / scale`; 0 where the scale is 0, that is, where all neighbours are equally far."""
     return np.divide(excess, scale, out=np.zeros_like(excess), where=scale > 0)

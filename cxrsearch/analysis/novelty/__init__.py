@@ -1,10 +1,10 @@
-"""Scores of how new an embedding is; higher is newer. Each is `fit(embeddings, labels)`, then `score(embeddings)`.
+"""Scores of how novel an embedding is; higher is more novel. Call `fit(embeddings, labels)`, then `score(embeddings)`.
 
-score_registry  every score by name; a new one is a file here and a line there
+score_registry  every score by name; a new score is a file here and a line there
 neighbours      distances to known images
-head_scores     what the head's outputs say
-references      random, view-only, and the ceiling that knows the finding
+head_scores     scores from the head's outputs
+references      random, view-only, and the ceiling that has seen the finding
 comparisons     positives against three kinds of negatives
-selection       k and score chosen by holding out other findings
+selection       score and k, chosen by holding out other findings
 shots           a few known patients of the new finding
 """

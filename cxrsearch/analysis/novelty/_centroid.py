@@ -1,4 +1,4 @@
-"""Novelty as the distance to the nearest class centroid, in the standardised space (the plan of Wu and Yang)."""
+"""Novelty as the distance to the nearest class centroid in the standardised space (proposed by Wu and Yang)."""
 
 from typing import Self
 
@@ -10,7 +10,7 @@ from cxrsearch.arrays import Embeddings, Flags, Floats
 
 
 class Centroid:
-    """L2 to the nearest mean of a class; an image with several findings is part of each of their means."""
+    """L2 to the nearest class mean; an image with several findings counts in each of their means."""
 
     def fit(self, embeddings: Embeddings, labels: Flags) -> Self:
         """Average each class; see `NoveltyScore.fit`."""
@@ -20,13 +20,13 @@ class Centroid:
         return self
 
     def score(self, embeddings: Embeddings) -> Floats:
-        """See `NoveltyScore.score`; L2 in standard deviations."""
+        """See `NoveltyScore.score`; L2 in units of standard deviations, at least 0."""
         nearest: Floats = np.sqrt(squared_distances(self.scale, self.centroids, embeddings).min(axis=1))
         return nearest
 
 
 def class_means(embeddings: Embeddings, members: Flags, scale: Scale) -> Floats:
-    """The mean standardised embedding of each class, float64 (C, dim); sums are float64."""
+    """The mean standardised embedding of each class, float64 (C, dim), of members bool (n, C); sums are float64."""
     sums = np.zeros((members.shape[1], embeddings.shape[1]))
     for place, block in blocks(embeddings):
         sums += members[place].T.astype(np.float64) @ scale(block)
@@ -35,10 +35,10 @@ def class_means(embeddings: Embeddings, members: Flags, scale: Scale) -> Floats:
 
 
 def squared_distances(scale: Scale, points: Floats, embeddings: Embeddings) -> Floats:
-    """Squared L2 of standardised (m, dim) to points (C, dim), float64 (m, C)."""
-    found = np.empty((len(embeddings), len(points)))
+    """Squared L2 from the standardised embeddings (m, dim) to points (C, dim): float64 (m, C)."""
+    squared = np.empty((len(embeddings), len(points)))
     for place, block in blocks(embeddings):
         scaled = scale(block)
         product = np.square(scaled).sum(axis=1)[:, None] - 2 * scaled @ points.T + np.square(points).sum(axis=1)
-        found[place] = np.maximum(product, 0)
-    return found
+        squared[place] = np.maximum(product, 0)  # rounding can leave a tiny negative number
+    return squared

@@ -1,4 +1,4 @@
-"""What all scores of novelty share."""
+"""The protocol of all novelty scores, and the classes of their known images."""
 
 from typing import Protocol, Self
 
@@ -10,14 +10,14 @@ from cxrsearch.errors import UsageError
 
 
 class NoveltyScore(Protocol):
-    """Something that learns what is known, and then says how novel an image is."""
+    """Learns from known images, then says how novel another image is."""
 
     def fit(self, embeddings: Embeddings, labels: Flags) -> Self:
         """Learn from the known images.
 
         Args:
             embeddings: float32 (n, dim), n >= 1.
-            labels: bool (n, F), the known findings; none of an image's may be set (No Finding), or several.
+            labels: bool (n, F), the known findings; an image may have none (No Finding) or several.
 
         Raises:
             UsageError: arrays that do not fit together, or images from which the score cannot be learned.
@@ -25,15 +25,15 @@ class NoveltyScore(Protocol):
         ...
 
     def score(self, embeddings: Embeddings) -> Floats:
-        """The novelty of (m, dim), float64 (m,); higher is more novel."""
+        """The novelty of embeddings, float32 (m, dim): float64 (m,), higher is more novel."""
         ...
 
 
 def classes(embeddings: Embeddings, labels: Flags) -> Flags:
-    """Which known class each image belongs to, bool (n, C): the findings that occur, and No Finding where it does.
+    """The known classes of each image, bool (n, C): the findings that occur, then No Finding if it occurs.
 
     Raises:
-        UsageError: labels of another number of images than embeddings.
+        UsageError: the numbers of labels and embeddings differ.
     """
     check_labels(labels)
     if len(embeddings) != len(labels):

@@ -1,4 +1,4 @@
-"""Novelty as local outlier factor: how thin the known images lie around an image, against around its neighbours."""
+"""Novelty as local outlier factor: how sparse the known images are around an image, compared with its neighbours."""
 
 from typing import Self
 
@@ -12,11 +12,11 @@ from cxrsearch.errors import UsageError
 
 NEIGHBOURS = 20
 LIMIT = 10_000
-"""Known images it learns from at most: each needs its own neighbours."""
+"""At most this many known images are learned from, since each needs its own neighbours."""
 
 
 class OutlierFactor:
-    """scikit-learn's local outlier factor in the standardised space; labels are not used, so no class counts twice.
+    """scikit-learn's local outlier factor in the standardised space. Labels are not used, so no image counts twice.
 
     Breunig et al. 2000, LOF: identifying density-based local outliers, SIGMOD.
     """
@@ -25,7 +25,7 @@ class OutlierFactor:
         self._neighbours, self._limit, self._seed = neighbours, limit, seed
 
     def fit(self, embeddings: Embeddings, labels: Flags) -> Self:
-        """See `NoveltyScore.fit`. Raises UsageError under 2 images. Beyond the limit, rows are drawn by the seed."""
+        """See `NoveltyScore.fit`. Above the limit, the seed draws rows. Raises UsageError for fewer than 2 images."""
         classes(embeddings, labels)
         if len(embeddings) < 2:
             raise UsageError(f"{len(embeddings)} known image", "a local outlier factor needs two or more")
@@ -37,8 +37,8 @@ class OutlierFactor:
         return self
 
     def score(self, embeddings: Embeddings) -> Floats:
-        """See `NoveltyScore.score`; about 1 for an image that lies as its neighbours do."""
-        found = np.empty(len(embeddings))
+        """See `NoveltyScore.score`; about 1 for an image in a region as dense as its neighbours'."""
+        factors = np.empty(len(embeddings))
         for place, block in blocks(embeddings):
-            found[place] = -self._model.score_samples(self._scale(block).astype(np.float32))
-        return found
+            factors[place] = -self._model.score_samples(self._scale(block).astype(np.float32))
+        return factors

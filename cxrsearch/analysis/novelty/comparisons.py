@@ -1,4 +1,4 @@
-"""Novel images against known ones: which are compared, and how well a score tells them apart."""
+"""Novel images against known ones: which images are compared, and how well a score tells them apart."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,18 +21,19 @@ _HIT = 0.95
 
 @dataclass(frozen=True)
 class NoveltyRow:
-    """How well one score tells images with the held-out finding from one set of others; None is not computed.
+    """How well one score tells images with the held-out finding from one set of others. None means not computed.
 
     Attributes:
-        score: its name.
-        positives: `any` image with the finding, or those with it `only`.
-        negatives: `all` images without it, those with `no-finding`, or those with `other-findings`.
-        auroc, auroc_low, auroc_high: with the 95% patient-bootstrap interval, from 10 positive patients on.
-        aupr: average precision; to be held against `prevalence`.
+        score: the name of the score.
+        positives: `any` image with the finding, or images with it `only`.
+        negatives: `all` images without the finding, those with `no-finding`, or those with `other-findings`.
+        auroc, auroc_low, auroc_high: with the 95% patient-bootstrap interval, if there are at least 10 positive
+            patients.
+        aupr: average precision; its chance level is `prevalence`.
         prevalence: the share of positives among the images compared.
-        fpr95: the share of negatives that score as high as the lowest of the highest 95% of the positives.
-        n_positive, n_patients: positive images, and their patients.
-        n_negative: the others.
+        fpr95: the false-positive rate at the threshold that at least 95% of the positives reach.
+        n_positive, n_patients: the numbers of positive images and of their patients.
+        n_negative: the number of negative images.
     """
 
     score: str
@@ -49,12 +50,16 @@ class NoveltyRow:
     n_negative: int
 
 
-def compared(labels: Flags, finding: int) -> Iterator[tuple[Positives, Negatives, Flags, Flags]]:
-    """The positive and the negative images of each of the six comparisons, bool (n,), of labels (n, F)."""
-    own = labels[:, finding]
+def iterate_comparisons(labels: Flags, finding: int) -> Iterator[tuple[Positives, Negatives, Flags, Flags]]:
+    """Yield the positive and the negative images, bool (n,), of each of the six comparisons; labels are bool (n, F)."""
+    held_out = labels[:, finding]
     others = np.delete(labels, finding, axis=1).any(axis=1)
-    positive: dict[Positives, Flags] = {"any": own, "only": own & ~others}
-    negative: dict[Negatives, Flags] = {"all": ~own, "no-finding": ~own & ~others, "other-findings": ~own & others}
+    positive: dict[Positives, Flags] = {"any": held_out, "only": held_out & ~others}
+    negative: dict[Negatives, Flags] = {
+        "all": ~held_out,
+        "no-finding": ~held_out & ~others,
+        "other-findings": ~held_out & others,
+    }
     for p in POSITIVES:
         for n in NEGATIVES:
             yield p, n, positive[p], negative[n]
@@ -69,20 +74,23 @@ def rows(
     replicates: int,
     seed: int,
 ) -> list[NoveltyRow]:
-    """Every score in every comparison, the scores of one comparison by the same replicates.
+    """Evaluate every score in every comparison; the scores of one comparison share their replicates.
 
     Args:
         labels: bool (n, F).
-        finding: the column of the held-out one.
+        finding: the column of the held-out finding.
         patients: int64 (n,).
-        scores: by name, float64 (n,), finite; None for one that could not be computed.
+        scores: by name, float64 (n,), finite; None for a score that could not be computed.
         replicates, seed: of the bootstrap.
+
+    Returns:
+        One row per comparison and score.
     """
-    found = {name: values for name, values in scores.items() if values is not None}
+    computed = {name: values for name, values in scores.items() if values is not None}
     made: list[NoveltyRow] = []
-    for p, n, positive, negative in compared(labels, finding):
+    for p, n, positive, negative in iterate_comparisons(labels, finding):
         counts = int(positive.sum()), len(np.unique(patients[positive])), int(negative.sum())
-        metrics = _metrics(found, positive, negative, patients, replicates, seed) if counts[0] and counts[2] else {}
+        metrics = _metrics(computed, positive, negative, patients, replicates, seed) if counts[0] and counts[2] else {}
         share = counts[0] / (counts[0] + counts[2]) if counts[0] + counts[2] else None
         for name in scores:
             auroc, low, high, aupr, fpr95 = metrics.get(name, (None,) * 5)
@@ -117,5 +125,6 @@ def _metrics(
 
 def false_positive_rate(positive: Floats, negative: Floats, hit: float = _HIT) -> float:
     """The share of negatives at or above the highest threshold that at least `hit` of the positives reach."""
+    # The tolerance keeps a product such as 0.55 x 100 = 55.00000000000001 from being rounded up.
     threshold = np.sort(positive)[::-1][int(np.ceil(hit * len(positive) - 1e-9)) - 1]
     return float(np.mean(negative >= threshold))

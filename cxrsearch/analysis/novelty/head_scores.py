@@ -1,7 +1,7 @@
-"""Novelty by what a head says of the known findings: max probability, energy, 1 - P(No Finding), and ViM.
+"""Novelty from a head's outputs for the known findings: max probability, energy, 1 - P(No Finding), and ViM.
 
-A head is linear in the embedding, one output a finding; p is the sigmoid of an output. Outputs are of single findings,
-so an image with several of them has several high ones, and its class is none of them alone.
+A head is linear in the embedding, with one output (logit) per finding; p is the sigmoid of an output. The findings are
+not exclusive, so an image with several findings has several high outputs.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from cxrsearch.errors import UsageError
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """The outputs of known findings.
+    """A linear layer with one output for each of m known findings.
 
     Attributes:
         weights: float64 (dim, m), m >= 1.
@@ -30,14 +30,14 @@ class Head:
     bias: Floats
 
     def __call__(self, embeddings: Embeddings) -> Floats:
-        """The outputs (logits) of (n, dim), float64 (n, m)."""
+        """The outputs (logits) of embeddings, float32 (n, dim): float64 (n, m)."""
         outputs = np.empty((len(embeddings), len(self.bias)))
         for place, block in blocks(embeddings):
             outputs[place] = block @ self.weights + self.bias
         return outputs
 
     def without(self, column: int) -> "Head":
-        """Without one finding's output."""
+        """The head without one finding's output."""
         return Head(np.delete(self.weights, column, axis=1), np.delete(self.bias, column))
 
 
@@ -46,7 +46,7 @@ class _OfHead:
         self.head = head
 
     def fit(self, embeddings: Embeddings, labels: Flags) -> Self:
-        """The head has learned already; see `NoveltyScore.fit`. Raises UsageError where no output is left."""
+        """Nothing to fit, the head is trained; see `NoveltyScore.fit`. Raises UsageError for a head without outputs."""
         classes(embeddings, labels)
         if not len(self.head.bias):
             raise UsageError("a head without outputs of known findings", "use scores that need no head")
@@ -54,9 +54,9 @@ class _OfHead:
 
 
 class MaxProbability(_OfHead):
-    """-max p: novel is what no known finding is seen in; so No Finding is rather novel, too.
+    """-max p: an image is novel if no known finding is likely; so a No Finding image looks rather novel too.
 
-    Hendrycks and Gimpel 2017, ICLR, arXiv:1610.02136, for several findings.
+    Hendrycks and Gimpel 2017, ICLR, arXiv:1610.02136, adapted to several findings.
     """
 
     def score(self, embeddings: Embeddings) -> Floats:
@@ -69,30 +69,35 @@ class Energy(_OfHead):
     """-sum log(1 + exp(output)): JointEnergy of Wang et al. 2021, NeurIPS, arXiv:2111.14559."""
 
     def score(self, embeddings: Embeddings) -> Floats:
-        """See `NoveltyScore.score`; below 0."""
+        """See `NoveltyScore.score`; always below 0."""
         return -joint_energy(self.head(embeddings))
 
 
 class NoFinding(_OfHead):
-    """1 - P(No Finding) = 1 - prod(1 - p), findings taken as independent. It measures abnormality, not novelty."""
+    """1 - P(No Finding) = 1 - prod(1 - p), assuming independent findings. It measures abnormality, not novelty."""
 
     def score(self, embeddings: Embeddings) -> Floats:
         """See `NoveltyScore.score`; from 0 to 1."""
+        # prod(1 - p) = exp(-energy), so no product of many factors is needed; expm1 keeps small values exact.
         return -np.expm1(-joint_energy(self.head(embeddings)))
 
 
 class ViM(_OfHead):
-    """The length of what lies outside the principal space of the known images, scaled, minus the energy.
+    """The scaled length of the part outside the principal space of the known images, minus the energy.
 
-    Wang et al. 2022, ViM: out-of-distribution with virtual-logit matching, CVPR, arXiv:2203.10807: origin o = -W^+ b,
-    principal space of (x - o) from known images, their residual r. Two changes for heads of independent findings, whose
-    outputs are mostly negative: the energy is JointEnergy, and the scale is mean energy over mean residual (there: mean
-    highest output over mean residual, which would turn the residual's sign round). The principal space has 512
-    dimensions (1,000 of 1,500 or more), at most half of min(images, dim). Each known image counts once.
+    Wang et al. 2022, ViM: out-of-distribution with virtual-logit matching, CVPR, arXiv:2203.10807. The origin is
+    o = -W^+ b; the known images give the principal space of (x - o) and the residual r outside it.
+
+    Two things are changed for heads of independent findings, whose outputs are mostly negative. The energy is
+    JointEnergy. The scale is mean energy over mean residual; the paper's mean highest output over mean residual would
+    reverse the sign of the residual.
+
+    The principal space has 512 dimensions (1,000 if dim is 1,500 or more), but at most half of min(images, dim). Each
+    known image counts once.
     """
 
     def fit(self, embeddings: Embeddings, labels: Flags) -> Self:
-        """Find the space and the scale; see `NoveltyScore.fit`. Raises UsageError where nothing is left outside it."""
+        """Find the space and the scale; see `NoveltyScore.fit`. Raises UsageError if nothing lies outside the space."""
         super().fit(embeddings, labels)
         n, dim = embeddings.shape
         origin = -np.linalg.pinv(self.head.weights.T) @ self.head.bias
@@ -107,14 +112,14 @@ class ViM(_OfHead):
         return self
 
     def score(self, embeddings: Embeddings) -> Floats:
-        """See `NoveltyScore.score`."""
+        """See `NoveltyScore.score`; of any sign."""
         outside = _lengths(embeddings, self._origin, self._outside)
         score: Floats = self.scale * outside - joint_energy(self.head(embeddings))
         return score
 
 
 def joint_energy(outputs: Floats) -> Floats:
-    """sum log(1 + exp(output)) over findings, float64 (n,), of (n, m)."""
+    """sum log(1 + exp(output)) over the m findings of outputs (n, m): float64 (n,)."""
     energy: Floats = np.logaddexp(0, outputs).sum(axis=1)
     return energy
 

@@ -1,7 +1,7 @@
-"""Novelty as the distance to the k-th nearest known image, embeddings brought to length 1.
+"""Novelty as the distance to the k-th nearest known image, with embeddings scaled to length 1.
 
-Sun et al. 2022, Out-of-distribution detection with deep nearest neighbors, ICML, arXiv:2204.06507. The distance of unit
-vectors is sqrt(2 - 2 cosine), from 0 to 2. Where there are fewer than k known images the farthest counts.
+Sun et al. 2022, Out-of-distribution detection with deep nearest neighbors, ICML, arXiv:2204.06507. The distance between
+unit vectors is sqrt(2 - 2 cosine), from 0 to 2. If there are fewer than k known images, the farthest one counts.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from cxrsearch_indexes import Restriction, VectorIndex, build
 
 K = 20
 K_GRID = (1, 5, 10, 20, 50)
-"""What a validation part may choose from."""
+"""The values of k from which the validation part may choose."""
 
 _CHUNK = 2048
 
 
 class KNeighbours:
-    """The distance to the k-th neighbour among all known images; labels are not used, so no class counts twice."""
+    """The distance to the k-th neighbour among all known images. Labels are not used, so no image counts twice."""
 
     def __init__(self, k: int = K) -> None:
         self.k = k
@@ -38,15 +38,15 @@ class KNeighbours:
         return self.by_k(embeddings, (self.k,))[:, 0]
 
     def by_k(self, embeddings: Embeddings, ks: Sequence[int]) -> Floats:
-        """The scores of several k at once, float64 (m, len(ks))."""
+        """The scores for several k from one search, float64 (m, len(ks))."""
         return _kth(self._bank, self._size, embeddings, ks)
 
 
 class ClassNeighbours:
-    """The distance to the k-th neighbour within a class, and of these the smallest.
+    """The smallest, over the classes, of the distances to the k-th neighbour within a class.
 
-    An image with several findings is a member of each of its classes. A class of fewer than k images counts only where
-    no class has k.
+    An image with several findings is a member of each of its classes. A class of fewer than k images counts only if no
+    class has k images.
     """
 
     def __init__(self, k: int = K) -> None:
@@ -55,7 +55,7 @@ class ClassNeighbours:
     def fit(self, embeddings: Embeddings, labels: Flags) -> Self:
         """Index each class; see `NoveltyScore.fit`."""
         members = classes(embeddings, labels)
-        self._banks = [(build("exact", [embeddings[own]], "cosine"), int(own.sum())) for own in members.T]
+        self._banks = [(build("exact", [embeddings[rows]], "cosine"), int(rows.sum())) for rows in members.T]
         return self
 
     def score(self, embeddings: Embeddings) -> Floats:
@@ -63,24 +63,24 @@ class ClassNeighbours:
         return self.by_k(embeddings, (self.k,))[:, 0]
 
     def by_k(self, embeddings: Embeddings, ks: Sequence[int]) -> Floats:
-        """The scores of several k at once, float64 (m, len(ks))."""
+        """The scores for several k from one search per class, float64 (m, len(ks))."""
         nearest = np.full((len(embeddings), len(ks)), np.inf)
         largest = max(size for _, size in self._banks)
         for bank, size in self._banks:
             counted = np.array([size >= min(k, largest) for k in ks])
             if counted.any():
-                found = np.where(counted, _kth(bank, size, embeddings, ks), np.inf)
-                nearest = np.minimum(nearest, found)
+                within = np.where(counted, _kth(bank, size, embeddings, ks), np.inf)
+                nearest = np.minimum(nearest, within)
         return nearest
 
 
 def _kth(bank: VectorIndex, size: int, embeddings: Embeddings, ks: Sequence[int]) -> Floats:
-    """Distances to the k-th of a bank, or to its last, float64 (m, len(ks))."""
+    """Distances to the k-th image of a bank, or to its last if it has fewer: float64 (m, len(ks))."""
     reach = [min(k, size) for k in ks]
-    found = np.empty((len(embeddings), len(ks)))
+    distances = np.empty((len(embeddings), len(ks)))
     for start in range(0, len(embeddings), _CHUNK):
         part = slice(start, start + _CHUNK)
         neighbours = bank.search(embeddings[part], max(reach), Restriction())
         cosine = np.column_stack([neighbours.last(k) for k in reach])
-        found[part] = np.sqrt(np.maximum(2 * cosine, 0))
-    return found
+        distances[part] = np.sqrt(np.maximum(2 * cosine, 0))
+    return distances

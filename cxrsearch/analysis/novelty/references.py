@@ -1,6 +1,6 @@
-"""What scores of novelty are held against: view, chance, and a classifier that was allowed to see the finding.
+"""References for novelty scores: the view, chance, and a classifier that was allowed to see the finding.
 
-They are no `NoveltyScore`s: the first takes no embedding, the last takes what those must not see.
+They are not `NoveltyScore`s. The first two take no embedding. The last uses labels that novelty scores must not see.
 """
 
 from collections.abc import Iterable
@@ -16,37 +16,37 @@ from cxrsearch.errors import UsageError
 
 
 def by_rare_view(known: Iterable[Any], views: Iterable[Any]) -> Floats:
-    """How rare an image's view is among the known images: 1 - its share, float64 (m,). An unknown view is one, too.
+    """How rare an image's view is among the known images: 1 - its share, float64 (m,). Unknown counts as a view too.
 
     Args:
-        known: the view of each known image, null where it is unknown.
-        views: of m images.
+        known: the view of each known image; null if it is unknown.
+        views: the views of m images to score; null if unknown.
 
     Raises:
-        UsageError: no view of either is known.
+        UsageError: no view is known among the known images, or among the images to score.
     """
-    bank, asked = (pd.Series(list(part), dtype=object) for part in (known, views))
-    if bank.isna().all() or asked.isna().all():
+    bank, queries = (pd.Series(list(part), dtype=object) for part in (known, views))
+    if bank.isna().all() or queries.isna().all():
         raise UsageError("no view is known", "give the table a column view")
     shares = bank.fillna("").value_counts(normalize=True)
-    return np.array([1 - float(shares.get(view, 0.0)) for view in asked.fillna("")])
+    return np.array([1 - float(shares.get(view, 0.0)) for view in queries.fillna("")])
 
 
 def at_random(n: int, seed: int) -> Floats:
-    """A number from 0 to 1 for each image, float64 (n,)."""
+    """A random number in [0, 1) for each image, float64 (n,)."""
     return np.random.default_rng(seed).random(n)
 
 
 def ceiling(train: Sample, val: Sample, finding: int, embeddings: Embeddings) -> Floats:
-    """The output of a logistic regression of the finding, fitted on images with and without it, float64 (m,).
+    """The output of a logistic regression that was fitted on images with and without the finding, float64 (m,).
 
     Args:
-        train, val: with the finding among their labels; val chooses the penalty.
-        finding: its column.
-        embeddings: float32 (m, dim), to score.
+        train, val: samples with the finding among their labels; val chooses the penalty.
+        finding: the column of the finding.
+        embeddings: float32 (m, dim), the images to score.
 
     Raises:
-        UsageError: the training part shows it in no image, or in all.
+        UsageError: no training image shows the finding, or all do.
     """
     one = np.array([finding])
     learned = Logistic().learn(*(Sample(s.embeddings, s.labels[:, one], s.patients) for s in (train, val)))

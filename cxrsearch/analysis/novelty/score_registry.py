@@ -1,4 +1,4 @@
-"""The scores of novelty by name."""
+"""The novelty scores by name."""
 
 from collections.abc import Callable
 
@@ -37,13 +37,13 @@ _PLAIN: dict[str, Callable[[], NoveltyScore]] = {
 
 
 def create(name: str, head: Head, *, k: int = K, seed: int = 0) -> NoveltyScore:
-    """One of `SCORES`, not fitted.
+    """Make one of `SCORES`, not yet fitted.
 
     Args:
-        name: which.
-        head: of the known findings, for those that need one.
+        name: one of `SCORES`.
+        head: the head of the known findings, for scores that need one.
         k: of `knn` and `class-knn`.
-        seed: of `lof`'s sample.
+        seed: of the sample of `lof`.
     """
     if name in _OF_HEAD:
         return _OF_HEAD[name](head)

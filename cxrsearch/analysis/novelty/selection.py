@@ -1,8 +1,8 @@
-"""Which score, and which k, finds novel findings best: chosen by holding out the OTHER findings, one after the other.
+"""Chooses the score and the k that find novel findings best, by holding out the OTHER findings one at a time.
 
-For each finding G but the one that is asked about: everything with G is removed from the known images, the scores are
-fitted, and images of the validation part with G are told from those without. The head's output of G is left out; a head
-that learned from images of G has seen it nevertheless, which favours the scores that use one.
+For each finding G except the one in question, all images with G are removed from the known images. The scores are
+fitted, and must tell validation images with G from those without. The head's output for G is left out. A head that was
+trained on images of G has still seen it, which favours the scores that use a head.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from cxrsearch.errors import UsageError
 from cxrsearch.progress import Progress, silent
 
 TRAIN_LIMIT, VAL_LIMIT = 20_000, 5_000
-"""Images that the choice is made with at most, of patients drawn by the seed."""
+"""The choice uses at most this many images, those of patients drawn by the seed."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Choice:
     """What the validation part prefers.
 
     Attributes:
-        score: the name of the best score; None where no other finding can be held out.
-        k: of `knn` and of `class-knn`.
-        auroc: by name, the mean AUROC over the findings held out, with its best k; nan where not computed.
-        findings: columns of the findings that were held out.
+        score: the name of the best score; None if no other finding can be held out.
+        k: the best k of `knn` and of `class-knn`.
+        auroc: by name, the mean AUROC over the findings held out, with the best k; only scores that were computed.
+        findings: the columns of the findings that were held out.
     """
 
     score: str | None
@@ -51,42 +51,42 @@ def choose(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Choice:
-    """Choose.
+    """Choose a score, and a k for the scores that have one.
 
     Args:
-        names: of `registry.SCORES`.
-        train, val: images without the finding that is asked about; its column, all False, may be among the labels.
-        head: of the known findings.
-        outputs: int64 (m,), the column of the labels that each output of the head is of.
-        seed: of samples.
+        names: some of `score_registry.SCORES`.
+        train, val: images without the finding in question; its column, all False, may be among the labels.
+        head: the head of the known findings.
+        outputs: int64 (m,), the column of the labels that belongs to each output of the head.
+        seed: of the samples.
         progress: called as findings are held out.
     """
     train, val = sample_patients(train, TRAIN_LIMIT, seed), sample_patients(val, VAL_LIMIT, seed)
     held = _worth_holding_out(train, val)
-    found: dict[tuple[str, int], list[float]] = {}
+    aurocs: dict[tuple[str, int], list[float]] = {}
     for done, finding in enumerate(held):
         progress("choosing by other findings", done, len(held))
         known = train.take(np.flatnonzero(~train.labels[:, finding]))
-        own = np.flatnonzero(outputs == finding)
+        output = np.flatnonzero(outputs == finding)
         for name in names:
-            part = head.without(int(own[0])) if len(own) else head
+            part = head.without(int(output[0])) if len(output) else head
             for k, values in _scores(name, known, val, part, seed).items():
                 labels = val.labels[:, [finding]]
-                found.setdefault((name, k), []).append(float(auroc(labels, values[:, None])[0]))
+                aurocs.setdefault((name, k), []).append(float(auroc(labels, values[:, None])[0]))
     progress("choosing by other findings", len(held), len(held))
-    return _chosen(found, tuple(held))
+    return _choose_best(aurocs, tuple(held))
 
 
 def _worth_holding_out(train: Sample, val: Sample) -> list[int]:
-    """Findings of 10 positive patients in val or more, else those with a positive and a negative image at all."""
-    shown, lacking = val.labels.any(axis=0), ~val.labels.all(axis=0)
-    usable = shown & lacking & ~train.labels.all(axis=0)
+    """Findings with at least 10 positive patients in val; if there are none, those with both kinds of images."""
+    positive, negative = val.labels.any(axis=0), ~val.labels.all(axis=0)
+    usable = positive & negative & ~train.labels.all(axis=0)
     often = usable & (positive_patients(val.labels, val.patients) >= MIN_POSITIVE_PATIENTS)
     return [int(column) for column in np.flatnonzero(often if often.any() else usable)]
 
 
 def _scores(name: str, known: Sample, val: Sample, head: Head, seed: int) -> dict[int, Floats]:
-    """The scores of val by k; 0 where there is no k; none where the score cannot be computed."""
+    """The scores of val by k; the key is 0 for a score without a k; empty if the score cannot be computed."""
     score = create(name, head, seed=seed)
     try:
         score.fit(known.embeddings, known.labels)
@@ -97,8 +97,8 @@ def _scores(name: str, known: Sample, val: Sample, head: Head, seed: int) -> dic
     return {0: score.score(val.embeddings)}
 
 
-def _chosen(found: dict[tuple[str, int], list[float]], findings: tuple[int, ...]) -> Choice:
-    means = {key: float(np.mean(values)) for key, values in found.items()}
+def _choose_best(aurocs: dict[tuple[str, int], list[float]], findings: tuple[int, ...]) -> Choice:
+    means = {key: float(np.mean(values)) for key, values in aurocs.items()}
     best: dict[str, tuple[float, int]] = {}
     for (name, k), mean in means.items():
         if name not in best or mean > best[name][0]:

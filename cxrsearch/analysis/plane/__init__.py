@@ -1,5 +1,5 @@
-"""Embeddings in two dimensions.
+"""Embedding maps: embeddings in two dimensions.
 
 projection  PCA, t-SNE and UMAP
-plane       a projection that later embeddings can be placed into
+plane       a projection into which later embeddings can be placed
 """

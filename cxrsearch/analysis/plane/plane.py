@@ -1,7 +1,7 @@
-"""A plane through the embeddings, spanned by their first two principal axes: one place for any further embedding.
+"""A plane spanned by the first two principal axes of the embeddings; any further embedding has one place in it.
 
-Unlike t-SNE's, such a map does not move when a point is added, so a query can be put into it at once. It keeps the
-largest differences and flattens all others: near in it does not mean near.
+Unlike t-SNE's, such an embedding map does not move when a point is added, so a query can be placed at once. It keeps
+the largest differences and flattens all others: points that are near in the plane need not be near.
 """
 
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ from cxrsearch_indexes.vectors import Vectors
 
 @dataclass(frozen=True)
 class Plane:
-    """Two axes.
+    """The first two principal axes of the fitted vectors, and where the vectors lie along them.
 
     Attributes:
-        mean: float64 (dim,).
-        axes: float64 (dim, 2); the second column is 0 where all vectors lie on a line.
-        unit: vectors are brought to length 1 first.
-        corner, span: where the fitted vectors' bounding square begins, float64 (2,), and its side.
-        rows: vectors that it was fitted on.
-        explained: share of their variance in it, in [0, 1].
+        mean: float64 (dim,), of the fitted vectors.
+        axes: float64 (dim, 2); the second column is 0 if all vectors lie on a line.
+        unit: whether vectors are scaled to length 1 first.
+        corner, span: the lowest corner of the fitted vectors' bounding square, float64 (2,), and its side.
+        rows: the number of fitted vectors.
+        explained: the share of their variance in the plane, in [0, 1].
     """
 
     mean: Floats
@@ -38,10 +38,10 @@ class Plane:
 
     @classmethod
     def fit(cls, vectors: Vectors, *, unit: bool = False) -> Self:
-        """The plane of largest variance. Raises UsageError where all vectors are equal."""
-        mean, found, explained = principal_axes(vectors, 2, unit=unit)
+        """Find the plane of largest variance. Raises UsageError if all vectors are equal."""
+        mean, principal, explained = principal_axes(vectors, 2, unit=unit)
         axes = np.zeros((vectors.dim, 2))
-        axes[:, : found.shape[1]] = found
+        axes[:, : principal.shape[1]] = principal
         bare = cls(mean, axes, unit, np.zeros(2), 1.0, vectors.n, explained)
         places = np.concatenate([bare.place(piece) for _, piece in vectors.pieces(2048)])
         low, high = places.min(axis=0), places.max(axis=0)
@@ -49,7 +49,7 @@ class Plane:
         return cls(mean, axes, unit, (low + high - span) / 2, span, vectors.n, explained)
 
     def place(self, embeddings: NDArray[np.float32]) -> Floats:
-        """Where embeddings, float32 (q, dim), lie: float64 (q, 2), the fitted ones in the unit square."""
+        """The coordinates of embeddings, float32 (q, dim): float64 (q, 2). Fitted vectors lie in the unit square."""
         values = embeddings.astype(np.float64)
         if self.unit:
             length = np.linalg.norm(values, axis=1, keepdims=True)
@@ -59,5 +59,5 @@ class Plane:
 
     @property
     def description(self) -> str:
-        """How the map was made, for people."""
+        """How the embedding map was made, in words."""
         return f"the first two principal components of {self.rows:,} images ({self.explained:.0%} of the variance)"

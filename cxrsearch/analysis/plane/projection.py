@@ -1,10 +1,10 @@
-"""Two-dimensional maps of embeddings, in which neighbours in many dimensions are neighbours on paper.
+"""Two-dimensional embedding maps, in which neighbours in many dimensions stay neighbours.
 
     vectors --principal components, at most 50--> scores --t-SNE or UMAP, from the first two--> coordinates
 
-As Kobak and Berens 2019 (Nature Communications 10, 5416) advise, t-SNE starts from the first two principal components,
-which keeps the large-scale arrangement; its learning rate is n / exaggeration, its exaggeration 12 in the first 250 of
-750 steps, as openTSNE has them. Only neighbourhoods mean something in such a map; areas, gaps and axes do not.
+Kobak and Berens 2019 (Nature Communications 10, 5416) advise to start t-SNE from the first two principal components,
+which keeps the large-scale arrangement. The learning rate is n / exaggeration, and the exaggeration is 12 in the first
+250 of 750 steps, as in openTSNE. Only neighbourhoods mean something in such a map; areas, gaps and axes do not.
 """
 
 from collections.abc import Iterator
@@ -25,29 +25,29 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 COMPONENTS = 50
 PERPLEXITY = 30.0
-"""Neighbours that count, as an effective number (van der Maaten and Hinton 2008, JMLR 9, 2579-2605)."""
+"""The effective number of neighbours (van der Maaten and Hinton 2008, JMLR 9, 2579-2605)."""
 UMAP_NEIGHBOURS = 15
 """UMAP's own default (McInnes et al. 2018, arXiv:1802.03426)."""
 FEWEST = 5
-"""Images: fewer have no neighbourhoods."""
+"""The fewest images of a map; fewer have no neighbourhoods."""
 
 _START = 1e-4
-"""Standard deviation of the start: small, so that points order themselves before they repel each other."""
+"""Standard deviation of the start; it is small so that points arrange themselves before they repel each other."""
 _STEPS, _EVERY = 750, 25
 _ROWS = 2048
 
 
 @dataclass(frozen=True)
 class Projection:
-    """A map of n embeddings.
+    """An embedding map of n embeddings.
 
     Attributes:
         coordinates: float32 (n, 2), without a unit.
         method: `tsne` or `umap`.
         neighbours: t-SNE's perplexity, or UMAP's number of neighbours.
-        components: principal components that the map was made from.
+        components: the number of principal components that the map was made from.
         explained: their share of the variance, in [0, 1].
-        seed: of all that is random.
+        seed: the random seed.
     """
 
     coordinates: NDArray[np.float32]
@@ -59,7 +59,7 @@ class Projection:
 
     @property
     def description(self) -> str:
-        """How the map was made, for people."""
+        """How the embedding map was made, in words."""
         name = "t-SNE, perplexity" if self.method == "tsne" else "UMAP, neighbours"
         source = f"{self.components} principal components ({self.explained:.0%} of the variance)"
         return f"{name} {self.neighbours:.3g}, of {source}, seed {self.seed}"
@@ -74,26 +74,26 @@ def project(
     threads: int = 1,
     progress: Progress = silent,
 ) -> Projection:
-    """Map embeddings to the plane. The same vectors, seed and threads give the same bytes on one machine.
+    """Map embeddings to two dimensions. The same vectors, seed and threads give the same bytes on one machine.
 
-    Memory: 50 float32 an image, and for t-SNE 180 neighbours of 16 bytes.
+    Memory: 50 float32 per image, and for t-SNE 180 neighbours of 16 bytes.
 
     Args:
-        vectors: finite, n of them.
+        vectors: n finite vectors.
         method: `tsne` or `umap`.
-        unit: bring every vector to length 1 first, which makes the neighbours those of the cosine metric.
+        unit: scale every vector to length 1 first; the neighbours are then those of the cosine metric.
         seed: of the tiny disturbance of the start, and of UMAP's sampling.
-        threads: t-SNE's; UMAP is reproducible with one only.
-        progress: called as work goes on.
+        threads: for t-SNE; UMAP always uses one, since only then is it reproducible.
+        progress: called as the work proceeds.
 
     Raises:
-        UsageError: an unknown method, no thread, a negative seed, fewer than 5 vectors, or all of them equal.
+        UsageError: an unknown method, no thread, a negative seed, fewer than 5 vectors, or vectors that are all equal.
         MissingDependencyError: UMAP is not installed.
     """
     if method not in METHODS or threads < 1 or seed < 0:
         got = f"method {method!r}, {threads} threads, seed {seed}"
         raise UsageError(
-            f"a map that cannot be meant: {got}", f"use {' or '.join(METHODS)}, a thread, a seed from 0 on"
+            f"invalid options of an embedding map: {got}", f"use {' or '.join(METHODS)}, a thread, a seed from 0 on"
         )
     if vectors.n < FEWEST:
         raise UsageError(f"a map of {vectors.n} images", f"a map needs at least {FEWEST}")
@@ -116,10 +116,10 @@ def project(
 def principal_components(
     vectors: Vectors, most: int, *, unit: bool = False, progress: Progress = silent
 ) -> tuple[NDArray[np.float32], float]:
-    """The scores of vectors on their first principal components, and the share of the variance that these hold.
+    """The scores of vectors on their first principal components, and these components' share of the variance.
 
     Returns:
-        Scores, float32 (n, at most `most`), and a share in [0, 1].
+        Scores, float32 (n, m) with m at most `most`, and a share in [0, 1].
 
     Raises:
         UsageError: all vectors are equal.
@@ -133,10 +133,13 @@ def principal_components(
 def principal_axes(
     vectors: Vectors, most: int, *, unit: bool = False, progress: Progress = silent
 ) -> tuple[Floats, Floats, float]:
-    """The mean of vectors, float64 (dim,), their first principal axes, (dim, at most `most`), and the variance's share.
+    """The mean and the first principal axes of vectors, and these axes' share of the variance.
 
-    Moments are float64 sums over blocks of centred rows. A component's largest weight is positive, so its sign is no
-    matter of chance.
+    Moments are float64 sums over blocks of centred rows. The largest weight of a component is positive, so that the
+    sign is not arbitrary.
+
+    Returns:
+        The mean, float64 (dim,); the axes, float64 (dim, m) with m at most `most`; and a share in [0, 1].
 
     Raises:
         UsageError: all vectors are equal.
@@ -149,6 +152,7 @@ def principal_axes(
         covariance += centred.T @ centred / vectors.n
     values, axes = np.linalg.eigh(covariance)
     total, kept = float(values.sum()), min(most, vectors.dim, vectors.n - 1)
+    # Vectors that differ by no more than float32 rounding count as equal.
     if not total > vectors.dim * np.finfo(np.float32).eps ** 2 * float(np.square(mean).max(initial=0.0)):
         raise UsageError("all embeddings are equal", "there is nothing to map")
     axes = axes[:, ::-1][:, :kept]
@@ -166,7 +170,7 @@ def _blocks(vectors: Vectors, unit: bool) -> Iterator[Floats]:
 
 
 def _start(scores: NDArray[np.float32], seed: int) -> Floats:
-    """The first two components, tiny, and disturbed by a hundredth of that so that equal points can part."""
+    """The first two components, scaled down, with 1% random disturbance so that equal points can separate."""
     first = np.zeros((len(scores), 2))
     first[:, : scores.shape[1]] = scores[:, :2] / scores[:, 0].std()
     return _START * (first + 0.01 * np.random.default_rng(seed).standard_normal(first.shape))
@@ -175,7 +179,7 @@ def _start(scores: NDArray[np.float32], seed: int) -> Floats:
 def _tsne(
     scores: NDArray[np.float32], start: Floats, perplexity: float, seed: int, threads: int, progress: Progress
 ) -> Floats:
-    """t-SNE of the scores' exact nearest neighbours, float64 (n, 2)."""
+    """Run t-SNE on the scores' exact nearest neighbours; returns coordinates, float64 (n, 2)."""
     from openTSNE import TSNE  # type: ignore[import-untyped, unused-ignore]  # it ships no types
     from openTSNE.affinity import PerplexityBasedNN  # type: ignore[import-untyped, unused-ignore]
     from openTSNE.nearest_neighbors import PrecomputedNeighbors  # type: ignore[import-untyped, unused-ignore]
@@ -190,26 +194,27 @@ def _tsne(
 
 
 def _neighbours(scores: NDArray[np.float32], k: int, progress: Progress) -> tuple[NDArray[np.int64], Floats]:
-    """The k nearest of every row, itself left out, and their distances: (n, k) each.
+    """The k nearest neighbours of every row, without the row itself, and their distances: (n, k) each.
 
-    Scikit-learn's search is the faster one in few dimensions and for many neighbours.
+    scikit-learn's search is faster than the project's own in few dimensions and for many neighbours.
     """
     from sklearn.neighbors import NearestNeighbors
 
-    n, found = len(scores), []
+    n, blocks = len(scores), []
     model = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(scores)
     for at in range(0, n, _ROWS):
         progress("neighbours", at, n)
-        found.append(model.kneighbors(scores[at : at + _ROWS]))
+        blocks.append(model.kneighbors(scores[at : at + _ROWS]))
     progress("neighbours", n, n)
-    distances, rows = (np.concatenate(part) for part in zip(*found, strict=True))
+    distances, rows = (np.concatenate(part) for part in zip(*blocks, strict=True))
     others = rows != np.arange(n)[:, None]
-    others[others.all(axis=1), -1] = False  # a row that is not among its own nearest has k + 1 equal ones before it
+    # A row that is missing from its own k + 1 nearest has k + 1 equal rows before it; the last of these is dropped.
+    others[others.all(axis=1), -1] = False
     return rows[others].reshape(n, k), distances[others].reshape(n, k).astype(np.float64)
 
 
 class _Steps:
-    """openTSNE's callback, which counts the steps of both phases."""
+    """A callback for openTSNE that counts the steps of both phases."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress, self._done = progress, 0

@@ -14,16 +14,16 @@ from cxrsearch_indexes import Neighbours, Restriction
 
 @dataclass(frozen=True, eq=False)
 class SearchQuality:
-    """What q queries, rows of an index of n images, get.
+    """The retrieval of q queries, rows of an index of n images.
 
     Attributes:
-        k: how many neighbours were looked at.
-        queries: q.
-        others: where images of other patients may answer.
-        everyone: where all images but the query itself may.
-        own: where all but the query itself may, (2, 3). Groups: queries whose patient has another image, and all
-            queries. Quantities: whether the nearest image is the same patient's, the share of the first k that are, and
-            the chance of either in a random order.
+        k: how many neighbours were judged.
+        queries: the number of queries, q.
+        others: the result if only images of other patients may answer.
+        everyone: the result if all images except the query itself may answer.
+        own: re-identification (2, 3), if all images except the query itself may answer. Groups: queries whose patient
+            has another image, and all queries. Quantities: whether the nearest image is of the same patient, the share
+            of the first k that are, and the chance of either in a random order.
     """
 
     k: int
@@ -34,12 +34,12 @@ class SearchQuality:
 
 
 def others_only(rows: Integers, patients: NDArray[np.int64]) -> Restriction:
-    """Queries, rows of the index, that images of other patients may answer; patients int64 (n,)."""
+    """A restriction: only images of other patients may answer these rows of the index; patients are int64 (n,)."""
     return Restriction(groups=patients, query_groups=patients[rows])
 
 
 def all_but_itself(rows: Integers, n: int) -> Restriction:
-    """Queries, rows of the index, that all n images but the query may answer."""
+    """A restriction: all n images except the query itself may answer these rows of the index."""
     return Restriction(groups=np.arange(n), query_groups=rows)
 
 
@@ -57,11 +57,11 @@ def search_quality(
     """Judge two searches of the same queries.
 
     Args:
-        others: neighbours under `others_only`, at least k of each query where so many may answer.
-        everyone: neighbours under `all_but_itself`, alike.
-        rows: int64 (q,), the queries.
-        labels: bool (n, F), of the index.
-        patients: int64 (n,), of the index.
+        others: neighbours under `others_only`, at least k per query if that many may answer.
+        everyone: neighbours under `all_but_itself`, likewise.
+        rows: int64 (q,), the rows of the queries.
+        labels: bool (n, F), of the indexed images.
+        patients: int64 (n,), of the indexed images.
         k: at least 1.
         replicates, seed: of the bootstrap of the queries' patients.
 
@@ -71,7 +71,8 @@ def search_quality(
     bootstrap = PatientBootstrap(patients[rows], replicates, seed)
     searches = (others, others_only(rows, patients)), (everyone, all_but_itself(rows, len(patients)))
     without, with_own = (
-        summarise(retrieval(found, labels[rows], labels, k, restriction), bootstrap) for found, restriction in searches
+        summarise(retrieval(neighbours, labels[rows], labels, k, restriction), bootstrap)
+        for neighbours, restriction in searches
     )
     same = same_patient(everyone, patients[rows], patients, k, searches[1][1])
     values = np.stack([same.nearest, same.share, same.chance], axis=1)

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from PIL import Image
 
 from cxrsearch.report import style
-from cxrsearch.report.drawing import Drawing, PixelFigure, fitting
+from cxrsearch.report.drawing import Drawing, PixelFigure, fit_text
 from cxrsearch.training.search._space import Range, SearchSpace
 from cxrsearch.training.search.trial import State, Trial, best_of, shown
 
@@ -81,7 +81,7 @@ def _draw_values(axes: Axes, trials: Sequence[Trial], space: SearchSpace, name: 
         _draw_trials(axes, trials, [float(trial.values[name]) for trial in trials])
     else:
         room = _PANEL[0] // len(entry.values) - style.GAP
-        labels = [fitting(shown(value), style.BODY, room) for value in entry.values]
+        labels = [fit_text(shown(value), style.BODY, room) for value in entry.values]
         axes.set_xticks(range(len(entry.values)), labels, parse_math=False)
         axes.set_xlim(-0.5, len(entry.values) - 0.5)
         _draw_trials(axes, trials, [float(entry.values.index(trial.values[name])) for trial in trials])

@@ -68,10 +68,10 @@ def test_float32_products_err_by_less_than_a_tie() -> None:
     exchange = module._Exchange.of(points, groups, Blocks.of(patient, np.zeros(3000, dtype=np.int64)), same)
     everyone = PatientSums.of(points, np.ones(3000, dtype=np.bool_), patient, same)
     ones = np.ones((patient.max() + 1, 1))
-    observed = [PatientSums.of(points, group, patient, same).weighted(ones) for group in groups.T]
-    null = exchange.statistics(observed, everyone.weighted(ones), 5, 0, lambda *_: None)
-    exact = np.array([sums.contrast(everyone.weighted(ones))[0] for sums in observed])
-    error = np.abs(null[0] - exact) / everyone.weighted(ones).mean_within()
+    observed = [PatientSums.of(points, group, patient, same).weigh(ones) for group in groups.T]
+    null = exchange.statistics(observed, everyone.weigh(ones), 5, 0, lambda *_: None)
+    exact = np.array([sums.contrast(everyone.weigh(ones))[0] for sums in observed])
+    error = np.abs(null[0] - exact) / everyone.weigh(ones).mean_within()
     assert (error < module.TIE / 10).all()
 
 
@@ -237,11 +237,11 @@ def test_what_cannot_be_tested_is_refused() -> None:
     for groups in (drawn.groups[1:], drawn.groups.astype(np.int64), drawn.groups[:, 0]):
         assert message(UsageError, cluster_test, drawn.points, groups, drawn.patients, drawn.same) == (
             f"points, bool groups and patients must fit together: got points {drawn.points.shape}, "
-            f"groups {groups.dtype} {groups.shape}, {len(drawn.patients)} patients — give one row an image"
+            f"groups {groups.dtype} {groups.shape}, {len(drawn.patients)} patients — give one row per image"
         )
     for few in (drawn.points[:0], drawn.points[:3]):
         rows = drawn.groups[: len(few)], drawn.patients[:0]
-        assert "0 patients — give one row an image" in message(UsageError, cluster_test, few, *rows, drawn.same)
+        assert "0 patients — give one row per image" in message(UsageError, cluster_test, few, *rows, drawn.same)
     for permutations, seed in ((0, 0), (9, -1)):
         assert message(UsageError, run, drawn, permutations=permutations, seed=seed) == (
             "a test needs permutations and a seed from 0 on: "

@@ -8,7 +8,7 @@ from tests.analysis.clouds import Cloud, cloud, contrast, mean_over_pairs, squar
 def sums(drawn: Cloud, group: int, weights: np.ndarray | None = None) -> GroupSums:
     patient = np.unique(drawn.patients, return_inverse=True)[1].astype(np.int64)
     made = PatientSums.of(drawn.points, drawn.groups[:, group], patient, drawn.same)
-    return made.weighted(np.ones((patient.max() + 1, 1)) if weights is None else weights)
+    return made.weigh(np.ones((patient.max() + 1, 1)) if weights is None else weights)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

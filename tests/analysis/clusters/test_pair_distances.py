@@ -152,8 +152,8 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
     groups: Any
     for groups in (drawn.groups[1:], drawn.groups.astype(np.int64), drawn.groups[:, 0]):
         assert message(UsageError, group_distances, drawn.points, groups, drawn.same) == (
-            "groups must be bool (images, groups), one row a point: "
-            f"got points {drawn.points.shape}, groups {groups.dtype} {groups.shape} — give one row an image"
+            "groups must be bool (images, groups), one row per point: "
+            f"got points {drawn.points.shape}, groups {groups.dtype} {groups.shape} — give one row per image"
         )
     assert "points (0, 6)" in message(UsageError, group_distances, drawn.points[:0], drawn.groups[:0], drawn.same)
     said = f"{len(drawn.points)} images, patients of 3 — give each image its patient"

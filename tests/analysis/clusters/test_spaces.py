@@ -92,7 +92,8 @@ def test_what_is_no_embedding_is_refused() -> None:
     wrong: Any
     for wrong in (np.zeros((0, 3)), np.zeros(3), np.zeros((3, 0)), np.zeros((3, 3), dtype=np.int64)):
         assert message(UsageError, to_space, wrong) == (
-            f"embeddings must be floating (images, dimensions): got {wrong.dtype} {wrong.shape} — give one row an image"
+            f"embeddings must be floating (images, dimensions): got {wrong.dtype} {wrong.shape} "
+            "— give one row per image"
         )
     given[BLOCK + 1, 2], given[BLOCK + 3, 0] = np.nan, np.inf
     assert message(UsageError, to_space, given) == (

@@ -131,7 +131,7 @@ def test_progress_and_refusals(samples: Draw) -> None:
     assert told == [0, 1, 2, 3, 4]
     assert module.FRACTIONS[0] == 0.01
     for fractions, draws in (((), 1), ((0.0,), 1), ((1.1,), 1), ((0.5,), 0)):
-        with pytest.raises(UsageError, match="fractions must lie above 0"):
+        with pytest.raises(UsageError, match="fractions must be above 0"):
             fraction_curve(bank, queries, Searches(), fractions=fractions, draws=draws)
     with pytest.raises(UsageError, match="k = 0"):
         near_drawn(bank, queries, Searches(), Searches().neighbours(bank, queries, 0), np.ones(60, np.bool_), 0)

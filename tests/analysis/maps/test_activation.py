@@ -48,9 +48,9 @@ def test_of_a_linear_layer_grad_cam_is_cam_without_its_negative_part_and_a_facto
 
 
 def test_arrays_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(UsageError, match="one weight a channel"):
+    with pytest.raises(UsageError, match="one weight per channel"):
         class_activation(A, np.ones((1, 3)))
-    with pytest.raises(UsageError, match="one weight a channel"):
+    with pytest.raises(UsageError, match="one weight per channel"):
         similarity(A[0], np.ones(2))
     with pytest.raises(UsageError, match="one layer"):
         grad_cam(A, np.ones((1, 3, 2, 2)))

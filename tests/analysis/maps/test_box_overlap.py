@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cxrsearch.analysis.maps.box_overlap import enlarged, intersections, iobb, iou, map_boxes
+from cxrsearch.analysis.maps.box_overlap import enlarge, intersections, iobb, iou, map_boxes
 from cxrsearch.errors import UsageError
 
 
@@ -67,10 +67,10 @@ def test_maps_that_are_none_are_refused() -> None:
 
 def test_enlarging_keeps_the_mean_and_the_cells_middles() -> None:
     values = np.array([[0.0, 4.0], [8.0, 4.0]])
-    large = enlarged(values, 6)
+    large = enlarge(values, 6)
     assert large.mean() == pytest.approx(4.0)
     assert large[1, 1] == 0.0
     assert large[1, 4] == 4.0
     assert large[4, 1] == 8.0
-    np.testing.assert_array_equal(enlarged(values, 2), values)
+    np.testing.assert_array_equal(enlarge(values, 2), values)
     np.testing.assert_allclose(large[1], [0, 0, 4 / 3, 8 / 3, 4, 4])

@@ -5,18 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxrsearch.analysis.maps.windows import best_windows, cover, pooled, windows
+from cxrsearch.analysis.maps.windows import best_windows, cover, pool, windows
 from cxrsearch.errors import UsageError
 
 MAP = np.array([[[1.0, 2.0], [3.0, 4.0]], [[10.0, 0.0], [0.0, 0.0]]])
 
 
 def test_pooling_by_hand() -> None:
-    np.testing.assert_allclose(pooled(MAP, (0, 0, 1, 1)), [2.5, 2.5])
-    np.testing.assert_allclose(pooled(MAP, (0, 0, 0.5, 0.5)), [1, 10])
-    np.testing.assert_allclose(pooled(MAP, (0.25, 0, 0.5, 0.5)), [1.5, 5])  # half of either upper cell
-    np.testing.assert_allclose(pooled(MAP, (0.25, 0.25, 0.75, 0.25)), [(1 + 2 * 2) / 3, 10 / 3])
-    np.testing.assert_allclose(pooled(MAP, (0.6, 0.6, 0.1, 0.1)), [4, 0])
+    np.testing.assert_allclose(pool(MAP, (0, 0, 1, 1)), [2.5, 2.5])
+    np.testing.assert_allclose(pool(MAP, (0, 0, 0.5, 0.5)), [1, 10])
+    np.testing.assert_allclose(pool(MAP, (0.25, 0, 0.5, 0.5)), [1.5, 5])  # half of either upper cell
+    np.testing.assert_allclose(pool(MAP, (0.25, 0.25, 0.75, 0.25)), [(1 + 2 * 2) / 3, 10 / 3])
+    np.testing.assert_allclose(pool(MAP, (0.6, 0.6, 0.1, 0.1)), [4, 0])
 
 
 @given(st.integers(0, 1000), st.floats(0, 0.9), st.floats(0.05, 1))
@@ -34,7 +34,7 @@ def test_a_window_outside_is_refused() -> None:
     with pytest.raises(UsageError, match="inside the image"):
         cover(np.array([1.0]), 0.5, 4)
     with pytest.raises(UsageError, match="inside the image"):
-        pooled(MAP, (0.5, 0.5, 0.0, 0.5))
+        pool(MAP, (0.5, 0.5, 0.0, 0.5))
 
 
 def test_windows_reach_both_ends_at_half_cells() -> None:
@@ -62,7 +62,7 @@ def test_the_distance_is_the_least_over_all_windows() -> None:
     distances, found = best_windows(maps, region, (0.4, 0.5), centre)
     for number in range(2):
         tried = {
-            (x, y): pooled(maps[number], (x, y, 0.4, 0.5)) - centre for x in windows(0.4, 4) for y in windows(0.5, 3)
+            (x, y): pool(maps[number], (x, y, 0.4, 0.5)) - centre for x in windows(0.4, 4) for y in windows(0.5, 3)
         }
         wanted = region - centre
         apart = {

@@ -207,10 +207,10 @@ def test_refusals_in_full() -> None:
         )
         assert message(UsageError, metric, labels.astype(np.int64), nil[:2]) == (
             "labels must be bool (images, findings), scores alike: got labels int64 (3, 2), scores (2, 2)"
-            " — give one row an image"
+            " — give one row per image"
         )
     assert message(UsageError, auroc, labels, nil, np.ones(2)) == (
-        "weights must be 3 finite numbers, none negative: got (2,) — one an image"
+        "weights must be 3 finite numbers, none negative: got (2,) — give one per image"
     )
     assert message(UsageError, brier, labels, nil + np.array([0.25, 1.5])) == (
         "probabilities must lie in [0, 1]: got 0.25 to 1.5 — calibrate the scores first"

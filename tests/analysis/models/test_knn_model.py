@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from cxrsearch.analysis.models.knn_model import UNCHOSEN, Knn, MLkNNModel, Searches, TunedKnn, first, voted
+from cxrsearch.analysis.models.knn_model import UNCHOSEN, Knn, MLkNNModel, Searches, TunedKnn, first, vote_probability
 from cxrsearch.analysis.models.model import Sample
 from cxrsearch.analysis.neighbours.mlknn import MLkNN
 from cxrsearch.analysis.neighbours.vote import Votes, Weighting, vote
@@ -148,8 +148,10 @@ def test_first_of_unequal_lists(by_hand: Callable[..., Neighbours]) -> None:
 
 def test_votes_and_votes_for_the_prevalence_by_hand() -> None:
     votes = Votes(np.array([[0.5], [np.nan], [0.0]]), np.array([0.1]), np.array([4, 0, 2]))
-    np.testing.assert_array_equal(voted(votes), [[0.5], [0.1], [0.0]])
-    np.testing.assert_allclose(voted(votes, 6.0), [[(4 * 0.5 + 6 * 0.1) / 10], [0.1], [6 * 0.1 / 8]], rtol=1e-12)
+    np.testing.assert_array_equal(vote_probability(votes), [[0.5], [0.1], [0.0]])
+    np.testing.assert_allclose(
+        vote_probability(votes, 6.0), [[(4 * 0.5 + 6 * 0.1) / 10], [0.1], [6 * 0.1 / 8]], rtol=1e-12
+    )
 
 
 def test_other_metrics_are_passed_on(samples: Draw) -> None:

@@ -34,7 +34,7 @@ def test_a_sample_refuses_what_does_not_fit() -> None:
         ((x[:2], y, p), r"got float32 \(2, 2\)"),
         ((x[:, :0], y, p), r"got float32 \(3, 0\)"),
         ((x, y.astype(np.int64), p), "labels must be bool"),
-        ((x[:0], y[:0], p[:0]), "of one image or more"),
+        ((x[:0], y[:0], p[:0]), "of at least one image"),
         ((x, y, p[:2]), r"patients must be int64 \(3,\)"),
         ((x, y, p - 1), "from 0 on"),
         ((x, y, p.astype(np.float64)), "got float64"),

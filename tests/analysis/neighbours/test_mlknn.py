@@ -111,9 +111,9 @@ NO_LABELS = "own labels must be bool (images, 2): got "
             {"smoothing": float("nan")},
             "ML-kNN with k = 20 and s = nan — choose k >= 1 and s > 0",
         ),
-        (np.ones((2, 2), np.bool_), {}, NO_LABELS + "bool (2, 2) for 1 images — give one row an image"),
-        (np.ones((1, 3), np.bool_), {}, NO_LABELS + "bool (1, 3) for 1 images — give one row an image"),
-        (np.ones((1, 2)), {}, NO_LABELS + "float64 (1, 2) for 1 images — give one row an image"),
+        (np.ones((2, 2), np.bool_), {}, NO_LABELS + "bool (2, 2) for 1 images — give one row per image"),
+        (np.ones((1, 3), np.bool_), {}, NO_LABELS + "bool (1, 3) for 1 images — give one row per image"),
+        (np.ones((1, 2)), {}, NO_LABELS + "float64 (1, 2) for 1 images — give one row per image"),
     ],
 )
 def test_what_cannot_be_fitted_is_refused(by_hand: Make, own: Flags, options: dict[str, int], said: str) -> None:

@@ -169,13 +169,13 @@ NO_LABELS = "labels must be bool (n, findings): got "
             [0],
             np.ones((2, 1), np.bool_),
             {"weighting": "uniform", "bank": np.ones(3, np.bool_)},
-            "the bank must be bool (2,): got bool (3,) — give one flag an image",
+            "the bank must be bool (2,): got bool (3,) — give one flag per image",
         ),
         (
             [0],
             np.ones((2, 1), np.bool_),
             {"weighting": "uniform", "bank": np.array([0, 1])},
-            "the bank must be bool (2,): got int64 (2,) — give one flag an image",
+            "the bank must be bool (2,): got int64 (2,) — give one flag per image",
         ),
     ],
 )

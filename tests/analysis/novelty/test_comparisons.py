@@ -7,13 +7,15 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from cxrsearch.analysis.measures.bootstrap import PatientBootstrap
-from cxrsearch.analysis.novelty.comparisons import compared, false_positive_rate, rows
+from cxrsearch.analysis.novelty.comparisons import false_positive_rate, iterate_comparisons, rows
 
 LABELS = np.array([[1, 0], [1, 1], [0, 1], [0, 0], [0, 0]], dtype=np.bool_)
 
 
 def test_the_six_comparisons_by_hand() -> None:
-    found = {(p, n): (a.nonzero()[0].tolist(), b.nonzero()[0].tolist()) for p, n, a, b in compared(LABELS, 0)}
+    found = {
+        (p, n): (a.nonzero()[0].tolist(), b.nonzero()[0].tolist()) for p, n, a, b in iterate_comparisons(LABELS, 0)
+    }
     assert found == {
         ("any", "all"): ([0, 1], [2, 3, 4]),
         ("any", "no-finding"): ([0, 1], [3, 4]),
@@ -31,7 +33,7 @@ def test_rows_against_sklearn_and_the_bootstrap() -> None:
     scores = {"a": labels[:, 0] + rng.normal(size=300), "b": rng.random(300), "none": None}
     found = {(r.score, r.positives, r.negatives): r for r in rows(labels, 0, patients, scores, replicates=50, seed=4)}
     assert len(found) == 18
-    for p, n, positive, negative in compared(labels, 0):
+    for p, n, positive, negative in iterate_comparisons(labels, 0):
         used = positive | negative
         for name in ("a", "b"):
             row, values = found[name, p, n], scores[name]
