@@ -27,7 +27,7 @@ from cxrsearch.errors import ImageError
 from cxrsearch.images.radiograph import read_radiograph
 from cxrsearch.images.sources.folder import find_images
 from cxrsearch.images.splits import parse_split
-from cxrsearch.protocol.rows import default_split
+from cxrsearch.protocol.rows import choose_split
 from cxrsearch.query.identity import identify
 from cxrsearch.query.index import Index, open_index
 from cxrsearch.store.filtered_search import open_vectors
@@ -72,7 +72,7 @@ class Gate:
 
 def embedded(index: Index, paths: Sequence[Path], *, others_only: bool) -> Group:
     """The files as the index's encoder sees them; those that cannot be read are counted."""
-    embedder = Embedder(index.stored.load_encoder(), "auto", index.manifest.own_encoder()["precision"])
+    embedder = Embedder(index.stored.load_encoder(), "auto", index.manifest.require_encoder()["precision"])
     rows, patients, refused, known = [np.empty((0, index.manifest.dim), np.float32)], [], 0, 0
     for path in paths:
         try:
@@ -96,7 +96,7 @@ def ordinary_images(index: Index, folder: Path | None) -> tuple[NDArray[np.bool_
     if folder is not None:
         everything = np.ones(len(index), dtype=np.bool_)
         return everything, embedded(index, find_images(folder), others_only=True), "the folder --ordinary"
-    split = parse_split(default_split(index.catalogue, index.manifest.encoder, index.manifest.split_definition))
+    split = parse_split(choose_split(index.catalogue, index.manifest.encoder, index.manifest.split_definition))
     rows = split.rows(index.catalogue, "test")
     patients = [index.catalogue.patients[row] for row in rows]
     bank = split.assign(index.catalogue) == "train"

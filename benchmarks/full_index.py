@@ -21,7 +21,7 @@ import pandas as pd
 from _headline import headline
 from PIL import Image
 
-from cxrsearch.building.build import typicality_reference
+from cxrsearch.building.build import compute_reference
 from cxrsearch.encoder.embed import Embedder
 from cxrsearch.encoder.weights import load_encoder
 from cxrsearch.images.catalogue import Catalogue
@@ -63,7 +63,7 @@ def make_index(folder: Path, n: int, pixels: bool) -> None:
             writer.write_shard(number, records[-1], [block], list(shown))
         content = IndexContent(matched, records)
         vectors = build_vectors("exact", writer.blocks(), "l2", writer.content / "search", "cpu")
-        reference = typicality_reference(vectors, writer.blocks(), content.catalogue)
+        reference = compute_reference(vectors, writer.blocks(), content.catalogue)
         content.write(writer.content, embedder, reference)
         writer.commit(content.manifest(embedder, vectors, writer.plan, {"definition": None, "part": None}))
 

@@ -1,4 +1,4 @@
-"""Names for the types of arrays, by what they hold."""
+"""Names for array types: flags, integers, floats and embeddings."""
 
 from typing import Any
 

@@ -1,34 +1,38 @@
-"""Every error the library raises on purpose.
+"""All errors that the library raises on purpose.
 
-    CxrsearchError                 anything wrong with the input, the data or the set-up
-    ├── UsageError                 an argument that cannot be meant (k = 0, an unknown metric, two options that exclude)
+    CxrsearchError                 something is wrong with the input, the data or the set-up
+    ├── UsageError                 an invalid argument (k = 0, an unknown metric, two options that exclude each other)
     ├── ImageError                 an image file that cannot be used, with the reason
     ├── CatalogueError             a table of images that cannot be used
     │   ├── VocabularyError        a label that is not a finding of the vocabulary
     │   └── SplitError             a split that is undefined, empty, or shares patients between its parts
-    ├── CheckpointError            weights that cannot be loaded, or are not what they claim
+    ├── CheckpointError            weights that cannot be loaded, or that are not what they claim to be
     ├── StoreError                 an index directory that cannot be read or written
-    │   ├── IntegrityError         bytes that are not those the manifest promises
+    │   ├── IntegrityError         a file whose bytes differ from the manifest
     │   ├── FormatVersionError     an index written by a newer cxrsearch
     │   ├── LockedError            another builder is at work
-    │   └── EncoderMismatchError   an index and a query with different encoders
+    │   └── EncoderMismatchError   an index and a query that use different encoders
     ├── WriteError                 a file that cannot be written: a read-only folder, a full disk
     ├── RequestError               a request that the page's server refuses, with the HTTP status
     └── MissingDependencyError     an optional package that is not installed
 
-A message is one line: what is wrong, what was found, and the fix. The command line turns `UsageError` into exit code 2
-and every other one into exit code 1; it never shows a traceback for them.
+A message is one line: what is wrong, what was found, and the fix. The command line turns `UsageError` into exit code 2,
+and all the others into exit code 1. It never shows a traceback for them.
 """
 
 
 class CxrsearchError(Exception):
-    """Base class: something is wrong with the input, the data or the set-up, not with the program.
+    """The base class: something is wrong with the input, the data or the set-up, not with the program.
 
-    `problem` says what is wrong and what was found, `fix` what the user can do; `str()` gives both on one line.
+    `str()` gives both attributes on one line.
+
+    Attributes:
+        problem: what is wrong and what was found.
+        fix: what the user can do; may be empty.
     """
 
     def __init__(self, problem: str, fix: str = "") -> None:
-        self.problem = " ".join(problem.split())
+        self.problem = " ".join(problem.split())  # messages of other libraries may contain line breaks
         self.fix = " ".join(fix.split())
         super().__init__(self.problem, self.fix)
 
@@ -37,11 +41,11 @@ class CxrsearchError(Exception):
 
 
 class UsageError(CxrsearchError):
-    """An argument that cannot be meant."""
+    """An invalid argument: an impossible number, an unknown name, or options that exclude each other."""
 
 
 class ImageError(CxrsearchError):
-    """An image file that cannot be used."""
+    """An image file, or decoded pixels, that cannot be used. The message gives the reason."""
 
 
 class CatalogueError(CxrsearchError):
@@ -57,7 +61,7 @@ class SplitError(CatalogueError):
 
 
 class CheckpointError(CxrsearchError):
-    """Weights that cannot be loaded, or are not what they claim."""
+    """Weights that cannot be loaded, or that are not what they claim to be."""
 
 
 class StoreError(CxrsearchError):
@@ -65,7 +69,7 @@ class StoreError(CxrsearchError):
 
 
 class IntegrityError(StoreError):
-    """Bytes that are not those the manifest promises."""
+    """A file of an index whose bytes differ from the manifest."""
 
 
 class FormatVersionError(StoreError):
@@ -73,7 +77,7 @@ class FormatVersionError(StoreError):
 
 
 class LockedError(StoreError):
-    """Another builder is at work."""
+    """Another builder holds the lock of the index directory."""
 
 
 class EncoderMismatchError(StoreError):
@@ -81,11 +85,15 @@ class EncoderMismatchError(StoreError):
 
 
 class WriteError(CxrsearchError):
-    """A file that cannot be written."""
+    """A file that cannot be written: a read-only folder, or a full disk."""
 
 
 class RequestError(CxrsearchError):
-    """A request that the page's server refuses; `status` is the HTTP status."""
+    """A request that the page's server refuses.
+
+    Attributes:
+        status: the HTTP status.
+    """
 
     def __init__(self, status: int, problem: str, fix: str = "") -> None:
         super().__init__(problem, fix)

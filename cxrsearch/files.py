@@ -1,7 +1,7 @@
-"""Files on disk: written whole or not at all, and known by their digest.
+"""Write files completely or not at all, and compute their digests.
 
-The digest is xxh3-128: it finds every accidental change at the speed of memory. It is no protection against somebody
-who means to forge a file.
+The digest is xxh3-128. It detects accidental changes at the speed of memory. It does not protect against deliberate
+forgery.
 """
 
 import json
@@ -24,25 +24,29 @@ Json = dict[str, Any]
 
 
 def digest_bytes(data: bytes) -> str:
-    """The xxh3-128 of some bytes, 32 hex digits."""
+    """Compute the xxh3-128 of some bytes, 32 hex digits."""
     return xxhash.xxh3_128_hexdigest(data)
 
 
 def digest_file(path: Path) -> str:
-    """The xxh3-128 of a file's bytes, 32 hex digits.
+    """Compute the xxh3-128 of a file's bytes, 32 hex digits.
 
     Raises:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:  # which mmap refuses
+        if os.fstat(file.fileno()).st_size == 0:  # mmap refuses an empty file
             return digest_bytes(b"")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return xxhash.xxh3_128_hexdigest(data)
 
 
 def digest_files(paths: Iterable[Path]) -> list[str]:
-    """The digests of many files, computed in threads (hashing releases the interpreter's lock)."""
+    """Compute the digests of many files, in threads (hashing releases the interpreter's lock).
+
+    Raises:
+        OSError: a file cannot be read.
+    """
     with ThreadPoolExecutor() as pool:
         return list(pool.map(digest_file, paths))
 
@@ -64,13 +68,13 @@ def translated(action: str, path: Path) -> Iterator[None]:
 
 @contextmanager
 def written_atomically(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that appears under `path` when the block ends well, on disk, and leaves nothing behind otherwise.
+    """Open a binary file that appears under `path`, synced to disk, if the block succeeds. If not, nothing remains.
 
     Raises:
         WriteError: the folder is missing or read-only, or the disk is full.
     """
     with translated("write", path):
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # beside it: a rename cannot change disks
         try:
             with temporary.open("wb") as file:
                 yield file
@@ -82,7 +86,7 @@ def written_atomically(path: Path) -> Iterator[IO[bytes]]:
 
 
 def require_folder(path: Path) -> None:
-    """Raise WriteError unless a file's folder can be written to, which a caller may want to know before the work."""
+    """Raise WriteError if the folder of a file cannot be written to. Call it before the work that makes the file."""
     if not path.absolute().parent.is_dir():
         raise WriteError(f"cannot write {path}: no folder {path.parent}", "make the folder first")
     with translated("write", path), TemporaryFile(dir=path.absolute().parent):
@@ -90,25 +94,25 @@ def require_folder(path: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file atomically. Raises WriteError."""
+    """Write a file atomically. Raises WriteError as `written_atomically`."""
     with written_atomically(path) as file:
         file.write(data)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write an object as canonical, readable JSON, atomically. Raises WriteError."""
+    """Write an object as canonical JSON, atomically. Raises WriteError, and ValueError for NaN or infinity."""
     write_bytes(path, canonical_json(value))
 
 
 def canonical_json(value: Mapping[str, Any]) -> bytes:
-    """The same bytes for the same object: sorted keys, two spaces, ASCII, a newline at the end."""
+    """Encode an object as JSON. Equal objects give equal bytes: sorted keys, two spaces, ASCII, a final newline."""
     return (json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
     """Write an array as .npy, atomically.
 
-    `np.save` would report a full disk without its reason, so the data go through the file's own `write`.
+    `np.save` reports a full disk without the reason, so the data are written by the file's `write`.
 
     Raises:
         WriteError: as `written_atomically`.
@@ -120,7 +124,7 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames inside a folder last through a power cut."""
+    """Sync a folder to disk, so that renames inside it survive a power cut. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

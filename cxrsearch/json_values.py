@@ -1,4 +1,4 @@
-"""Values as JSON, alike in every result."""
+"""Convert values to JSON, in the same way for every result."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,12 +9,12 @@ from cxrsearch.files import Json
 
 
 def number(value: Any) -> float | int | None:
-    """A number for JSON, which knows neither nan nor infinity: None stands for these."""
+    """Convert a number for JSON. NaN and infinity become None, because JSON has neither."""
     if isinstance(value, int | np.integer):
         return int(value)
     return float(value) if np.isfinite(value) else None
 
 
 def refusals(refused: Iterable[tuple[str, str]]) -> list[Json]:
-    """Refused images, by name and reason."""
+    """Convert refused images, given by name and reason, to JSON objects with the keys `image` and `reason`."""
     return [{"image": image, "reason": reason} for image, reason in refused]

@@ -1,16 +1,19 @@
-"""How long work reports how far it is: a callable the caller gives, as the library itself prints nothing."""
+"""How long-running work reports its progress: to a callable from the caller. The library itself prints nothing."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called as work goes on, by position: `done` of `total` units of a stage are finished; the first call comes with
-    `done` = what needs no work, so that a rate can leave it out."""
+    """A callable that is called as work proceeds, with positional arguments.
+
+    `done` of `total` units of a stage are finished. In the first call, `done` counts the units that need no work, so
+    that a rate can leave them out.
+    """
 
     def __call__(self, stage: str, done: int, total: int, /) -> None:
-        """Take note."""
+        """Receive one report."""
         ...
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Take no note."""
+    """Ignore the report; the default of every `progress` argument."""

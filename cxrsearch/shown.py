@@ -1,4 +1,4 @@
-"""How a result shows itself at a prompt and in a notebook: one line, and its table; never all that it holds."""
+"""How a result appears at a prompt (one line) and in a notebook (its table). Its full content is never printed."""
 
 import html
 from abc import ABC, abstractmethod
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
 
 
 class Shown(ABC):
-    """For results that have a heading and a table."""
+    """The base class of results that have a heading and a table."""
 
     @abstractmethod
     def heading(self) -> str:
-        """What it is, in one line."""
+        """Describe the result in one line."""
 
     @abstractmethod
     def to_frame(self) -> "pd.DataFrame":
-        """Its table."""
+        """Return the result's main table."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.heading()}>"

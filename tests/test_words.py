@@ -1,4 +1,4 @@
-from cxrsearch.words import by_reason, counted, images_of
+from cxrsearch.words import counted, group_by_reason, images_of
 
 
 def test_one_and_many() -> None:
@@ -18,12 +18,12 @@ def test_images_by_reason() -> None:
         ("e.png", "cannot read /y/e.png: Permission denied — check the path"),
         ("f.png", "f.png is neither: it begins with b'c' — mend it"),
     ]
-    assert by_reason(refused) == [
+    assert group_by_reason(refused) == [
         ("is neither", ["s/b.png", "c.png", "f.png"]),
         ("cannot read: Permission denied", ["a.png", "e.png"]),
         ("the table has no row for it", ["d.png"]),
     ]
-    assert by_reason([]) == []
+    assert group_by_reason([]) == []
 
 
 def test_a_short_bare_name_is_left_out_as_a_whole_word_only() -> None:
@@ -34,7 +34,7 @@ def test_a_short_bare_name_is_left_out_as_a_whole_word_only() -> None:
         ("c", "no such image: c"),
         ("1.2", "1.2.840 is empty"),
     ]
-    reasons = {images[0]: reason for reason, images in by_reason(refused)}
+    reasons = {images[0]: reason for reason, images in group_by_reason(refused)}
     assert reasons == {
         "e": "the table has no row for it",
         "im": "the image is no good",

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from cxrsearch.encoder.checkpoint import save_checkpoint
-from cxrsearch.encoder.densenet import Encoder, random_tensors
+from cxrsearch.encoder.densenet import Encoder, draw_tensors
 from cxrsearch.encoder.spec import UNKNOWN, Provenance
 from cxrsearch.images.findings import NIH_FINDINGS
 from cxrsearch.images.preprocess import Preprocess
@@ -13,7 +13,7 @@ from cxrsearch.images.preprocess import Preprocess
 
 def trained_encoder(size: int = 64, provenance: Provenance = UNKNOWN) -> Encoder:
     """DenseNet-121 from random weights, its head drawn from a seed."""
-    tensors = random_tensors("densenet121", 0)
+    tensors = draw_tensors("densenet121", 0)
     generator = torch.Generator().manual_seed(1)
     tensors["classifier.weight"] = torch.randn(14, 1024, generator=generator) / 32
     tensors["classifier.bias"] = torch.randn(14, generator=generator)

@@ -10,7 +10,7 @@ import typer
 
 from cxrsearch.errors import CxrsearchError
 from cxrsearch.progress import Progress
-from cxrsearch.words import by_reason, counted
+from cxrsearch.words import counted, group_by_reason
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -123,7 +123,7 @@ def _list_refused(images: Sequence[tuple[str, str]], place: str) -> None:
         )
     if len(images) > 1:
         note("by reason:")
-        for problem, names in by_reason(images):
+        for problem, names in group_by_reason(images):
             note(f"  {len(names):>{len(str(len(images)))}}  {problem}")
 
 

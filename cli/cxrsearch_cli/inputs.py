@@ -41,7 +41,7 @@ def require_finding(name: str, vocabulary: Sequence[str] | None) -> None:
     """Raise UsageError if the vocabulary (None: NIH's) lacks this finding."""
     from cxrsearch.images.findings import Vocabulary
 
-    (Vocabulary(tuple(vocabulary)) if vocabulary else Vocabulary()).asked(name)
+    (Vocabulary(tuple(vocabulary)) if vocabulary else Vocabulary()).resolve(name)
 
 
 def require_split(definition: str | None) -> None:

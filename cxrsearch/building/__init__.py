@@ -1,6 +1,6 @@
-"""Making an index.
+"""Build an index.
 
-build          `build_index`: from images
-imported       `import_embeddings`: from embeddings made elsewhere
-trained_index  a training, then an index by its encoder
+build          `build_index`: build an index from images
+imported       `import_embeddings`: build an index from embeddings made elsewhere
+trained_index  train an encoder, then build an index with it
 """

@@ -1,4 +1,4 @@
-"""Building an index: a folder of images and a table in, an index directory out.
+"""Build an index directory from a folder of images and a table.
 
 catalogue (images) -> shards of embeddings and pixels (encoder, store) -> search structure, reference -> commit
 """
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cxrsearch.analysis.neighbours.typicality import Reference, reference_rows
 from cxrsearch.encoder.embed import Embedder, cores
-from cxrsearch.encoder.weights import default_weights, load_encoder
+from cxrsearch.encoder.weights import choose_weights, load_encoder
 from cxrsearch.errors import StoreError, UsageError
 from cxrsearch.files import Json
 from cxrsearch.images.catalogue import Catalogue
@@ -27,12 +27,12 @@ from cxrsearch.images.sources.source_registry import Location, open_source
 from cxrsearch.images.splits import parse_split
 from cxrsearch.json_values import refusals
 from cxrsearch.progress import Progress, silent
-from cxrsearch.store.content import UNLISTED, IndexContent, refusal
+from cxrsearch.store.content import UNLISTED, IndexContent, make_refusal
 from cxrsearch.store.filtered_search import build_vectors, require_kind
 from cxrsearch.store.layout import SEARCH
 from cxrsearch.store.manifest import Manifest
 from cxrsearch.store.shards import ShardFiller
-from cxrsearch.store.writer import IndexWriter, present_manifest
+from cxrsearch.store.writer import IndexWriter, read_present_manifest
 from cxrsearch.words import counted
 from cxrsearch_indexes import Metric, Restriction, VectorIndex
 from cxrsearch_indexes.vectors import Vectors
@@ -43,16 +43,16 @@ REFERENCE_K = 20
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What became of the images.
+    """The result of a build: what was indexed, and what was refused.
 
     Attributes:
         path: the index directory.
-        generation: of the index that was written.
-        images: indexed images.
-        patients: their patients.
+        generation: the generation of the index that was written, 16 hex digits.
+        images: number of indexed images.
+        patients: number of their patients.
         refused: image and reason for every file that is not in the index.
-        rows_without_image: rows of the table for which the folder has no file.
-        warnings: what a user should know.
+        rows_without_image: number of table rows that have no file.
+        warnings: what a user should know, one sentence each.
     """
 
     path: Path
@@ -64,11 +64,11 @@ class BuildResult:
     warnings: tuple[str, ...]
 
     def to_frame(self) -> pd.DataFrame:
-        """The refused images: columns image, reason."""
+        """Return the refused images as a table with the columns image and reason."""
         return pd.DataFrame(list(self.refused), columns=["image", "reason"])
 
     def to_json(self) -> Json:
-        """The object that `cxrsearch build-index --json` prints."""
+        """Return the object that `cxrsearch build-index --json` prints."""
         return asdict(self) | {
             "path": str(self.path),
             "refused": refusals(self.refused),
@@ -100,45 +100,45 @@ def build_index(
     replace_other: bool = False,
     progress: Progress = silent,
 ) -> BuildResult:
-    """Embed every image of a folder into an index; interrupted, the same call goes on where it was.
+    """Embed every image of a folder into an index. After an interruption, the same call continues.
 
     Args:
-        images, labels: folder of PNG, JPEG or DICOM files; NIH's table or a plain CSV, None leaves findings unknown.
-        index: the index directory; an index that is there is replaced at the end, in one step.
-        weights, arch, size: of the encoder, see `load_encoder`; no weights: see `default_weights`.
-        kind, metric, findings: how the index is searched; another vocabulary than NIH's.
-        split, part: a split's definition, recorded in the catalogue, and the one part to index.
-        patient_pattern: regular expression that finds the patient in a file name, where there is no table.
-        precision, device, batch_size, workers: how to embed; by default all cores decode beside a GPU, else a quarter.
-        pixels, cache: whether to keep the stored pixels in the index; folder of a pixel cache to read and fill.
-        strict, replace_other, progress: refuse to build when any image is refused; take the place of an index of
-            another folder of images or another encoder; called as work goes on.
+        images, labels: folder of PNG, JPEG or DICOM files; NIH's table or a plain CSV, None: findings are unknown.
+        index: the index directory. An existing index is replaced at the end, in one step.
+        replace_other: whether to replace even an index of other images or of another encoder.
+        kind, metric, findings: how the index is searched; the vocabulary, None means NIH's.
+        weights, arch, size: of the encoder, see `load_encoder`. If `weights` is None, see `choose_weights`.
+        split, part: a split's definition, recorded in the catalogue; the part to index, None means all images.
+        patient_pattern: regular expression that finds the patient in a file's path, if there is no table.
+        precision, device, batch_size, workers: how to embed. By default all cores decode beside a GPU, else a quarter.
+        pixels, cache: whether the index keeps the stored pixels; folder of a pixel cache to read and fill.
+        strict, progress: refuse to build if any image is refused; called as the work proceeds.
 
     Raises:
         CxrsearchError: any input that cannot be used; see `cxrsearch.errors`.
     """
-    _require_meant(batch_size, workers, split, part)
+    _require_valid(batch_size, workers, split, part)
     require_kind(kind, metric, device)
-    source, table = open_source(images), None if labels is None else Path(labels)
-    given = read_images(source, table, Vocabulary.of(findings), patient_pattern=patient_pattern, progress=progress)
-    matched = _chosen(given, split, part, strict)
-    encoder = load_encoder(weights or default_weights(os.environ, Path.cwd()), arch=arch, size=size)
+    source, table, vocabulary = open_source(images), None if labels is None else Path(labels), Vocabulary.of(findings)
+    every = read_images(source, table, vocabulary, patient_pattern=patient_pattern, progress=progress)
+    matched = _select_part(every, split, part, strict)
+    encoder = load_encoder(weights or choose_weights(os.environ, Path.cwd()), arch=arch, size=size)
     embedder = Embedder(encoder, device, precision)
-    kept = None if cache is None else PixelCache(Path(cache), embedder.spec.preprocess)
+    pixel_cache = None if cache is None else PixelCache(Path(cache), embedder.spec.preprocess)
     workers = _default_workers(embedder.device.type) if workers is None else workers
     if not replace_other:
         require_replaceable(Path(index), partial(_is_of, source, embedder))
-    filler = ShardFiller(matched, embedder, batch_size=batch_size, workers=workers, keep_pixels=pixels, cache=kept)
+    make_filler = partial(ShardFiller, batch_size=batch_size, workers=workers, keep_pixels=pixels, cache=pixel_cache)
+    filler = make_filler(matched, embedder)
     with IndexWriter(Path(index), filler.plan()) as writer:
         content = IndexContent(matched, filler.run(writer, progress))
         content.require_images(strict)
-        recorded = {"definition": split, "part": part}
         finish = partial(finish_index, kind=kind, metric=metric, device=device, progress=progress)
-        manifest = finish(writer, content, embedder, split=recorded)
-    return build_result(Path(index), content, manifest)
+        manifest = finish(writer, content, embedder, split={"definition": split, "part": part})
+    return make_result(Path(index), content, manifest)
 
 
-def _require_meant(batch_size: int, workers: int | None, split: str | None, part: str | None) -> None:
+def _require_valid(batch_size: int, workers: int | None, split: str | None, part: str | None) -> None:
     if batch_size < 1 or (workers or 0) < 0:
         raise UsageError(f"batch size {batch_size} with {workers} workers", "use a batch size >= 1 and workers >= 0")
     if part is not None and split is None:
@@ -146,14 +146,22 @@ def _require_meant(batch_size: int, workers: int | None, split: str | None, part
 
 
 def _is_of(source: ImageSource, embedder: Embedder, present: Manifest) -> bool:
-    """Whether an index is of these images, by this encoder."""
-    own = present.encoder is not None and present.encoder["fingerprint"] == embedder.fingerprint
-    return own and present.images_root == source.location
+    """Whether an existing index is of these images and this encoder."""
+    same_encoder = present.encoder is not None and present.encoder["fingerprint"] == embedder.fingerprint
+    return same_encoder and present.images_root == source.location
 
 
 def require_replaceable(folder: Path, ours: Callable[[Manifest], bool]) -> None:
-    """Raise StoreError where an index is there that is not ours: it took its time to make."""
-    present = present_manifest(folder)
+    """Refuse to replace an index of other images or another encoder: it may have taken hours to build.
+
+    Args:
+        folder: the index directory.
+        ours: whether an existing index, by its manifest, may be replaced.
+
+    Raises:
+        StoreError: there is an index that may not be replaced.
+    """
+    present = read_present_manifest(folder)
     if present is not None and not ours(present):
         root = present.images_root or "imported embeddings"
         raise StoreError(
@@ -163,14 +171,19 @@ def require_replaceable(folder: Path, ours: Callable[[Manifest], bool]) -> None:
 
 
 def _default_workers(device: str) -> int:
-    """Decoding processes: one a core beside a GPU; a quarter of the cores where the network itself needs them."""
+    """Choose the number of decoding processes: all cores beside a GPU, a quarter if the network runs on them too."""
     return cores() // 4 if device == "cpu" else cores()
 
 
-def _chosen(matched: Matched, definition: str | None, part: str | None, strict: bool) -> Matched:
-    """The images with the split's parts, and of these only the one asked for; strict: no file may lack a row."""
+def _select_part(matched: Matched, definition: str | None, part: str | None, strict: bool) -> Matched:
+    """Record the split in the catalogue and keep the requested part, None for all images.
+
+    Raises:
+        ImageError: `strict`, and a file has no row in the table.
+        UsageError, SplitError: as `parse_split` and `Split.rows`.
+    """
     if strict and matched.unlisted:
-        raise refusal([(name, UNLISTED) for name in matched.unlisted])
+        raise make_refusal([(name, UNLISTED) for name in matched.unlisted])
     if definition is None:
         return matched
     split, catalogue = parse_split(definition), matched.catalogue
@@ -189,18 +202,18 @@ def finish_index(
     split: dict[str, str | None],
     progress: Progress,
 ) -> Manifest:
-    """Add to finished shards what else an index holds, and commit it; no embedder where embeddings were imported.
+    """Add the other files of an index to its finished shards, and commit it. Imported embeddings have no embedder.
 
     Raises:
         MissingDependencyError, WriteError: as `build_vectors`.
     """
     vectors = build_vectors(kind, writer.blocks(), metric, writer.content / SEARCH, device, progress)
-    content.write(writer.content, embedder, typicality_reference(vectors, writer.blocks(), content.catalogue))
+    content.write(writer.content, embedder, compute_reference(vectors, writer.blocks(), content.catalogue))
     return writer.commit(content.manifest(embedder, vectors, writer.plan, split))
 
 
-def typicality_reference(index: VectorIndex, blocks: Sequence[NDArray[np.float32]], catalogue: Catalogue) -> Json:
-    """The k-th other-patient distances of at most 5,000 seeded images of the index."""
+def compute_reference(index: VectorIndex, blocks: Sequence[NDArray[np.float32]], catalogue: Catalogue) -> Json:
+    """Compute the reference of typicality: the k-th other-patient distances of at most 5,000 images (seed 0)."""
     rows, groups = reference_rows(index.n, seed=0), catalogue.patient_groups()
     restriction = Restriction(groups=groups, query_groups=groups[rows])
     reference = Reference.of(index.search(Vectors(blocks).take(rows), REFERENCE_K, restriction), REFERENCE_K)
@@ -209,8 +222,8 @@ def typicality_reference(index: VectorIndex, blocks: Sequence[NDArray[np.float32
     return {"k": reference.k, "distances": reference.distances.tolist()}
 
 
-def build_result(path: Path, content: IndexContent, manifest: Manifest) -> BuildResult:
-    """What became of the images of an index that was just committed."""
+def make_result(path: Path, content: IndexContent, manifest: Manifest) -> BuildResult:
+    """Make the result of a build from an index that was just committed."""
     return BuildResult(
         path=path,
         generation=manifest.generation,
@@ -218,11 +231,11 @@ def build_result(path: Path, content: IndexContent, manifest: Manifest) -> Build
         patients=manifest.summary["patients"],
         refused=tuple(content.refused),
         rows_without_image=content.matched.rows_without_image,
-        warnings=tuple(_warnings(content, manifest)),
+        warnings=tuple(_list_warnings(content, manifest)),
     )
 
 
-def _warnings(content: IndexContent, manifest: Manifest) -> list[str]:
+def _list_warnings(content: IndexContent, manifest: Manifest) -> list[str]:
     warnings = list(content.catalogue.warnings)
     if content.matched.patient_source == "file":
         warnings.append(

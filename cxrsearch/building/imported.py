@@ -1,7 +1,7 @@
-"""Importing embeddings that were made elsewhere: a .npy file and a table in, an index directory without an encoder out.
+"""Import embeddings that were made elsewhere: build an index without an encoder from a .npy file and a table.
 
-Whatever needs embeddings and catalogue only works on such an index as on any other. What needs an image's pixels, or
-embeds a new image, says that it cannot.
+Operations that need only embeddings and catalogue work on such an index as on any other. Operations that need an
+image's pixels, or embed a new image, raise an error.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrsearch.building.build import BuildResult, build_result, finish_index, require_replaceable
+from cxrsearch.building.build import BuildResult, finish_index, make_result, require_replaceable
 from cxrsearch.errors import CatalogueError, CxrsearchError
 from cxrsearch.files import digest_file
 from cxrsearch.images.findings import Vocabulary
@@ -42,23 +42,23 @@ def import_embeddings(
     replace_other: bool = False,
     progress: Progress = silent,
 ) -> BuildResult:
-    """Make an index of embeddings that were made elsewhere; interrupted, the same call goes on where it was.
+    """Build an index from embeddings that were made elsewhere. After an interruption, the same call continues.
 
-    The same file and table give the same bytes, wherever they lie. Memory: the file is mapped, and one shard of 2,048
-    rows of it is held at a time.
+    The same file and table give the same bytes, wherever they are. Memory: the file is memory-mapped, and one shard of
+    2,048 rows is held at a time.
 
     Args:
-        embeddings: a .npy file of floats (n, dim). Other floats than float32 are converted, and a warning says so.
-        catalogue: NIH's Data_Entry table or a plain CSV, whose n rows are in the order of the embeddings.
-        index: the index directory; imported embeddings that are there are replaced at the end, in one step.
+        embeddings: a .npy file of floats (n, dim). Floats other than float32 are converted, with a warning.
+        catalogue: NIH's Data_Entry table or a plain CSV, with n rows in the order of the embeddings.
+        index: the index directory. An existing index of imported embeddings is replaced at the end, in one step.
         kind, metric: how the index is searched.
-        findings: another vocabulary than NIH's.
-        replace_other: take the place of an index of images.
-        progress: called as work goes on.
+        findings: the vocabulary, if not NIH's.
+        replace_other: replace an index of images.
+        progress: called as the work proceeds.
 
     Raises:
-        CatalogueError: the table cannot be used, or has another number of rows than the embeddings.
-        CxrsearchError: the file cannot be used; or see `cxrsearch.errors`. Nothing is written then.
+        CatalogueError: the table cannot be used, or its number of rows differs from that of the embeddings.
+        CxrsearchError: the file cannot be used, or see `cxrsearch.errors`. Nothing is written then.
     """
     require_kind(kind, metric, "cpu")
     if not replace_other:
@@ -69,36 +69,37 @@ def import_embeddings(
     if len(vectors) != len(rows):
         raise CatalogueError(
             f"{path.name} has {len(vectors)} embeddings, {table.name} {len(rows)} rows",
-            "give a table with one row an embedding, in the same order",
+            "give a table with one row per embedding, in the same order",
         )
     _require_usable(vectors, rows.ids, path.name, progress)
     plan = {"embeddings": digest_file(path), "shard_images": SHARD_IMAGES}
     with IndexWriter(Path(index), plan) as writer:
-        content = IndexContent(Matched(rows, FolderSource(table.parent)), list(_fill(writer, vectors, progress)))
+        records = list(_write_shards(writer, vectors, progress))
+        content = IndexContent(Matched(rows, FolderSource(table.parent)), records)
         manifest = finish_index(
             writer, content, None, kind=kind, metric=metric, device="cpu", split=_NO_SPLIT, progress=progress
         )
-    result = build_result(Path(index), content, manifest)
-    return replace(result, warnings=(*_conversion(vectors, path.name), *result.warnings))
+    result = make_result(Path(index), content, manifest)
+    return replace(result, warnings=(*_warn_of_conversion(vectors, path.name), *result.warnings))
 
 
 def open_embeddings(path: Path) -> NDArray[Any]:
-    """The embeddings of a .npy file, memory-mapped floats (n, dim), n and dim at least 1. Nothing in it is executed.
+    """Memory-map the embeddings of a .npy file: floats (n, dim), n and dim at least 1. Nothing in it is executed.
 
     Raises:
-        CxrsearchError: the file is missing, no .npy file, truncated, or holds anything else.
+        CxrsearchError: the file is missing, is not a .npy file, is truncated, or holds anything else.
     """
-    array = _mapped(path)
+    array = _map_array(path)
     if array.ndim != 2 or not array.size:
         raise CxrsearchError(f"{path.name} holds an array of shape {array.shape}, not (images, dimensions)", _SAVE)
     if array.dtype.kind != "f":
-        raise CxrsearchError(f"{path.name} holds {array.dtype} values, which are no embeddings", _SAVE)
+        raise CxrsearchError(f"{path.name} holds {array.dtype} values, which are not embeddings", _SAVE)
     if path.stat().st_size != array.offset + array.nbytes:
-        raise CxrsearchError(f"{path.name} goes on after its array of shape {array.shape}", "save one array a file")
+        raise CxrsearchError(f"{path.name} continues after its array of shape {array.shape}", "save one array per file")
     return array
 
 
-def _mapped(path: Path) -> "np.memmap[Any, np.dtype[Any]]":
+def _map_array(path: Path) -> "np.memmap[Any, np.dtype[Any]]":
     try:
         with path.open("rb") as file:
             start = file.read(4)
@@ -108,20 +109,20 @@ def _mapped(path: Path) -> "np.memmap[Any, np.dtype[Any]]":
     except OSError as error:
         raise CxrsearchError(f"cannot read {path}: {error.strerror}", "name a .npy file of embeddings") from error
     except ValueError as error:
-        raise CxrsearchError(f"{path.name} is no .npy file of numbers, or a damaged one: {error}", _SAVE) from error
+        raise CxrsearchError(f"{path.name} is not a .npy file of numbers, or is damaged: {error}", _SAVE) from error
 
 
-def _float32(vectors: NDArray[Any], start: int) -> NDArray[np.float32]:
-    """The rows of the shard that begins at `start`, float32 (m, dim)."""
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, and its row is refused
+def _read_float32(vectors: NDArray[Any], start: int) -> NDArray[np.float32]:
+    """Read the rows of the shard that begins at `start`, as float32 (m, dim)."""
+    with np.errstate(over="ignore"):  # a value too large for float32 becomes infinite, and its row is refused
         return np.asarray(vectors[start : start + SHARD_IMAGES], dtype=np.float32, order="C")
 
 
 def _require_usable(vectors: NDArray[Any], ids: Sequence[str], name: str, progress: Progress) -> None:
-    """Refuse values that cannot be searched, before anything is written."""
+    """Refuse values that cannot be searched, before anything is written. Raises CxrsearchError."""
     for start in range(0, len(vectors), SHARD_IMAGES):
         progress("checking embeddings", start, len(vectors))
-        refused = unusable(_float32(vectors, start))
+        refused = unusable(_read_float32(vectors, start))
         if refused.size:
             row = start + int(refused[0])
             values = vectors[row]
@@ -134,21 +135,22 @@ def _require_usable(vectors: NDArray[Any], ids: Sequence[str], name: str, progre
     progress("checking embeddings", len(vectors), len(vectors))
 
 
-def _fill(writer: IndexWriter, vectors: NDArray[Any], progress: Progress) -> Iterator[ShardRecord]:
-    """Write the shards that are not there yet; the records of all."""
+def _write_shards(writer: IndexWriter, vectors: NDArray[Any], progress: Progress) -> Iterator[ShardRecord]:
+    """Write the missing shards, and yield the records of all shards."""
     facts = {"source_sha256": None, "pixel_sha256": None, "description": f"imported {vectors.dtype.name}"}
     for number, start in enumerate(range(0, len(vectors), SHARD_IMAGES)):
         progress("writing embeddings", start, len(vectors))
-        record = writer.finished_shard(number)
+        # The plan holds the digest of the file, so a finished shard is still of these embeddings.
+        record = writer.read_finished_shard(number)
         if record is None:
             rows = range(start, min(start + SHARD_IMAGES, len(vectors)))
             record = ShardRecord([{"row": row} | facts for row in rows], [])
-            writer.write_shard(number, record, [_float32(vectors, start)], [])
+            writer.write_shard(number, record, [_read_float32(vectors, start)], [])
         yield record
     progress("writing embeddings", len(vectors), len(vectors))
 
 
-def _conversion(vectors: NDArray[Any], name: str) -> list[str]:
+def _warn_of_conversion(vectors: NDArray[Any], name: str) -> list[str]:
     if vectors.dtype.newbyteorder("=") == np.float32:
         return []
     return [f"{name} holds {vectors.dtype.name}; the index keeps the embeddings as float32"]

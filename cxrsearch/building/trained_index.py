@@ -1,4 +1,4 @@
-"""An encoder that is trained, and an index of every image by it."""
+"""Train an encoder, then build an index of every image with it."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from cxrsearch.training.train import train
 from cxrsearch.training.trainer import Report
 
 
-def trained_index(
+def train_index(
     images: Location,
     labels: Path | str,
     training: Training,
@@ -22,10 +22,17 @@ def trained_index(
     progress: Progress,
     report: Report,
 ) -> tuple[Index, BuildResult]:
-    """Train into the folder `run`, and embed all images into `index`; interrupted, the same call goes on.
+    """Train into the folder `run`, and embed all images into `index`. After an interruption, the same call continues.
+
+    Args:
+        images, labels: the images and their table, for both steps; see `build_index`.
+        training: how to train; its findings, precision, device, workers and cache also apply to the index.
+        run, index: the folder of the run, and the index directory.
+        pixels: whether to keep the stored pixels in the index.
+        progress, report: called as the work proceeds; see `train`.
 
     Returns:
-        The index, open, and what became of the images.
+        The open index, and the result of its build.
 
     Raises:
         CxrsearchError: as `train` and `build_index`.

@@ -1,9 +1,9 @@
-"""What an encoder is: a DenseNet up to its last layer, its head, and where its weights come from.
+"""The encoder: a DenseNet up to its last layer, its head, and where its weights come from.
 
-spec        everything about an encoder but its tensors; loads no torch
+spec        everything about an encoder except its tensors; loads no torch
 densenet    the network
-checkpoint  our own files
-weights     `load_encoder`: what `--weights` names, others' files among it
+checkpoint  read and write cxrsearch's checkpoint files
+weights     `load_encoder`: load what `--weights` names, including files of other projects
 embed       `Embedder`: batches of images to embeddings
-heap        memory that is kept for the next batch
+heap        keep freed memory for the next batch
 """

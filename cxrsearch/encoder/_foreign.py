@@ -1,4 +1,4 @@
-"""Checkpoints in the wild: every layout that DenseNets for chest X-rays come in, taken to canonical tensors.
+"""Load checkpoints of other projects: every known layout of a DenseNet for chest X-rays, to canonical tensors.
 
     torchvision       a state dict; `norm.1` for `norm1` in its files and in everything older than 0.3
     arnoweng, zoogzog {"state_dict": {"module.densenet121.features...", "module.densenet121.classifier.0..."}, ...}
@@ -6,9 +6,9 @@
     jrzech            {"model": a pickled module, ...}
     torchxrayvision   a pickled module: 1 channel, 18 outputs, input from -1024 to 1024
 
-Every tensor is used, and every parameter gets one, or the file is refused. What the network was fed differs between
-these projects in ways that no file tells (resized to 224, or to 256 and cropped to 224); here it is always the
-default, the whole image at 224 x 224.
+Every tensor must be used, and every parameter must get one, or the file is refused. These projects prepare the input
+differently (resized to 224, or to 256 and cropped to 224), and no file records it. Here the input is always the
+default: the whole image at 224 x 224.
 """
 
 import re
@@ -26,16 +26,16 @@ from cxrsearch.images.preprocess import Preprocess
 
 DEFAULT_SIZE = 224
 
-_RENAMED = (
+_RENAMES = (
     (re.compile(r"^(module\.|model\.)+"), ""),
     (re.compile(r"^densenet(121|169|201)\."), ""),
     (re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)"), r"\1"),
     (re.compile(r"^classifier\.0\."), "classifier."),
 )
-_DROPPED = re.compile(r"(^|\.)(op_threshs|num_batches_tracked)$")
+_IGNORED = re.compile(r"(^|\.)(op_threshs|num_batches_tracked)$")
 
 _CHEXNET_HEADS = {14: NIH_FINDINGS, 8: NIH_FINDINGS[:8]}
-"""What the outputs of `classifier.0`, a Linear before a Sigmoid, stand for. The order is NIH's in all four projects:
+"""The findings of the outputs of `classifier.0`, a Linear before a Sigmoid. The order is NIH's in all four projects:
 `CLASS_NAMES` in arnoweng/CheXNet model.py and in zoogzog/chexnet ChexnetTrainer.py, `PRED_LABEL` in
 jrzech/reproduce-chexnet cxr_dataset.py; thtang/CheXNet-with-localization train.py has the eight of ChestX-ray8."""
 
@@ -50,44 +50,48 @@ def load_foreign(path: Path, *, size: int | None = None, label: str | None = Non
 
     Args:
         path: the file.
-        size: side of the network's input; 224 by default.
-        label: what to call the weights; the file's name by default.
+        size: side of the network's input in pixels; 224 by default.
+        label: the name of the weights, for people; the file's name by default.
 
     Raises:
-        CheckpointError: the file is none of these, damaged, or unsafe.
-        UsageError: an impossible size.
+        CheckpointError: the file has none of these layouts, is damaged, or is unsafe.
+        UsageError: an invalid size.
     """
     label = label or path.name
     content = _unwrap(read_pickled(path), label)
-    tensors = _canonical(content.tensors, label)
+    tensors = _rename_tensors(content.tensors, label)
     findings, note = _pop_head(tensors, content, label)
     return Encoder(
-        tensors, _preprocess(tensors, DEFAULT_SIZE if size is None else size), label=label, findings=findings, note=note
+        tensors,
+        _choose_preprocess(tensors, DEFAULT_SIZE if size is None else size),
+        label=label,
+        findings=findings,
+        note=note,
     )
 
 
 def _unwrap(content: object, label: str) -> _Content:
-    """Tensors by their names in the file, and the outputs' names where a module carries them."""
-    for _ in range(2):  # {"model": {"state_dict": ...}} is as deep as it gets
+    """Find the tensors, by their names in the file, and the outputs' names if a module has them."""
+    for _ in range(2):  # known files nest no deeper than {"model": {"state_dict": ...}}
         if isinstance(content, Mapping):
             content = content.get("state_dict", content.get("model", content))
     outputs = None
     if isinstance(content, PickledModule):
         outputs, content = _flatten(content, label)
     if not isinstance(content, Mapping) or not all(_is_plain(value) for value in content.values()):
-        found = f"a dictionary of {list(content)[:4]}" if isinstance(content, Mapping) else type(content).__name__
+        kind = f"a dictionary of {list(content)[:4]}" if isinstance(content, Mapping) else type(content).__name__
         fix = "save it with torch.save(model.state_dict(), file)"
-        raise CheckpointError(f"{label} holds no state dict: found {found}", fix)
+        raise CheckpointError(f"{label} holds no state dict: found {kind}", fix)
     return _Content({str(name): value for name, value in content.items()}, outputs)
 
 
 def _is_plain(value: object) -> bool:
-    """Whether a value is a tensor of the everyday kind: neither sparse nor nested nor quantised."""
+    """Whether a value is a plain tensor: not sparse, nested or quantised."""
     return isinstance(value, Tensor) and value.layout is strided and not value.is_nested and not value.is_quantized
 
 
 def _flatten(module: PickledModule, label: str) -> tuple[object, dict[str, object]]:
-    """The names of a pickled module's outputs, if it has them, and its state dict."""
+    """Return the names of a pickled module's outputs, if it has them, and its state dict."""
     try:
         return module.state.get("pathologies"), dict(_walk(module))
     except (AttributeError, RecursionError) as error:  # a damaged or hostile file
@@ -95,7 +99,7 @@ def _flatten(module: PickledModule, label: str) -> tuple[object, dict[str, objec
 
 
 def _walk(module: PickledModule, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """A pickled module's parameters and buffers, named as in its state dict."""
+    """Yield a pickled module's parameters and buffers, named as in its state dict."""
     for kind in ("_parameters", "_buffers"):
         for name, value in module.state.get(kind, {}).items():
             if value is not None:
@@ -105,12 +109,12 @@ def _walk(module: PickledModule, prefix: str = "") -> Iterator[tuple[str, object
             yield from _walk(child, f"{prefix}{name}.")
 
 
-def _canonical(tensors: Mapping[str, Tensor], label: str) -> dict[str, Tensor]:
+def _rename_tensors(tensors: Mapping[str, Tensor], label: str) -> dict[str, Tensor]:
     renamed: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if _DROPPED.search(name):
+        if _IGNORED.search(name):
             continue
-        for pattern, replacement in _RENAMED:
+        for pattern, replacement in _RENAMES:
             name = pattern.sub(replacement, name)
         if name in renamed:
             raise CheckpointError(f"{label} has two tensors for {name!r}", "name a checkpoint of one network")
@@ -119,14 +123,14 @@ def _canonical(tensors: Mapping[str, Tensor], label: str) -> dict[str, Tensor]:
 
 
 def _pop_head(tensors: dict[str, Tensor], content: _Content, label: str) -> tuple[tuple[str, ...] | None, str]:
-    """The findings that the head predicts, and a note; the outputs that nobody named leave `tensors`."""
+    """Return the findings that the head predicts, and a note. Outputs without a name are removed from `tensors`."""
     if not {"classifier.weight", "classifier.bias"} <= tensors.keys():
         return None, ""
     weight, bias = tensors.pop("classifier.weight"), tensors.pop("classifier.bias")
     if weight.ndim != 2 or bias.shape != weight.shape[:1]:
         problem = f"{label}: its head has a weight of {tuple(weight.shape)} and a bias of {tuple(bias.shape)}"
         raise CheckpointError(problem, "use another copy of the file")
-    names, note = _outputs(len(weight), content)
+    names, note = _name_outputs(len(weight), content)
     named = [i for i, name in enumerate(names) if name]
     try:
         findings = Vocabulary(tuple(names[i] for i in named)).findings
@@ -136,11 +140,11 @@ def _pop_head(tensors: dict[str, Tensor], content: _Content, label: str) -> tupl
     return findings, note
 
 
-def _outputs(count: int, content: _Content) -> tuple[Sequence[str], str]:
-    """A name for each output, empty where it was not trained, and a note; no names where they are not known."""
-    given = content.outputs
-    if isinstance(given, list) and len(given) == count and all(isinstance(name, str) for name in given):
-        return given, ""
+def _name_outputs(count: int, content: _Content) -> tuple[Sequence[str], str]:
+    """Name each output, and return a note. An untrained output has an empty name; no names at all if unknown."""
+    outputs = content.outputs
+    if isinstance(outputs, list) and len(outputs) == count and all(isinstance(name, str) for name in outputs):
+        return outputs, ""
     sequential = any(name.endswith("classifier.0.weight") for name in content.tensors)
     if sequential and count in _CHEXNET_HEADS:
         note = f"its {count} outputs are taken to be NIH's findings in NIH's order, as in CheXNet"
@@ -148,8 +152,8 @@ def _outputs(count: int, content: _Content) -> tuple[Sequence[str], str]:
     return (), ""
 
 
-def _preprocess(tensors: Mapping[str, Tensor], size: int) -> Preprocess:
-    """One channel is torchxrayvision's mark; everybody else kept ImageNet's three and its mean and std."""
+def _choose_preprocess(tensors: Mapping[str, Tensor], size: int) -> Preprocess:
+    """Choose the preprocessing. Only torchxrayvision has one channel; the others kept ImageNet's 3, mean and std."""
     first = tensors.get("features.conv0.weight")
     single = first is not None and first.ndim == 4 and first.shape[1] == 1
     normalisation: Literal["xrv", "imagenet"] = "xrv" if single else "imagenet"

@@ -1,14 +1,14 @@
-"""Reading what `torch.save` wrote, without running anything that it names.
+"""Read a file that `torch.save` wrote, without running any code that it names.
 
 A pickle is a program. `torch.load(weights_only=True)` interprets only the part of it that builds tensors and
-containers, and refuses every class or function that is not allowed by name. There is no way around it here.
+containers. It refuses every class or function that is not allowed by name. Nothing here bypasses it.
 
-Some checkpoints hold a whole module rather than its tensors. The classes that a DenseNet consists of are allowed, one
-by one, and each is replaced by `PickledModule`: its attributes arrive as data, and no code of torch, torchvision or
-torchxrayvision (which need not be installed) sees them.
+Some checkpoints hold a whole module instead of its tensors. The classes that a DenseNet consists of are allowed, one by
+one. Each is replaced by `PickledModule`, so its attributes arrive as data. No code of torch, torchvision or
+torchxrayvision (which need not be installed) handles them.
 
 Before torch 1.6 such files had another form, which names each class together with its source text. `weights_only`
-refuses that form although it runs nothing, so it is taken out of the byte stream before.
+refuses that form, although it runs nothing. So the source texts are removed from the bytes first.
 """
 
 import pickletools
@@ -29,7 +29,11 @@ _FIX = "save the tensors alone, torch.save(model.state_dict(), file), and name t
 
 
 class PickledModule:
-    """A module in a file, as data: `state` is its `__dict__`, with `_parameters`, `_buffers` and `_modules`."""
+    """A module in a file, as data.
+
+    Attributes:
+        state: the module's `__dict__`, with `_parameters`, `_buffers` and `_modules`.
+    """
 
     state: dict[str, Any]
 
@@ -37,14 +41,14 @@ class PickledModule:
         self.state = state if isinstance(state, dict) else {}
 
 
-def _named_class(kind: str, cls: object, *source: object) -> object:
-    """The class in what old files write for it: ("module", class, source file, source text)."""
+def _take_class(kind: str, cls: object, *source: object) -> object:
+    """Return the class from what old files write for it: ("module", class, source file, source text)."""
     return cls
 
 
 _DENSENET = ("DenseNet", "_DenseLayer", "_DenseBlock", "_Transition")
 _CLASSES = (
-    "torch.nn.backends.thnn._get_thnn_function_backend",  # what every module carried before torch 1.4
+    "torch.nn.backends.thnn._get_thnn_function_backend",  # every module had it before torch 1.4
     "torch.nn.modules.activation.ReLU",
     "torch.nn.modules.activation.Sigmoid",
     "torch.nn.modules.batchnorm.BatchNorm2d",
@@ -58,40 +62,40 @@ _CLASSES = (
     *(f"torchvision.models.densenet.{name}" for name in _DENSENET),
     *(f"torchxrayvision.models.{name}" for name in _DENSENET),
 )
-_ALLOWED: list[Any] = [*((PickledModule, name) for name in _CLASSES), (_named_class, "cxrsearch.named_class")]
+_ALLOWED: list[Any] = [*((PickledModule, name) for name in _CLASSES), (_take_class, "cxrsearch.named_class")]
 
 
 def read_pickled(path: Path) -> object:
-    """The content of a file that `torch.save` wrote, tensors on the CPU, modules as `PickledModule`.
+    """Read a file that `torch.save` wrote: tensors on the CPU, modules as `PickledModule`.
 
     Raises:
-        CheckpointError: the file cannot be read, is damaged or something else, or names what it has no need to.
+        CheckpointError: the file cannot be read, is damaged or of another kind, or names code that weights do not need.
     """
     try:
         file = path.open("rb")
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}", "name other --weights") from error
     with file, warnings.catch_warnings(), torch.serialization.safe_globals(_ALLOWED):
-        warnings.simplefilter("ignore")  # torch's hints on how to load the file otherwise
+        warnings.simplefilter("ignore")  # torch suggests other, unsafe ways to load the file
         try:
-            return torch.load(_without_sources(file), map_location="cpu", weights_only=True)
+            return torch.load(_drop_sources(file), map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged or hostile file makes torch raise almost anything
-            raise _refusal(path.name, error) from error
+            raise _make_refusal(path.name, error) from error
 
 
-def _refusal(name: str, error: Exception) -> CheckpointError:
-    """The reason in our words: torch's advise to load the file unsafely."""
-    named = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, UnpicklingError) else None
-    if named:
-        return CheckpointError(f"{name} is refused: it asks for {named[1]}, which weights have no need of", _FIX)
-    return CheckpointError(f"{name} is damaged, incomplete or no checkpoint at all ({type(error).__name__})", _FIX)
+def _make_refusal(name: str, error: Exception) -> CheckpointError:
+    """Make an error with our own text, because torch's advises to load the file unsafely."""
+    match = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, UnpicklingError) else None
+    if match:
+        return CheckpointError(f"{name} is refused: it asks for {match[1]}, which weights do not need", _FIX)
+    return CheckpointError(f"{name} is damaged, incomplete or not a checkpoint ({type(error).__name__})", _FIX)
 
 
-def _without_sources(file: BinaryIO) -> BinaryIO:
-    """The same file, or a copy without sources if it has the form of torch before 1.6.
+def _drop_sources(file: BinaryIO) -> BinaryIO:
+    """Return the same file, or a copy without source texts if it has the form of torch before 1.6.
 
-    That form is five pickles in a row (magic number, protocol, system, content, keys of the storages), then the bytes
-    of the storages; today's is a zip archive.
+    That form is five pickles in a row (magic number, protocol, system, content, keys of the storages), followed by the
+    bytes of the storages. The present form is a zip archive.
     """
     magic = file.read(4)
     file.seek(0)
@@ -105,10 +109,11 @@ def _without_sources(file: BinaryIO) -> BinaryIO:
 
 
 def _name_classes(data: bytes, content: list[_Operation]) -> bytes:
-    """Write each ("module", class, source file, source text) in a pickle as `_named_class` of the four.
+    """Rewrite each ("module", class, source file, source text) in a pickle as a call of `_take_class` with the four.
 
-    In a pickle the four stand between a MARK and a TUPLE, and a BINPERSID gives the tuple its meaning. A function named
-    before the MARK and a REDUCE in place of the BINPERSID call it with the tuple; nothing else moves.
+    In a pickle the four stand between a MARK and a TUPLE, and a BINPERSID gives the tuple its meaning. To call a
+    function with the tuple, its name is inserted before the MARK, and a REDUCE replaces the BINPERSID. Nothing else
+    changes.
 
     Args:
         data: the whole file.

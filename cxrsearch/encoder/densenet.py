@@ -1,14 +1,15 @@
-"""The encoder: a DenseNet up to its last feature map, averaged over the image, and a head where one was trained.
+"""The encoder: a DenseNet up to its last feature map, averaged over the image, and a head if one was trained.
 
-Huang et al., Densely Connected Convolutional Networks, CVPR 2017 (https://arxiv.org/abs/1608.06993). The layers carry
-the names of torchvision's DenseNet, so that its tensors, and those of everybody who built on it, fit by name; the test
-suite holds the two against each other. The network itself is these few lines, not torchvision's, because torchvision
-imports only beside the one build of torch that it was compiled with, and takes longer to import than torch: a query
-would spend more time on that than on its answer.
+Huang et al., Densely Connected Convolutional Networks, CVPR 2017 (https://arxiv.org/abs/1608.06993). The layers have
+the names of torchvision's DenseNet. So its tensors, and those of every project built on it, fit by name. The tests
+compare the two networks.
 
-*Canonical tensors* are an encoder's weights as every file format yields them: float32 by those names, without the
-batch norms' `num_batches_tracked`, which no result depends on and files older than torch 0.4 lack (a loaded encoder
-counts from 0).
+torchvision itself is not used, for two reasons. It can be imported only beside the build of torch that it was compiled
+with. And it takes longer to import than torch: a query would spend more time on the import than on its answer.
+
+*Canonical tensors* are an encoder's weights in one form, whatever file they come from: float32, by torchvision's names,
+without the batch norms' `num_batches_tracked`. No result depends on that counter, and files older than torch 0.4 lack
+it. A loaded encoder counts from 0.
 """
 
 import hashlib
@@ -40,18 +41,18 @@ _COUNTER = "num_batches_tracked"
 
 
 class Encoder(nn.Module):
-    """A DenseNet that answers with embeddings and, where a head was trained, with its logits.
+    """A DenseNet that computes embeddings and, if a head was trained, the head's logits.
 
-    It takes on the tensors' values as float32 on the CPU; move it as any module.
+    It copies the tensors' values as float32 on the CPU. Move it to a device like any module.
 
     Args:
-        tensors: canonical tensors; the head's (`classifier.*`) are there exactly when `findings` are.
-        preprocess: how a radiograph becomes its input.
+        tensors: canonical tensors, with the head's (`classifier.*`) if and only if there are `findings`.
+        preprocess: how a radiograph becomes the network's input.
         label, note, findings, provenance: see `EncoderSpec`.
 
     Raises:
-        CheckpointError: the tensors are not exactly those of one of the three architectures, in name and shape, or
-            hold values that are not finite.
+        CheckpointError: names and shapes of the tensors do not match one of the three architectures exactly, or a
+            value is not finite.
     """
 
     def __init__(
@@ -65,32 +66,32 @@ class Encoder(nn.Module):
         provenance: Provenance = UNKNOWN,
     ) -> None:
         super().__init__()
-        architecture = architecture_of(tensors, label)
-        with torch.device("meta"):  # neither memory nor random numbers for values that are replaced at once
-            self.features = densenet_features(architecture, preprocess.channels)
+        architecture = recognise_architecture(tensors, label)
+        with torch.device("meta"):  # no memory and no random numbers for values that are replaced at once
+            self.features = make_features(architecture, preprocess.channels)
             self.classifier = nn.Linear(block_channels(architecture)[-1], len(findings)) if findings else None
-        _fill(self, tensors, f"{label} ({architecture})")
+        _fill_module(self, tensors, f"{label} ({architecture})")
         scale, offset = preprocess.affine()
         self.scale: Tensor
         self.offset: Tensor
         self.register_buffer("scale", torch.from_numpy(scale), persistent=False)
         self.register_buffer("offset", torch.from_numpy(offset), persistent=False)
-        digest = weights_digest(self.tensors())
+        digest = digest_weights(self.tensors())
         self.spec = EncoderSpec(architecture, preprocess, findings, digest, label, note, provenance)
 
     def feature_map(self, pixels: Tensor) -> Tensor:
-        """The last feature map, before its ReLU.
+        """Compute the last feature map, before its ReLU.
 
         Args:
-            pixels: uint8 (b, size, size), as `Preprocess.network_pixels` gives them.
+            pixels: uint8 (b, size, size), from `Preprocess.network_pixels`.
 
         Returns:
             (b, dim, size / 32, size / 32), in the dtype that autocast chooses.
         """
-        return cast(Tensor, self.features(self._normalised(pixels)))
+        return cast(Tensor, self.features(self._normalise(pixels)))
 
     def activations(self, pixels: Tensor) -> Tensor:
-        """The ReLU of the last feature map, whose mean over the image is the embedding.
+        """Compute the ReLU of the last feature map. Its mean over the image is the embedding.
 
         Args:
             pixels: uint8 (b, size, size).
@@ -101,10 +102,10 @@ class Encoder(nn.Module):
         return torch.relu(self.feature_map(pixels)).float()
 
     def halves(self) -> tuple[nn.Sequential, nn.Sequential]:
-        """The convolutional part cut in two, sharing its layers: up to the ReLU behind dense block 3, and the rest.
+        """Split the convolutional part after the ReLU behind dense block 3. The halves share its layers.
 
-        Between them lies (b, channels, size / 16, size / 16), normalised and rectified, which is twice as fine as the
-        last feature map. The second half ends in that one, before its ReLU.
+        Between the halves lies (b, channels, size / 16, size / 16), normalised and rectified. It is twice as fine as
+        the last feature map. The second half ends with the last feature map, before its ReLU.
         """
         names, parts = zip(*self.features.named_children(), strict=True)
         at = names.index("transition3")
@@ -112,33 +113,33 @@ class Encoder(nn.Module):
         return nn.Sequential(*parts[:at], *transition[:2]), nn.Sequential(*transition[2:], *parts[at + 1 :])
 
     def gradients(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """What lies between the halves, and how each finding's logit, summed over the batch, changes with it.
+        """Compute the activations between the halves, and the gradients of each finding's logit with respect to them.
 
         Args:
             pixels: uint8 (b, size, size).
 
         Returns:
-            Activations, float32 (b, channels, size / 16, size / 16), not negative, and the gradients, float32
+            The activations, float32 (b, channels, size / 16, size / 16), not negative; and the gradients, float32
             (findings, b, channels, size / 16, size / 16).
 
         Raises:
-            UsageError: no trained head.
+            UsageError: the encoder has no trained head.
         """
         if self.classifier is None:
             raise UsageError(f"{self.spec.label} has no trained head to explain", "name an encoder that was trained")
         first, second = self.halves()
         with torch.no_grad():
-            between = first(self._normalised(pixels))
+            between = first(self._normalise(pixels))
         with torch.enable_grad():
             between.requires_grad_()
             embedding = torch.relu(second(between)).mean((2, 3), dtype=torch.float32)
             with torch.autocast(embedding.device.type, enabled=False):
-                logits = self.classifier(embedding).sum(0)
+                logits = self.classifier(embedding).sum(0)  # images do not interact, so a sum keeps each one's gradient
             gradients = [torch.autograd.grad(logit, between, retain_graph=True)[0] for logit in logits]
         return between.detach().float(), torch.stack(gradients).float()
 
-    def _normalised(self, pixels: Tensor) -> Tensor:
-        """The network's input, (b, channels, size, size) in channels-last layout."""
+    def _normalise(self, pixels: Tensor) -> Tensor:
+        """Convert uint8 pixels to the network's input, (b, channels, size, size) in channels-last layout."""
         channels_last = pixels.unsqueeze(-1) * self.scale + self.offset
         return channels_last.permute(0, 3, 1, 2)
 
@@ -149,14 +150,14 @@ class Encoder(nn.Module):
             pixels: uint8 (b, size, size).
 
         Returns:
-            Embeddings, float32 (b, dim): the ReLU of the last feature map, averaged over the image; and the head's
-            logits, float32 (b, findings), whose sigmoid is a probability, or None without a trained head. Both leave
-            autocast behind: only the convolutions are worth it.
+            Embeddings, float32 (b, dim): the ReLU of the last feature map, averaged over the image. And the head's
+            logits, float32 (b, findings), whose sigmoid is a probability; None without a trained head. Both are
+            computed without autocast: only the convolutions gain from it.
         """
         return self.pooled(torch.relu(self.feature_map(pixels)))
 
     def pooled(self, activations: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Embeddings and logits, as `forward` returns them, of the ReLU of the last feature map."""
+        """Compute embeddings and logits, as `forward`, from the ReLU of the last feature map (b, dim, h, w)."""
         embedding = activations.mean((2, 3), dtype=torch.float32)
         if self.classifier is None:
             return embedding, None
@@ -164,22 +165,25 @@ class Encoder(nn.Module):
             return embedding, self.classifier(embedding)
 
     def set_dropout(self, rate: float) -> None:
-        """Let every dense layer drop this share of its new values in training mode, as torchvision's `drop_rate`."""
+        """Make every dense layer drop this share of its new values in training mode, like torchvision's `drop_rate`."""
         for module in self.modules():
             if isinstance(module, DenseLayer):
                 module.dropout = rate
 
     def tensors(self) -> dict[str, Tensor]:
-        """The canonical tensors as they are now, contiguous and on the CPU, in alphabetical order."""
+        """Return the present canonical tensors, contiguous and on the CPU, in alphabetical order."""
         state = {name: value for name, value in self.state_dict().items() if not name.endswith(_COUNTER)}
         return {name: state[name].detach().cpu().contiguous() for name in sorted(state)}
 
 
 class DenseLayer(nn.Module):
-    """Appends 32 channels, computed from all the channels before them, to its input.
+    """Appends 32 channels to its input, computed from all the channels before them.
+
+    Args:
+        inputs: channels of the input.
 
     Attributes:
-        dropout: share of the new values that is dropped in training mode; no tensor depends on it.
+        dropout: share of the new values that is drop_values in training mode. It is not stored in any tensor.
     """
 
     def __init__(self, inputs: int) -> None:
@@ -191,35 +195,36 @@ class DenseLayer(nn.Module):
         self.conv2 = nn.Conv2d(_BOTTLENECK, GROWTH, kernel_size=3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Take (b, inputs, h, w) to (b, inputs + 32, h, w)."""
+        """Compute (b, inputs + 32, h, w) from (b, inputs, h, w)."""
         bottleneck = self.conv1(torch.relu_(self.norm1(x)))
         new = self.conv2(torch.relu_(self.norm2(bottleneck)))
         if self.dropout and self.training:
-            new = dropped(new, self.dropout)
+            new = drop_values(new, self.dropout)
         return torch.cat([x, new], 1)
 
 
-def dropped(values: Tensor, rate: float) -> Tensor:
-    """Zero a share of the values at random and scale up the others, so that none changes in expectation.
+def drop_values(values: Tensor, rate: float) -> Tensor:
+    """Zero a share of the values at random and scale up the others, so that the expectation of each stays the same.
 
-    Srivastava et al., Dropout, JMLR 2014. torch's own draws a double for every value, on one thread of a CPU: a tenth
-    of a training step. 16 bits a value suffice; the share is `rate` to the nearest 65,536th.
+    Srivastava et al., Dropout, JMLR 2014. torch's dropout draws a double for every value, on one CPU thread: a tenth
+    of a training step. 16 bits per value are enough; the share is `rate` to the nearest 65,536th.
 
     Args:
-        values: of any layout without gaps, a multiple of 4 in number, as 32 channels always are.
+        values: any layout without gaps. Their number is a multiple of 4, which 32 channels guarantee.
         rate: the share, 0 <= rate < 1.
 
     Returns:
-        As `values`; drawn by torch's generator of their device.
+        Same shape, dtype and layout as `values`. The draws come from torch's generator of their device.
     """
+    # One int64 draw holds the 16 bits of four values.
     least = round(rate * 2**16)
     bits = torch.empty(values.numel() // 4, dtype=torch.int64, device=values.device).random_(-(2**63), None)
     kept = bits.view(torch.int16).ge_(least - 2**15).to(values.dtype).mul_(2**16 / (2**16 - least))
     return values * kept.as_strided(values.shape, values.stride())
 
 
-def densenet_features(architecture: Architecture, channels: int) -> nn.Sequential:
-    """The convolutional part: (b, channels, h, w) to (b, dim, h / 32, w / 32)."""
+def make_features(architecture: Architecture, channels: int) -> nn.Sequential:
+    """Make the convolutional part, which computes (b, dim, h / 32, w / 32) from (b, channels, h, w)."""
     modules: OrderedDict[str, nn.Module] = OrderedDict(
         conv0=nn.Conv2d(channels, INITIAL, kernel_size=7, stride=2, padding=3, bias=False),
         norm0=nn.BatchNorm2d(INITIAL),
@@ -231,13 +236,13 @@ def densenet_features(architecture: Architecture, channels: int) -> nn.Sequentia
         named = {f"denselayer{i + 1}": DenseLayer(width + i * GROWTH) for i in range(layers)}
         modules[f"denseblock{block}"] = nn.Sequential(OrderedDict(named))
         if block < len(ends):
-            modules[f"transition{block}"] = _transition(end)
+            modules[f"transition{block}"] = _make_transition(end)
         width = end // 2
     modules["norm5"] = nn.BatchNorm2d(ends[-1])
     return nn.Sequential(modules)
 
 
-def _transition(inputs: int) -> nn.Sequential:
+def _make_transition(inputs: int) -> nn.Sequential:
     return nn.Sequential(
         OrderedDict(
             norm=nn.BatchNorm2d(inputs),
@@ -248,8 +253,8 @@ def _transition(inputs: int) -> nn.Sequential:
     )
 
 
-def architecture_of(names: Iterable[str], label: str) -> Architecture:
-    """The architecture whose canonical tensors have these names, judged by the number of layers in each block.
+def recognise_architecture(names: Iterable[str], label: str) -> Architecture:
+    """Recognise the architecture by the names of its canonical tensors: by the number of layers in each block.
 
     Raises:
         CheckpointError: it is none of the three.
@@ -262,18 +267,18 @@ def architecture_of(names: Iterable[str], label: str) -> Architecture:
     for architecture, expected in LAYERS.items():
         if tuple(layers) == expected:
             return architecture
-    found = f"blocks of {layers} layers" if any(layers) else f"tensors such as {_few(names)}"
-    raise CheckpointError(f"{label} is none of {', '.join(LAYERS)}: it has {found}", "name other --weights")
+    content = f"blocks of {layers} layers" if any(layers) else f"tensors such as {_list_some(names)}"
+    raise CheckpointError(f"{label} is none of {', '.join(LAYERS)}: it has {content}", "name other --weights")
 
 
-def random_tensors(architecture: Architecture, seed: int) -> dict[str, Tensor]:
-    """Canonical tensors of an untrained encoder (3 channels), a function of the seed alone.
+def draw_tensors(architecture: Architecture, seed: int) -> dict[str, Tensor]:
+    """Draw the canonical tensors of an untrained encoder (3 channels). They depend on architecture and seed alone.
 
-    Convolutions are drawn as in He et al., ICCV 2015 (normal, fan-in), as torchvision does; batch norms pass through.
+    Convolutions are drawn as in He et al., ICCV 2015 (normal, fan-in), like torchvision's. Batch norms change nothing.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.device("meta"):
-        shapes = {name: value.shape for name, value in densenet_features(architecture, 3).state_dict().items()}
+        shapes = {name: value.shape for name, value in make_features(architecture, 3).state_dict().items()}
     tensors = {}
     for name, shape in shapes.items():
         value = torch.zeros(shape, dtype=torch.float32)
@@ -286,8 +291,8 @@ def random_tensors(architecture: Architecture, seed: int) -> dict[str, Tensor]:
     return tensors
 
 
-def weights_digest(tensors: Tensors) -> str:
-    """sha256 of canonical tensors: their names, shapes and bytes, in alphabetical order of the names."""
+def digest_weights(tensors: Tensors) -> str:
+    """Compute the sha256 of canonical tensors: of names, shapes and bytes, in alphabetical order of the names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(f"{name}{tuple(tensors[name].shape)}\n".encode())
@@ -295,14 +300,16 @@ def weights_digest(tensors: Tensors) -> str:
     return digest.hexdigest()
 
 
-def _fill(module: nn.Module, tensors: Tensors, label: str) -> None:
-    """Give every parameter and buffer of a module on the meta device its value, and use every tensor."""
+def _fill_module(module: nn.Module, tensors: Tensors, label: str) -> None:
+    """Give every parameter and buffer of a module on the meta device its value. Every tensor must be used."""
     state = module.state_dict()
     counters = {name: torch.zeros_like(value, device="cpu") for name, value in state.items() if name.endswith(_COUNTER)}
     expected = state.keys() - counters.keys()
     for kind, names in (("lacks", expected - tensors.keys()), ("has unexpected", tensors.keys() - expected)):
         if names:
-            raise CheckpointError(f"{label} {kind} {_few(names)}", "name a complete checkpoint of such a network alone")
+            raise CheckpointError(
+                f"{label} {kind} {_list_some(names)}", "name a complete checkpoint of such a network alone"
+            )
     copies = {name: _copy(tensors[name], state[name].shape, f"{label}, {name}") for name in sorted(expected)}
     module.load_state_dict(copies | counters, strict=True, assign=True)
 
@@ -319,8 +326,8 @@ def _copy(tensor: Tensor, shape: torch.Size, what: str) -> Tensor:
     return copy
 
 
-def _few(names: Iterable[str]) -> str:
-    """The first three names, and how many more there are."""
+def _list_some(names: Iterable[str]) -> str:
+    """Join the first three names, and say how many more there are."""
     ordered = sorted(names)
     more = f" and {len(ordered) - 3} more" if len(ordered) > 3 else ""
     return (", ".join(ordered[:3]) or "none at all") + more

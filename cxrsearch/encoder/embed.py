@@ -1,7 +1,7 @@
-"""Embedding in batches: decoding in worker processes while the network runs.
+"""Embed images in batches. Worker processes decode while the network runs.
 
-Memory: `workers` x 2 batches of decoded images, and one batch on the device. Embeddings of one image agree between
-batch sizes and thread counts to about 1e-5 relative in fp32; they are equal to the byte for equal batches and threads.
+Memory: `workers` x 2 batches of decoded images, and one batch on the device. The embeddings of one image at different
+batch sizes and thread counts agree to about 1e-5 relative in fp32. Equal batches and threads give equal bytes.
 """
 
 import ctypes
@@ -35,10 +35,10 @@ _Answer = TypeVar("_Answer")
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of that name; `auto` is the first CUDA device, else the CPU.
+    """Return the device of this name; `auto` is the first CUDA device, else the CPU.
 
     Raises:
-        UsageError: no such device here.
+        UsageError: this machine has no such device.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -56,7 +56,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_precision(name: str, device: torch.device) -> Precision:
-    """`fp32` or `bf16`; `auto` is bf16 on a GPU that has it and fp32 elsewhere.
+    """Return `fp32` or `bf16`; `auto` is bf16 on a GPU that supports it, and fp32 elsewhere.
 
     Raises:
         UsageError: an unknown name.
@@ -69,17 +69,17 @@ def resolve_precision(name: str, device: torch.device) -> Precision:
 
 
 def cores() -> int:
-    """How many processor cores this process may use."""
+    """Count the processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What an encoder makes of a batch of b images.
+    """The activations, embeddings and logits of a batch of b images.
 
     Attributes:
         activations: the rectified last feature maps, float32 (b, dim, h, w), h = w = size // 32.
-        embeddings: their means over the image, float32 (b, dim).
+        embeddings: the means of the activations over the image, float32 (b, dim).
         logits: float32 (b, findings), or None without a trained head.
     """
 
@@ -94,7 +94,7 @@ class Embedder:
     Args:
         encoder: the network; it is moved to the device.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        precision: `auto`, `fp32` (for the whole process, no TF32 on a GPU from here on), or `bf16` (autocast).
+        precision: `auto`, `fp32` (which also turns TF32 off in cuDNN, for the whole process), or `bf16` (autocast).
 
     Raises:
         UsageError: an unknown device or precision.
@@ -122,10 +122,10 @@ class Embedder:
             Embeddings, float32 (b, dim), and the head's logits, float32 (b, findings), or None without a trained head.
 
         Raises:
-            CheckpointError: the network answers with values that are not finite.
-            CxrsearchError: the device's memory does not hold the batch.
+            CheckpointError: an embedding is not finite.
+            CxrsearchError: the batch does not fit into the device's memory.
         """
-        embeddings, logits = self._computed(self.encoder, network_pixels)
+        embeddings, logits = self._compute(self.encoder, network_pixels)
         if not torch.isfinite(embeddings).all():
             raise CheckpointError("the encoder's embeddings are not finite", "the weights are damaged: use others")
         return embeddings.cpu().numpy(), None if logits is None else logits.cpu().numpy()
@@ -137,10 +137,10 @@ class Embedder:
             network_pixels: uint8 (b, size, size).
 
         Raises:
-            CheckpointError, CxrsearchError: as of a call.
+            CheckpointError, CxrsearchError: as for a call.
         """
-        maps, (embeddings, logits) = self._computed(self._look, network_pixels)
-        activations = self._finite(maps.float())
+        maps, (embeddings, logits) = self._compute(self._look, network_pixels)
+        activations = self._require_finite(maps.float())
         return Look(activations, embeddings.cpu().numpy(), None if logits is None else logits.cpu().numpy())
 
     def _look(self, pixels: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor | None]]:
@@ -148,7 +148,7 @@ class Embedder:
         return activations, self.encoder.pooled(activations)
 
     def activations(self, network_pixels: Pixels) -> NDArray[np.float32]:
-        """The rectified last feature maps of a batch, whose means over the image are the embeddings.
+        """Compute the rectified last feature maps of a batch. Their means over the image are the embeddings.
 
         Args:
             network_pixels: uint8 (b, size, size).
@@ -157,12 +157,12 @@ class Embedder:
             float32 (b, dim, h, w), h = w = size // 32.
 
         Raises:
-            CheckpointError, CxrsearchError: as of a call.
+            CheckpointError, CxrsearchError: as for a call.
         """
-        return self._finite(self._computed(self.encoder.activations, network_pixels))
+        return self._require_finite(self._compute(self.encoder.activations, network_pixels))
 
     def gradients(self, network_pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The rectified maps behind dense block 3, and the gradients of each finding's logit; see `Encoder.gradients`.
+        """Compute the rectified maps behind dense block 3 and the gradients of the logits; see `Encoder.gradients`.
 
         Args:
             network_pixels: uint8 (b, size, size).
@@ -171,16 +171,14 @@ class Embedder:
             float32 (b, channels, h, w) and (findings, b, channels, h, w), h = w = size // 16.
 
         Raises:
-            UsageError: no trained head.
-            CheckpointError, CxrsearchError: as of a call.
+            UsageError: the encoder has no trained head.
+            CheckpointError, CxrsearchError: as for a call.
         """
-        maps, gradients = self._computed(self.encoder.gradients, network_pixels, inference=False)
-        return self._finite(maps), self._finite(gradients)
+        maps, gradients = self._compute(self.encoder.gradients, network_pixels, inference=False)
+        return self._require_finite(maps), self._require_finite(gradients)
 
-    def _computed(
-        self, network: Callable[[Tensor], _Answer], network_pixels: Pixels, inference: bool = True
-    ) -> _Answer:
-        """What a part of the network answers, on the device and in the precision of all."""
+    def _compute(self, network: Callable[[Tensor], _Answer], network_pixels: Pixels, inference: bool = True) -> _Answer:
+        """Run a part of the network on a batch, on this embedder's device and in its precision."""
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
         with torch.inference_mode(inference), autocast:
             try:
@@ -193,7 +191,7 @@ class Embedder:
                 ) from error
 
     @staticmethod
-    def _finite(maps: Tensor) -> NDArray[np.float32]:
+    def _require_finite(maps: Tensor) -> NDArray[np.float32]:
         if not torch.isfinite(maps).all():
             raise CheckpointError("the encoder's feature maps are not finite", "the weights are damaged: use others")
         array: NDArray[np.float32] = maps.cpu().numpy()
@@ -210,15 +208,15 @@ class _SourceImages(Dataset[LoadedImage | RefusedImage]):
         return load_image(self._source, self._names[row], self._preprocess, self._cache)
 
 
-def ends_with_parent() -> Callable[[int], None]:
-    """A `worker_init_fn` that ends a worker when this process is killed; full queues would keep it for ever."""
+def end_with_parent() -> Callable[[int], None]:
+    """Make a `worker_init_fn` that ends a worker when this process is killed. A full queue would block it forever."""
     return partial(_end_with, os.getpid())
 
 
 def _end_with(parent: int, _: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it was killed before this worker asked to be told
+        if os.getppid() != parent:  # the parent was killed before this worker could ask for the signal
             os._exit(1)
 
 
@@ -231,17 +229,25 @@ def load_batches(
     cache: PixelCache | None = None,
     workers: int = 0,
 ) -> Iterator[list[LoadedImage | RefusedImage]]:
-    """Load images in worker processes, batch by batch in order; `batches` are places in `names`.
+    """Load images in worker processes, batch by batch and in order.
+
+    Args:
+        source: the images.
+        names: their names in the source.
+        batches: positions in `names`, from 0.
+        preprocess: how a radiograph becomes the network's input.
+        cache: pixels of images that were decoded before; None: no cache.
+        workers: number of worker processes; 0 loads in this process.
 
     Raises:
-        CxrsearchError: a worker process was killed (usually for want of memory).
+        CxrsearchError: a worker process was killed, usually because memory ran out.
     """
     loader = DataLoader(
         _SourceImages(source, names, preprocess, cache),
         batch_sampler=batches,  # type: ignore[arg-type]  # a list of lists is such a sampler
         num_workers=workers,
         collate_fn=list,
-        worker_init_fn=ends_with_parent(),
+        worker_init_fn=end_with_parent(),
     )
     iterator = iter(loader)
     while True:
@@ -253,6 +259,6 @@ def load_batches(
             if "DataLoader worker" not in str(error):
                 raise
             raise CxrsearchError(
-                "a decoding process was killed, probably for want of memory", "use fewer --workers"
+                "a decoding process was killed, probably because memory ran out", "use fewer --workers"
             ) from error
         yield batch

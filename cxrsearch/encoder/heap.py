@@ -1,8 +1,8 @@
-"""Freed memory stays with the process.
+"""Keep freed memory in the process.
 
-glibc returns the memory of a layer's output to the system as soon as the next layer has read it, and asks for the
-same again, zeroed page by page, in the next batch: a seventh of a training step and a third of a batch of 32
-embeddings on a CPU in bf16. Told to keep it, a process stays as large as its largest batch made it.
+glibc returns the memory of a layer's output to the system as soon as the next layer has read it. In the next batch it
+asks for the same memory again, zeroed page by page. That costs a seventh of a training step, and a third of a batch of
+32 embeddings, on a CPU in bf16. If the memory is kept instead, the process stays as large as its largest batch.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ _LARGEST_KEPT = 2**30
 
 @cache
 def keep_freed_memory() -> None:
-    """From here on, keep freed blocks of up to 1 GiB for the next; where the C library is not glibc, do nothing."""
+    """From now on, keep freed blocks of up to 1 GiB for reuse. Without glibc, do nothing."""
     if sys.platform != "linux" or (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is None:
         return
     mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)

@@ -1,4 +1,4 @@
-"""What an encoder is, without its tensors: read and compared without loading torch."""
+"""The specification of an encoder without its tensors. It can be read and compared without torch."""
 
 import hashlib
 import json
@@ -16,14 +16,14 @@ LAYERS: dict[Architecture, tuple[int, ...]] = {
     "densenet169": (6, 12, 32, 32),
     "densenet201": (6, 12, 48, 32),
 }
-"""Layers in each of the four blocks."""
+"""Number of layers in each of the four blocks."""
 
 INITIAL, GROWTH = 64, 32
-"""Channels after the first convolution, and how many each layer adds."""
+"""Channels after the first convolution, and channels that each layer adds."""
 
 
 def block_channels(architecture: Architecture) -> list[int]:
-    """Channels at the end of each block; a transition halves them on the way to the next."""
+    """Compute the channels at the end of each block. A transition halves them before the next block."""
     ends, width = [], INITIAL
     for layers in LAYERS[architecture]:
         ends.append(width + layers * GROWTH)
@@ -33,19 +33,19 @@ def block_channels(architecture: Architecture) -> list[int]:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Which images an encoder was trained on; None where that is unknown, or nothing.
+    """Which images an encoder was trained on. A value is None if it is unknown or does not apply.
 
     Attributes:
         split: the definition of the split, as given to `--split`.
-        train_ids_sha256: of the training part's image ids.
-        n_train: how many there were.
-        before: of the weights that the training started from; None where these had seen no X-ray.
-        held_out: the finding whose images were left out of training and validation; None: of none.
-        strict: all images of patients with that finding were.
-        boxes_sha256: of the ids of the boxed images, all images of whose patients were left out of training (not of
-            validation); None: none were.
-        from_table: a table gave the patients of the split; otherwise it was applied without one.
-        train_ids_sketch: then, a sample of the training part's image ids, see `ids_sketch`; otherwise empty.
+        train_ids_sha256: digest of the training part's image ids; see `digest_ids`.
+        n_train: number of training images.
+        before: provenance of the weights that the training started from; None if these had seen no X-ray.
+        held_out: the finding whose images were left out of training and validation; None if no finding was.
+        strict: whether all images of patients with that finding were left out too.
+        boxes_sha256: digest of the ids of boxed images whose patients were left out of training. All images of these
+            patients were left out, but not of validation. None if no patient was left out for boxes.
+        from_table: whether a table gave the patients of the split; otherwise the split was applied without a table.
+        train_ids_sketch: a sample of the training part's image ids if there was no table, see `sketch_ids`; else empty.
     """
 
     split: str | None = None
@@ -60,12 +60,12 @@ class Provenance:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Provenance":
-        """The provenance that `dataclasses.asdict` gave. Raises TypeError where it is none."""
+        """Make the provenance from what `dataclasses.asdict` returned. Raises TypeError if the fields do not match."""
         before = value.get("before")
         return cls(**{**value, "before": None if before is None else cls.from_json(before)})
 
     def trainings(self) -> Iterator["Provenance"]:
-        """This and all the trainings before it."""
+        """Yield this training and all the trainings before it, the latest first."""
         yield self
         if self.before is not None:
             yield from self.before.trainings()
@@ -77,22 +77,25 @@ UNTRAINED = "the encoder is untrained: its answers have no medical meaning"
 
 
 def saw_no_xray(label: str, provenance: Provenance) -> bool:
-    """Whether weights are torchvision's or untrained ones. A run may be called anything, but it has a provenance."""
+    """Whether weights are torchvision's or untrained.
+
+    The label alone does not decide: a run may have any label, but it always has a provenance.
+    """
     return provenance == UNKNOWN and re.fullmatch(r"imagenet|random:\d+ \(untrained\)", label) is not None
 
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """Everything about an encoder but its tensors.
+    """Everything about an encoder except its tensors.
 
     Attributes:
         architecture: one of `LAYERS`.
-        preprocess: how a radiograph becomes its input.
-        findings: what the trained head's outputs stand for, in their order; None without such a head.
-        weights_sha256: of the canonical tensors, so that the same weights in another file format are the same.
-        label: what the weights are called, for people: `imagenet`, `random:0 (untrained)`, a file's name.
-        note: what a person should know of them, such as which head was left out and why; often empty.
-        provenance: which images it was trained on.
+        preprocess: how a radiograph becomes the network's input.
+        findings: the findings that the trained head's outputs stand for, in order; None without a trained head.
+        weights_sha256: sha256 of the canonical tensors. The same weights in another file format have the same one.
+        label: the name of the weights, for people: `imagenet`, `random:0 (untrained)`, a file's name.
+        note: what a user should know about the weights, such as which head was left out and why; often empty.
+        provenance: which images the encoder was trained on.
     """
 
     architecture: Architecture
@@ -110,24 +113,24 @@ class EncoderSpec:
 
     @property
     def seen_before(self) -> Provenance | None:
-        """What a training that starts from these weights has in its past; None where they have seen no X-ray."""
+        """What a training from these weights records as its `before`; None if the weights have seen no X-ray."""
         return None if saw_no_xray(self.label, self.provenance) else self.provenance
 
     def fingerprint(self, precision: str) -> str:
-        """16 hex digits that change whenever anything that changes an embedding does; `precision` is fp32 or bf16."""
+        """Compute a digest of everything that decides an embedding, 16 hex digits; `precision` is fp32 or bf16."""
         parts = (self.architecture, self.weights_sha256, self.preprocess.fingerprint, precision)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
-        """An object that JSON can hold and `from_json` reads back."""
+        """Return an object for JSON, which `from_json` reads back."""
         return cast(dict[str, Any], json.loads(json.dumps(asdict(self))))
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "EncoderSpec":
-        """The specification that `to_json` wrote.
+        """Read the specification that `to_json` wrote.
 
         Raises:
-            TypeError, KeyError, UsageError: it is not one.
+            TypeError, KeyError, UsageError: the fields or their values do not match.
         """
         findings = value["findings"]
         nested = {

@@ -1,4 +1,4 @@
-"""Which weights: `--weights` is a file, a run's folder, `imagenet`, or `random:SEED`."""
+"""Load the weights that `--weights` names: a file, a run's folder, `imagenet`, or `random:SEED`."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ import torch
 
 from cxrsearch.encoder._foreign import DEFAULT_SIZE, load_foreign
 from cxrsearch.encoder.checkpoint import BEST, is_checkpoint, load_checkpoint
-from cxrsearch.encoder.densenet import Encoder, random_tensors
+from cxrsearch.encoder.densenet import Encoder, draw_tensors
 from cxrsearch.encoder.spec import UNTRAINED, Architecture
 from cxrsearch.errors import CheckpointError, UsageError
 from cxrsearch.images.preprocess import Preprocess
@@ -24,44 +24,47 @@ _IMAGENET_FILES: dict[Architecture, str] = {
     "densenet169": "densenet169-b2777c0a.pth",
     "densenet201": "densenet201-c1103571.pth",
 }
-"""torchvision's files; the hex digits are the start of the file's sha256."""
+"""torchvision's files. The hex digits in a name are the start of the file's sha256."""
 
 
 def load_encoder(weights: str, *, arch: str | None = None, size: int | None = None) -> Encoder:
     """Load an encoder.
 
     Args:
-        weights: a checkpoint (the project's own, or of any layout that `foreign` reads); the folder of a run, which
-            means its best checkpoint; `imagenet`, torchvision's file from torch's cache, downloaded when absent; or
-            `random:SEED`, untrained. A file of such a name is reached as `./imagenet`.
-        arch: `densenet121` (the default for `imagenet` and `random`), `densenet169` or `densenet201`. A checkpoint
-            has its own, and is refused when another is asked for.
-        size: side of the network's input, 224 by default. The project's own checkpoints have theirs, and are refused
-            when another is asked for; for others it may be chosen, since no file tells it.
+        weights: one of
+            a checkpoint, of cxrsearch or of any layout that `_foreign` reads;
+            the folder of a run, which means its best checkpoint;
+            `imagenet`, torchvision's file from torch's cache, downloaded if it is missing;
+            `random:SEED`, untrained.
+            Write `./imagenet` for a file with such a name.
+        arch: `densenet121` (the default for `imagenet` and `random`), `densenet169` or `densenet201`. A checkpoint has
+            a fixed architecture, and is refused if another one is requested.
+        size: side of the network's input in pixels, 224 by default. cxrsearch's checkpoints record it, and are refused
+            if another one is requested. For other checkpoints you may choose, because their files do not record it.
 
     Raises:
-        UsageError: an unknown architecture, an impossible size or seed.
-        CheckpointError: no such weights, or weights that are damaged, unsafe, or not what was asked for.
+        UsageError: an unknown architecture, or an invalid size or seed.
+        CheckpointError: there are no such weights, or they are damaged, unsafe, or not what was requested.
     """
-    asked = _architecture(arch)
+    requested = _parse_architecture(arch)
     kind, _, seed = weights.partition(":")
     if kind == "random":
-        return _random(seed, asked or "densenet121", DEFAULT_SIZE if size is None else size)
+        return _make_random(seed, requested or "densenet121", DEFAULT_SIZE if size is None else size)
     if weights == "imagenet":
-        return load_foreign(_imagenet_file(asked or "densenet121"), size=size, label="imagenet")
-    encoder = _from_path(weights, size)
-    found = encoder.spec.architecture
-    if asked not in (None, found):
-        raise CheckpointError(f"{weights} is a {found}, not the {asked} asked for", "leave --arch out")
+        return load_foreign(_fetch_imagenet(requested or "densenet121"), size=size, label="imagenet")
+    encoder = _load_path(weights, size)
+    architecture = encoder.spec.architecture
+    if requested not in (None, architecture):
+        raise CheckpointError(f"{weights} is a {architecture}, not the {requested} asked for", "leave --arch out")
     return encoder
 
 
-def default_weights(environ: Mapping[str, str], folder: Path) -> str:
-    """What `--weights` means when it is not given: `$CXRSEARCH_WEIGHTS`, else the newest run in `runs/`, else imagenet.
+def choose_weights(environ: Mapping[str, str], folder: Path) -> str:
+    """Choose weights if there is no `--weights`: `$CXRSEARCH_WEIGHTS`, else the newest run in `runs/`, else imagenet.
 
     Args:
-        environ: the environment.
-        folder: the working directory.
+        environ: the environment variables.
+        folder: the working directory, which may contain `runs/`.
     """
     if chosen := environ.get("CXRSEARCH_WEIGHTS"):
         return chosen
@@ -69,7 +72,7 @@ def default_weights(environ: Mapping[str, str], folder: Path) -> str:
     return str(runs[-1].parent) if runs else "imagenet"
 
 
-def _architecture(name: str | None) -> Architecture | None:
+def _parse_architecture(name: str | None) -> Architecture | None:
     choices: tuple[Architecture, ...] = get_args(Architecture)
     for choice in choices:
         if choice == name:
@@ -79,33 +82,33 @@ def _architecture(name: str | None) -> Architecture | None:
     raise UsageError(f"unknown architecture {name!r}", f"choose one of {', '.join(choices)}")
 
 
-def _random(seed: str, architecture: Architecture, size: int) -> Encoder:
+def _make_random(seed: str, architecture: Architecture, size: int) -> Encoder:
     if not (seed.isdecimal() and int(seed) < 2**63):
         raise UsageError(f"'random:' needs a seed, a whole number from 0: got {seed!r}", "write random:0")
     label = f"random:{int(seed)} (untrained)"
-    return Encoder(random_tensors(architecture, int(seed)), Preprocess.for_size(size), label=label, note=UNTRAINED)
+    return Encoder(draw_tensors(architecture, int(seed)), Preprocess.for_size(size), label=label, note=UNTRAINED)
 
 
-def _from_path(weights: str, size: int | None) -> Encoder:
+def _load_path(weights: str, size: int | None) -> Encoder:
     path = Path(os.path.expanduser(weights))  # noqa: PTH111  (Path's own raises for an unknown user)
     try:
         file = path / BEST if path.is_dir() else path
         if not file.is_file():
             raise CheckpointError(f"no weights at {file}", _CHOICES)
-        own = is_checkpoint(file)
+        is_ours = is_checkpoint(file)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}", _CHOICES) from error
-    if not own:
+    if not is_ours:
         return load_foreign(file, size=size)
     encoder = load_checkpoint(file)
-    found = encoder.spec.preprocess.size
-    if size not in (None, found):
-        raise CheckpointError(f"{weights} was made for images of {found} pixels, not {size}", "leave --size out")
+    trained_size = encoder.spec.preprocess.size
+    if size not in (None, trained_size):
+        raise CheckpointError(f"{weights} was made for images of {trained_size} pixels, not {size}", "leave --size out")
     return encoder
 
 
-def _imagenet_file(architecture: Architecture) -> Path:
-    """torchvision's file in torch's cache, downloaded if need be, its sha256 checked either way."""
+def _fetch_imagenet(architecture: Architecture) -> Path:
+    """Return the path of torchvision's file in torch's cache. It is downloaded if missing; its sha256 is checked."""
     name = _IMAGENET_FILES[architecture]
     path = Path(torch.hub.get_dir()) / "checkpoints" / name
     try:
@@ -131,5 +134,5 @@ def _download(url: str, path: Path) -> None:
 
 
 def _digest_prefix(name: str) -> str:
-    """The hex digits in `densenet121-a639ec97.pth`."""
+    """Return the hex digits in a name such as `densenet121-a639ec97.pth`: here `a639ec97`."""
     return re.sub(r".*-(.*)\.pth$", r"\1", name)

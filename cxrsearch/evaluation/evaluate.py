@@ -17,7 +17,7 @@ from cxrsearch.analysis.measures.bootstrap import REPLICATES
 from cxrsearch.analysis.models.knn_model import PAPER_K
 from cxrsearch.analysis.models.model_registry import DEFAULT_MODELS, MAX_TRAIN
 from cxrsearch.building.build import build_index
-from cxrsearch.building.trained_index import trained_index
+from cxrsearch.building.trained_index import train_index
 from cxrsearch.errors import CatalogueError, UsageError
 from cxrsearch.evaluation._breakdowns import in_strata, retrieve, vote_with_fractions
 from cxrsearch.evaluation.evaluation_result import EvaluationResult
@@ -26,8 +26,8 @@ from cxrsearch.evaluation.predictions import DENSENET, Predictions, Wanted, pred
 from cxrsearch.images.sources.source_registry import Location
 from cxrsearch.images.tables import PARTS
 from cxrsearch.progress import Progress, silent
-from cxrsearch.protocol.rows import FitOn, Rows, default_split, divide
-from cxrsearch.protocol.seen import require_unseen, seen_by, warn_of_fitted
+from cxrsearch.protocol.rows import FitOn, Rows, choose_split, divide
+from cxrsearch.protocol.seen import find_seen, require_unseen, warn_of_fitted
 from cxrsearch.query.index import Index, open_index
 from cxrsearch.training.request import Training
 from cxrsearch.training.trainer import Report
@@ -106,7 +106,7 @@ def evaluate_index(index: Index, question: Question | None = None, progress: Pro
         CxrsearchError: the encoder was trained on images that would be scored.
     """
     question = question or Question()
-    definition = question.split or default_split(
+    definition = question.split or choose_split(
         index.catalogue, index.manifest.encoder, index.manifest.split_definition
     )
     fold = _fold(index, question, definition, progress)
@@ -186,7 +186,7 @@ def cross_validate(
     for fold in range(1, folds + 1):
         split, where = f"patient-fold:{fold}/{folds}", (Path(out) / f"fold-{fold}", Path(out) / f"index-{fold}")
         asked = training.settled(split=split)
-        index, built = trained_index(images, labels, asked, *where, pixels=fold == 1, progress=progress, report=report)
+        index, built = train_index(images, labels, asked, *where, pixels=fold == 1, progress=progress, report=report)
         done.append(_fold(index, question, split, progress, done[0].index if done else None))
     found = _result(question, f"patient-fold:1..{folds}/{folds}", done)
     return replace(found, refused=built.refused, warnings=(*built.warnings, *found.warnings))
@@ -198,7 +198,7 @@ def _fold(index: Index, question: Question, definition: str, progress: Progress,
             "the findings of this index's images are not known", "build it with --labels to evaluate them"
         )
     rows, warnings = divide(index.catalogue, definition, question.part, question.fit_on)
-    seen = seen_by(index.manifest.encoder, index.catalogue)
+    seen = find_seen(index.manifest.encoder, index.catalogue)
     warnings += require_unseen(seen, rows.scored, allowed=question.allow_seen) + warn_of_fitted(seen, rows.fit)
     found = predict(index, rows, question.wanted(), progress, pixels)
     if not found.scored:

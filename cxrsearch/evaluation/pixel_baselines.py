@@ -49,7 +49,7 @@ def _sampled(index: Index, known: Integers, values: NDArray[np.float32]) -> _Inp
 
 
 def _random(index: Index, rows: Integers, seed: int, progress: Progress) -> NDArray[np.float32]:
-    spec = index.manifest.own_encoder()
+    spec = index.manifest.require_encoder()
     encoder = load_encoder(f"random:{seed}", arch=spec["architecture"], size=spec["preprocess"]["size"])
     embedder, embeddings = Embedder(encoder), []
     for start in range(0, len(rows), _BATCH):

@@ -21,7 +21,7 @@ from cxrsearch.evaluation.pixel_baselines import BASELINES, baseline_inputs
 from cxrsearch.files import Json
 from cxrsearch.progress import Progress
 from cxrsearch.protocol.rows import Rows
-from cxrsearch.protocol.samples import head_of, labels_of, sample
+from cxrsearch.protocol.samples import load_head, require_labels, sample
 from cxrsearch.query.index import Index
 
 _ON_BASELINES = {"logistic": "", "knn": "-knn"}
@@ -83,7 +83,7 @@ def predict(index: Index, rows: Rows, wanted: Wanted, progress: Progress, pixels
         found.warnings.append("no image is left to fit models on: the network's own head alone is scored")
     _add_ensembles(found, index, rows)
     if len(rows.choose):
-        _calibrate(found, labels_of(index.stored)[rows.choose])
+        _calibrate(found, require_labels(index.stored)[rows.choose])
     return found
 
 
@@ -96,7 +96,7 @@ def _add_head(found: Predictions, index: Index, rows: Rows) -> None:
     if lacking:
         found.warnings.append(f"the network's head does not predict {', '.join(lacking)}: it is left out")
         return
-    own = head_of(index.stored, index.manifest.findings)
+    own = load_head(index.stored, index.manifest.findings)
     assert own is not None
     weights, bias, _ = own
     for part, kept in ((rows.choose, found.chosen), (rows.scored, found.scored)):
@@ -141,7 +141,7 @@ def _add_baselines(found: Predictions, index: Index, rows: Rows, wanted: Wanted,
 
 def _add_view(found: Predictions, index: Index, rows: Rows) -> None:
     views = index.catalogue.frame["view"]
-    known = views.iloc[rows.fit], labels_of(index.stored)[rows.fit]
+    known = views.iloc[rows.fit], require_labels(index.stored)[rows.fit]
     chosen, scored = (by_view(*known, views.iloc[part]) for part in (rows.choose, rows.scored))
     if chosen is None or scored is None:
         found.warnings.append("no baseline-view: no view is known")
@@ -158,7 +158,7 @@ def _add_ensembles(found: Predictions, index: Index, rows: Rows) -> None:
     found.chosen[ENSEMBLE], found.scored[ENSEMBLE] = (
         mean_probability([part[name] for name in members]) for part in (found.chosen, found.scored)
     )
-    fitted = Ensemble.fit(labels_of(index.stored)[rows.choose], [found.chosen[name] for name in members])
+    fitted = Ensemble.fit(require_labels(index.stored)[rows.choose], [found.chosen[name] for name in members])
     found.chosen[ENSEMBLE_CALIBRATED], found.scored[ENSEMBLE_CALIBRATED] = (
         fitted([part[name] for name in members]) for part in (found.chosen, found.scored)
     )

@@ -1,19 +1,19 @@
-"""From images and tables to radiographs and a catalogue of them. Needs neither torch nor FAISS.
+"""Read images and tables: decoded radiographs, and a catalogue of them. Needs neither torch nor FAISS.
 
-sources/        where images come from; a kind of source is a file there
-formats/        tables of images as data sets ship them; a format is a file there
-image_file      files on disk, opened and read within bounds
-radiograph      one image's bytes to 8-bit grey pixels, and its digests
-dicom_tags      what a DICOM header says of an image
-preprocess      a radiograph to stored pixels, and these to the network's input
-loading         one image of a source to stored and network pixels; a refusal is a value
+sources/        where images come from; each kind of source is one file
+formats/        table formats that data sets ship; each format is one file
+image_file      open and read files on disk within bounds
+radiograph      decode one image to 8-bit grey pixels, with its digests
+dicom_tags      the tags of a DICOM header that a catalogue uses
+preprocess      radiograph to stored pixels, stored pixels to the network's input
+loading         load one image of a source; a refused image is returned, not raised
 pixel_cache     stored pixels on disk
 findings        a vocabulary of findings
 tables          the cells of a table of images
 catalogue       the table of images
-matching        which image belongs to which row of a table
-patients        patient ids: hashes of DICOM ids, patterns of file names
-splits          train, val and test, no patient in two
-holdout         a finding that is held out
+matching        match images to the rows of a table
+patients        patient ids: hashed DICOM ids, patterns of file names
+splits          train, val and test, no patient in two of them
+holdout         a held-out finding
 boxes           boxes that readers drew around findings
 """

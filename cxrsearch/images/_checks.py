@@ -1,4 +1,4 @@
-"""What every decoder checks, and how what it throws becomes one line."""
+"""Checks that every decoder shares, and one line of error for whatever a decoder raises."""
 
 import warnings
 from collections.abc import Iterator
@@ -12,12 +12,16 @@ from cxrsearch.words import printable
 
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 32
-FIX = "mend the file or leave it out"
+FIX = "repair the file or leave it out"
 
 
 @contextmanager
 def quietly(name: str, problem: str) -> Iterator[None]:
-    """Turn whatever a decoder throws at a damaged file into one line, and keep its warnings back."""
+    """Suppress a decoder's warnings, and turn whatever it raises for a damaged file into one line.
+
+    Raises:
+        ImageError: `name`, `problem` and the decoder's message, for any exception but ImageError and MemoryError.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -29,7 +33,7 @@ def quietly(name: str, problem: str) -> Iterator[None]:
 
 
 def require_size(height: int, width: int, name: str) -> None:
-    """Refuse, before anything is decoded, what would not fit. Raises ImageError."""
+    """Refuse an image that is too large or too small, before it is decoded. Raises ImageError."""
     if height * width > MAX_PIXELS:
         raise ImageError(
             f"{name} has {width} x {height} pixels, over the limit of {MAX_PIXELS // 1_000_000} megapixels",
@@ -40,6 +44,6 @@ def require_size(height: int, width: int, name: str) -> None:
 
 
 def require_usable(pixels: NDArray[np.uint8], name: str) -> None:
-    """Refuse an image that shows nothing. Raises ImageError."""
+    """Refuse an image with only one grey level. Raises ImageError."""
     if pixels.min() == pixels.max():
         raise ImageError(f"{name} shows nothing: every pixel has the grey level {pixels.min()}", FIX)

@@ -1,8 +1,9 @@
-"""From the bytes of a DICOM file, whatever they are, to its data set and its stored values.
+"""Read the data set and the stored values of a DICOM file, whatever its bytes are.
 
-Files come from anywhere, and a damaged one may cost no more than a line. gdcm, the only decoder of lossless JPEG and
-JPEG-LS here, ends the process at some damaged data, and otherwise passes libjpeg's complaints by: it works in a process
-of its own, and where anything was complained of the image is refused. Deflated files are unpacked within bounds.
+Files come from anywhere, and a damaged one must cause one line of error and nothing worse. gdcm is the only decoder of
+lossless JPEG and JPEG-LS here. Some damaged data makes it end the process; otherwise it ignores libjpeg's complaints.
+So it runs in a separate process, and the image is refused if anything was written to stderr. Deflated files are
+unpacked within bounds.
 """
 
 import io
@@ -22,11 +23,11 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from cxrsearch.errors import ImageError
-from cxrsearch.images._checks import MAX_PIXELS
+from cxrsearch.images._checks import FIX, MAX_PIXELS
 from cxrsearch.words import printable
 
 MAX_UNPACKED = 3 * MAX_PIXELS
-"""Bytes: 16 bits a pixel, and as much as half of that for everything else."""
+"""In bytes: 16 bits per pixel, and half as much again for everything else."""
 
 _SAFE = ("pydicom", "pylibjpeg", "pillow")
 _DECODE_APART = """
@@ -39,12 +40,13 @@ _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 
 
 def read_data_set(file: BinaryIO, name: str, **options: Any) -> pydicom.Dataset:
-    """The data set of a DICOM file; `options` are those of pydicom's `dcmread`.
+    """Read the data set of a DICOM file; `options` are those of pydicom's `dcmread`.
 
     Raises:
-        ImageError: deflated, and over `MAX_UNPACKED` when unpacked.
-        Exception: whatever pydicom throws at a damaged file.
+        ImageError: the file is deflated, and has over `MAX_UNPACKED` bytes when unpacked.
+        Exception: whatever pydicom raises for a damaged file.
     """
+    # `dcmread` inflates a file without any limit, so the transfer syntax is read by hand first.
     file.seek(132)
     meta = read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag.group != 2)
     if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
@@ -63,7 +65,7 @@ def _require_bounded(deflated: bytes, name: str) -> None:
 
 
 def require_decoder(dataset: pydicom.Dataset, name: str) -> None:
-    """Refuse a compression that no installed package can undo. Raises ImageError."""
+    """Raise ImageError if no installed package decodes the compression."""
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
         if get_decoder(syntax).is_available:
@@ -75,9 +77,9 @@ def require_decoder(dataset: pydicom.Dataset, name: str) -> None:
 
 
 def require_frame_size(dataset: pydicom.Dataset, name: str) -> None:
-    """Refuse compressed pixels whose own header gives another size than the tags.
+    """Refuse compressed pixels whose header gives another size than the tags.
 
-    They would be scrambled, or fill the memory. RLE has no such header.
+    They would be scrambled, or would exhaust the memory. RLE has no such header.
 
     Raises:
         ImageError: the sizes differ.
@@ -85,16 +87,17 @@ def require_frame_size(dataset: pydicom.Dataset, name: str) -> None:
     syntax = dataset.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated or syntax == RLELossless:
         return
-    height, width = _frame_size(next(generate_frames(dataset.PixelData, number_of_frames=1)))
+    height, width = _read_frame_size(next(generate_frames(dataset.PixelData, number_of_frames=1)))
     if (height, width) != (dataset.Rows, dataset.Columns):
-        told = f"tags say {dataset.Columns} x {dataset.Rows} pixels, and its compressed image {width} x {height}"
-        raise ImageError(f"{name} contradicts itself: its {told}", "mend the file or leave it out")
+        sizes = f"tags say {dataset.Columns} x {dataset.Rows} pixels, and its compressed image {width} x {height}"
+        raise ImageError(f"{name} contradicts itself: its {sizes}", FIX)
 
 
-def _frame_size(frame: bytes) -> tuple[int, int]:
-    """Height and width of a compressed image.
+def _read_frame_size(frame: bytes) -> tuple[int, int]:
+    """Read height and width from the header of a compressed image.
 
-    From the SIZ segment of JPEG 2000 (ISO 15444-1, A.5.1), or the frame header of JPEG (ISO 10918-1, B.2.2) or JPEG-LS.
+    They are in the SIZ segment of JPEG 2000 (ISO 15444-1, A.5.1), or in the frame header of JPEG (ISO 10918-1, B.2.2)
+    or JPEG-LS.
     """
     if not frame.startswith(b"\xff\xd8"):
         right, bottom, left, top = struct.unpack_from(">4I", frame, frame.index(b"\xff\x4f\xff\x51") + 8)
@@ -106,22 +109,29 @@ def _frame_size(frame: bytes) -> tuple[int, int]:
     return height, width
 
 
-def stored_values(dataset: pydicom.Dataset, data: bytes) -> NDArray[np.integer]:
-    """The stored values, uint8, int8, uint16 or int16 (rows, columns), of a data set and the file it was read from.
+def read_stored_values(dataset: pydicom.Dataset, data: bytes) -> NDArray[np.integer]:
+    """Decode the stored values of a data set.
+
+    Args:
+        dataset: the data set, with its pixels.
+        data: the bytes of the file it was read from, for a decoder in a separate process.
+
+    Returns:
+        uint8, int8, uint16 or int16 (rows, columns).
 
     Raises:
-        Exception: whatever the decoders throw at damaged pixels.
+        Exception: whatever the decoders raise for damaged pixels.
     """
     plugins = get_decoder(dataset.file_meta.TransferSyntaxUID).available_plugins
     safe = [plugin for plugin in _SAFE if plugin in plugins]
     if plugins and not safe:
-        return _decoded_apart(data)
+        return _decode_apart(data)
     values: NDArray[np.integer] = pixel_array(dataset, decoding_plugin=safe[0] if safe else "")
     return values
 
 
-def _decoded_apart(data: bytes) -> NDArray[np.integer]:
-    """What another process makes of the file; silence is the only sign of success that gdcm gives."""
+def _decode_apart(data: bytes) -> NDArray[np.integer]:
+    """Decode the file in another process. An empty stderr is the only sign of success that gdcm gives."""
     command = [sys.executable, "-W", "ignore", "-c", _DECODE_APART]
     child = subprocess.run(command, input=data, capture_output=True, check=False)
     if child.returncode or child.stderr:

@@ -1,4 +1,4 @@
-"""What a DICOM header says of an image, without pydicom."""
+"""The tags of a DICOM header that a catalogue uses, as plain values that need no pydicom."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,13 +6,13 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class DicomTags:
-    """What a DICOM header says of the image; None where it says nothing usable.
+    """What a DICOM header says about the image. A value is None if the tag is missing or unusable.
 
     Attributes:
-        patient_id: PatientID as it is written.
-        view: `PA` or `AP`.
+        patient_id: PatientID, without spaces around it.
+        view: `PA` or `AP`; None for any other view.
         sex: `M` or `F`.
-        age: years.
+        age: completed years.
     """
 
     patient_id: str | None

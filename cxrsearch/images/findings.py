@@ -1,4 +1,4 @@
-"""The vocabulary of findings: NIH ChestX-ray14's fourteen by default, any other list on request."""
+"""The vocabulary of findings: the 14 of NIH ChestX-ray14 by default, or any other list."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ NIH_FINDINGS = (
 )
 """The 14 findings in the order of Wang et al. 2017 (CVPR), which CheXNet and the paper's code share."""
 
-_SYNONYMS = {"infiltrate": "Infiltration"}  # NIH's own box list writes it so
+_SYNONYMS = {"infiltrate": "Infiltration"}  # the spelling in NIH's list of boxes
 
 
 def _key(label: str) -> str:
@@ -43,17 +43,20 @@ def _labels(cell: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """An ordered list of findings; the order is that of every label matrix and of the encoder's outputs.
+    """An ordered list of findings. Label matrices and the encoder's outputs have the same order.
+
+    Attributes:
+        findings: the canonical names.
 
     Raises:
-        VocabularyError: the list is empty, has an empty name, a name twice, a "|", or "No Finding".
+        VocabularyError: the list is empty, repeats a name, or contains an empty name, a "|", or "No Finding".
     """
 
     findings: tuple[str, ...] = NIH_FINDINGS
 
     @classmethod
     def of(cls, findings: Sequence[str] | None) -> "Vocabulary":
-        """The vocabulary of these findings; of NIH's 14 if there are none."""
+        """Make the vocabulary of these findings, or of NIH's 14 if there are none."""
         return cls(tuple(findings)) if findings else cls()
 
     def __post_init__(self) -> None:
@@ -78,7 +81,7 @@ class Vocabulary:
         return {k: v for k, v in _SYNONYMS.items() if v in self.findings} | names
 
     def canonical(self, label: str) -> str:
-        """The finding that `label` names: any case, a space for `_`, and `Infiltrate` are understood.
+        """Return the canonical name of a label. Case is ignored, a space equals `_`, and `Infiltrate` is accepted.
 
         Raises:
             VocabularyError: no such finding; the message lists the vocabulary.
@@ -91,11 +94,11 @@ class Vocabulary:
                 "correct the label, or name your own vocabulary with --findings a,b,c",
             ) from None
 
-    def asked(self, name: str) -> str:
-        """The finding that a caller asks for, understood as by `canonical`.
+    def resolve(self, name: str) -> str:
+        """Return the canonical name of a finding that a caller typed; see `canonical`.
 
         Raises:
-            UsageError: no such finding; the message lists the vocabulary and suggests the nearest.
+            UsageError: no such finding; the message lists the vocabulary and suggests the nearest name.
         """
         try:
             return self.canonical(name)
@@ -105,15 +108,17 @@ class Vocabulary:
             raise UsageError(error.problem, fix) from None
 
     def unknown(self, cells: Iterable[str]) -> list[str]:
-        """The labels of a table's cells that are neither a finding nor `No Finding`, each once, in order."""
+        """List the labels in a table's cells that are neither a finding nor `No Finding`, each once, in order."""
         labels = dict.fromkeys(label for cell in cells for label in _labels(cell))
         return [label for label in labels if _key(label) not in self._by_key and _key(label) != _key(NO_FINDING)]
 
     def parse(self, cell: str) -> tuple[str, ...]:
-        """The findings of a table's cell, `Effusion|Mass`, in vocabulary order; empty or `No Finding` gives ().
+        """Parse a table's cell such as `Effusion|Mass` to findings in vocabulary order.
+
+        An empty cell and `No Finding` give ().
 
         Raises:
-            VocabularyError: a label outside the vocabulary, or `No Finding` beside another label.
+            VocabularyError: a label is outside the vocabulary, or `No Finding` stands beside another label.
         """
         labels = _labels(cell)
         none = [label for label in labels if _key(label) == _key(NO_FINDING)]
@@ -123,7 +128,7 @@ class Vocabulary:
         return tuple(name for name in self.findings if name in named)
 
     def encode(self, findings: Iterable[Sequence[str]]) -> NDArray[np.bool_]:
-        """A label matrix, bool (n, len(self)), of n tuples of canonical names."""
+        """Convert n tuples of canonical names to a label matrix, bool (n, len(self))."""
         column = {name: i for i, name in enumerate(self.findings)}
         rows = list(findings)
         matrix = np.zeros((len(rows), len(self)), dtype=np.bool_)
@@ -132,5 +137,5 @@ class Vocabulary:
         return matrix
 
     def decode(self, row: NDArray[np.bool_]) -> tuple[str, ...]:
-        """The findings of one row of a label matrix, bool (len(self),)."""
+        """Convert one row of a label matrix, bool (len(self),), to canonical names in vocabulary order."""
         return tuple(name for name, present in zip(self.findings, row, strict=True) if present)

@@ -1,4 +1,4 @@
-"""A finding that is held out: the images that show it, and the vocabulary without it."""
+"""A held-out finding: the images that show it, and the vocabulary without it."""
 
 from dataclasses import dataclass
 
@@ -12,35 +12,35 @@ from cxrsearch.images.findings import Vocabulary
 
 @dataclass(frozen=True)
 class Holdout:
-    """What is held out.
+    """A finding that is held out of training or fitting.
 
     Attributes:
         finding: its canonical name.
-        strict: hold out every image of the patients who have the finding in one image, too.
+        strict: also hold out every other image of the patients who have the finding in at least one image.
     """
 
     finding: str
     strict: bool = False
 
     def images(self, catalogue: Catalogue) -> NDArray[np.bool_]:
-        """The images that are held out, bool (n,).
+        """Mark the images that are held out, bool (n,).
 
         Raises:
-            UsageError: the findings of the catalogue are not known.
+            UsageError: the findings of the catalogue are unknown.
         """
         if catalogue.labels is None:
             raise UsageError("a finding held out of images whose findings are not known", "give the table, --labels")
-        own = np.array(catalogue.labels[:, catalogue.vocabulary.findings.index(self.finding)])
+        shows = np.array(catalogue.labels[:, catalogue.vocabulary.findings.index(self.finding)])
         if not self.strict:
-            return own
+            return shows
         groups = catalogue.patient_groups()
-        return np.isin(groups, groups[own])
+        return np.isin(groups, groups[shows])
 
     def rest(self, vocabulary: Vocabulary) -> Vocabulary:
-        """The vocabulary without the finding.
+        """Return the vocabulary without the finding.
 
         Raises:
-            UsageError: nothing is left of it.
+            UsageError: no other finding is left.
         """
         others = tuple(name for name in vocabulary.findings if name != self.finding)
         if not others:
@@ -48,7 +48,7 @@ class Holdout:
         return Vocabulary(others)
 
     def without(self, catalogue: Catalogue) -> Catalogue:
-        """The images that are not held out, and the other findings. Raises UsageError as `images` and `rest`."""
+        """Return images that are not held out, with the other findings. Raises UsageError as `images` and `rest`."""
         kept = catalogue.take(np.flatnonzero(~self.images(catalogue)))
         assert kept.labels is not None
         column = kept.vocabulary.findings.index(self.finding)
@@ -59,6 +59,6 @@ def hold_out(name: str, vocabulary: Vocabulary, *, strict: bool = False) -> Hold
     """Hold out the finding of this name, in any case, with spaces or underscores.
 
     Raises:
-        UsageError: there is none; see `Vocabulary.asked`.
+        UsageError: no such finding; see `Vocabulary.resolve`.
     """
-    return Holdout(vocabulary.asked(name), strict)
+    return Holdout(vocabulary.resolve(name), strict)

@@ -1,4 +1,4 @@
-"""Image files on disk: opened and read, or an error that says why not."""
+"""Open and read image files on disk, or raise an error with the reason."""
 
 import os
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ MAX_BYTES = 8 * MAX_PIXELS  # 16-bit RGBA without compression
 
 @contextmanager
 def open_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to read from. Raises ImageError where it cannot be opened."""
+    """Open a file for reading. Raises ImageError if it cannot be opened."""
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
+        if path.exists() and not path.is_file():  # opening a pipe would block until somebody writes to it
             raise ImageError(f"{path} is a folder or a device, not a file", "name an image file")
         with path.open("rb") as file:
             yield file
@@ -25,13 +25,13 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file's bytes. Raises ImageError where it cannot be read, or is larger than any image that would be decoded."""
+    """Read the bytes of a file. Raises ImageError if it cannot be read or has over `MAX_BYTES` bytes."""
     with open_file(path) as file:
         return read_bounded(file, path.name)
 
 
 def read_bounded(file: BinaryIO, name: str) -> bytes:
-    """The bytes of an open file. Raises ImageError for more than any image that would be decoded."""
+    """Read the bytes of an open file. Raises ImageError for over `MAX_BYTES`, more than any accepted image needs."""
     size = file.seek(0, os.SEEK_END)
     if size > MAX_BYTES:
         limit = f"{MAX_BYTES // 1_000_000} MB"
@@ -41,6 +41,6 @@ def read_bounded(file: BinaryIO, name: str) -> bytes:
 
 
 def require_readable(path: Path) -> None:
-    """Refuse a file that cannot be opened. Raises ImageError."""
+    """Raise ImageError if a file cannot be opened."""
     with open_file(path):
         pass

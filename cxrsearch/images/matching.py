@@ -1,9 +1,9 @@
-"""Which image belongs to which row of a table.
+"""Match images to the rows of a table.
 
-With a table, an image is one of its rows, and its id is the table's. An id is found by the image's path where any id of
-the table has a `/`, else by the last part of its path. An id without the file's suffix, as `00000001_000`, is
-completed. Without a table the id is the path. The order is that of the paths, so a re-sorted or corrected table moves
-no image.
+With a table, each image is one of its rows and has the row's id. If any id of the table contains a `/`, ids are
+compared to the image's path, else to the last part of the path. An id may lack the file's suffix, as in
+`00000001_000`; the suffix is added. Without a table, the id is the path. Images are in the order of their paths, so a
+re-sorted or corrected table moves no image.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.images.dicom_tags import DicomTags
 from cxrsearch.images.findings import Vocabulary
 from cxrsearch.images.formats.format_registry import read_table
-from cxrsearch.images.patients import hash_patient, patient_salt, patients_by_pattern
+from cxrsearch.images.patients import find_patients, hash_patient, make_salt
 from cxrsearch.images.radiograph import read_tags
 from cxrsearch.images.sources.folder import SUFFIXES
 from cxrsearch.images.sources.source import ImageSource
@@ -29,16 +29,16 @@ PatientSource = Literal["table", "dicom", "pattern", "file"]
 
 @dataclass(frozen=True, eq=False)
 class Matched:
-    """The images of a source.
+    """The images of a source, matched to a table if there is one.
 
     Attributes:
-        catalogue: the images that may be used, by relative path.
-        source: where they are; the catalogue's paths are their names there.
+        catalogue: the images that may be used, in the order of their paths.
+        source: the source; the catalogue's paths are image names in it.
         unlisted: names of images that no row of the table names, in ascending order.
-        rows_without_image: rows of the table for which there is no file.
-        patient_source: where patients come from: the `table`, `dicom` tags, a `pattern`, or every `file` its own.
-        patient_salt: what DICOM PatientIDs were hashed with; None where patients come from elsewhere.
-        own_patients: files that are their own patient for want of a better.
+        rows_without_image: number of table rows that have no file.
+        patient_source: where patients come from: the `table`, `dicom` tags, a `pattern`, or each `file` is a patient.
+        patient_salt: the salt of hashed DICOM PatientIDs; None if patients come from elsewhere.
+        own_patients: number of files whose patient is unknown, so each counts as a separate patient.
     """
 
     catalogue: Catalogue
@@ -58,16 +58,16 @@ def read_images(
     patient_pattern: str | None = None,
     progress: Progress = silent,
 ) -> Matched:
-    """The images of a source, by its table where there is one; see `match_images` and `catalogue_of_source`.
+    """Read the images of a source, with or without a table; see `match_images` and `make_catalogue`.
 
     Raises:
-        UsageError: a pattern beside a table, or one that is no regular expression or has no group.
-        CatalogueError: the table cannot be used, or as those.
+        UsageError: both a table and a pattern, or a pattern that is not a regular expression or has no group.
+        CatalogueError: the table cannot be used; or as `match_images` and `make_catalogue`.
     """
     if table is None:
-        return catalogue_of_source(source, vocabulary, patient_pattern=patient_pattern, progress=progress)
+        return make_catalogue(source, vocabulary, patient_pattern=patient_pattern, progress=progress)
     if patient_pattern is not None:
-        raise UsageError("a patient pattern beside a table: the table names the patients", "leave one of the two out")
+        raise UsageError("a patient pattern beside a table: the table names the patients", "leave out one of the two")
     return match_images(read_table(table, vocabulary), source)
 
 
@@ -75,42 +75,45 @@ def match_images(table: Catalogue, source: ImageSource) -> Matched:
     """Find the file of every row, and the row of every file.
 
     Raises:
-        CatalogueError: no images there, or none that the table names; two files for one row, or two rows for one file.
+        CatalogueError: the source has no images, or none that the table names; two files match one row, or two rows
+            match one file.
     """
-    names = _names(source)
+    names = _list_names(source)
     by_path = any("/" in image for image in table.ids)
     rows = {image: row for row, image in enumerate(table.ids)}
-    found: dict[int, str] = {}
+    name_of_row: dict[int, str] = {}
     unlisted = []
     for name in names:
         row = _row_of(_id_of(name, by_path), rows)
         if row is None:
             unlisted.append(name)
-        elif row in found:
+        elif row in name_of_row:
             raise CatalogueError(
-                f"two files for the image {table.ids[row]!r}: {found[row]} and {name}",
+                f"two files for the image {table.ids[row]!r}: {name_of_row[row]} and {name}",
                 "remove one of them, or write relative paths with suffixes in the table",
             )
         else:
-            found[row] = name
-    if not found:
+            name_of_row[row] = name
+    if not name_of_row:
         raise CatalogueError(
             f"none of the {len(names)} images in {source} is in the table: {names[0]!r} is one, the table's first "
             f"is {table.ids[0]!r}",
             "give the folder and the table that belong together",
         )
-    _require_one_spelling(table, found, rows, by_path)
-    catalogue = table.take(list(found))
-    ids = [_id_of(name, by_path) for name in found.values()]
-    catalogue = replace(catalogue, frame=catalogue.frame.assign(id=ids, path=list(found.values())))
-    return Matched(catalogue, source, tuple(unlisted), len(table) - len(found))
+    _require_one_spelling(table, name_of_row, rows, by_path)
+    catalogue = table.take(list(name_of_row))
+    ids = [_id_of(name, by_path) for name in name_of_row.values()]
+    catalogue = replace(catalogue, frame=catalogue.frame.assign(id=ids, path=list(name_of_row.values())))
+    return Matched(catalogue, source, tuple(unlisted), len(table) - len(name_of_row))
 
 
-def _require_one_spelling(table: Catalogue, found: Mapping[int, str], rows: Mapping[str, int], by_path: bool) -> None:
-    """Refuse two rows of one file, with its suffix and without."""
-    for row, name in found.items():
+def _require_one_spelling(
+    table: Catalogue, name_of_row: Mapping[int, str], rows: Mapping[str, int], by_path: bool
+) -> None:
+    """Refuse two rows that name one file, one with its suffix and one without. Raises CatalogueError."""
+    for row, name in name_of_row.items():
         other = rows.get(_stem(_id_of(name, by_path)), row)
-        if other not in found:
+        if other not in name_of_row:
             raise CatalogueError(
                 f"two rows for the file {name}: {table.ids[row]!r} and {table.ids[other]!r}",
                 "leave one row for each image",
@@ -118,33 +121,34 @@ def _require_one_spelling(table: Catalogue, found: Mapping[int, str], rows: Mapp
 
 
 def _id_of(name: str, by_path: bool) -> str:
-    """A file's id: its relative path, or its name alone."""
+    """Return a file's id: its relative path, or its name alone."""
     return name if by_path else name.rpartition("/")[2]
 
 
 def _row_of(image: str, rows: Mapping[str, int]) -> int | None:
-    """The row of a file's id, which the table may write without the suffix."""
+    """Return the row of a file's id, which the table may write without the suffix; None if there is none."""
     return rows.get(image, rows.get(_stem(image)))
 
 
 def _stem(image: str) -> str:
-    """An id without the suffix of an image; one without such a suffix as it is."""
+    """Remove an image's suffix from an id; an id without such a suffix is unchanged."""
     stem, _, suffix = image.rpartition(".")
     return stem if f".{suffix.lower()}" in SUFFIXES else image
 
 
-def catalogue_of_source(
+def make_catalogue(
     source: ImageSource,
     vocabulary: Vocabulary | None = None,
     *,
     patient_pattern: str | None = None,
     progress: Progress = silent,
 ) -> Matched:
-    """The catalogue of a source without a table; the findings are unknown.
+    """Make the catalogue of a source that has no table. Its findings are unknown.
 
-    A DICOM file's patient is its PatientID, hashed with a salt of this set of files; view, sex and age are its tags.
-    Any other file, and a DICOM without PatientID, is its own patient. A pattern, where given, decides for all files.
-    A file that cannot be read stays in the catalogue: decoding will refuse it with the reason.
+    The patient of a DICOM file is its PatientID, hashed with a salt of this set of files. View, sex and age come from
+    its tags. Every other file counts as a separate patient, and so does a DICOM file without PatientID. A pattern
+    replaces these rules for all files. A file that cannot be read stays in the catalogue: decoding will refuse it with
+    the reason.
 
     Args:
         source: the images.
@@ -153,18 +157,18 @@ def catalogue_of_source(
         progress: called while DICOM headers are read.
 
     Raises:
-        UsageError: the pattern is no regular expression or has no group.
-        CatalogueError: no images there, or the pattern finds no patient in some.
+        UsageError: the pattern is not a regular expression or has no group.
+        CatalogueError: the source has no images, or the pattern finds no patient in some.
     """
-    names = _names(source)
-    tags = list(_all_tags(source, names, progress))
-    known = {name: tag.patient_id for name, tag in zip(names, tags, strict=True) if tag.patient_id}
-    patient_source: PatientSource = "pattern" if patient_pattern is not None else "dicom" if known else "file"
-    salt = patient_salt(known.items()) if patient_source == "dicom" else None
+    names = _list_names(source)
+    tags = list(_read_all_tags(source, names, progress))
+    patient_ids = {name: tag.patient_id for name, tag in zip(names, tags, strict=True) if tag.patient_id}
+    patient_source: PatientSource = "pattern" if patient_pattern is not None else "dicom" if patient_ids else "file"
+    salt = make_salt(patient_ids.items()) if patient_source == "dicom" else None
     if patient_pattern is not None:
-        patients = patients_by_pattern(patient_pattern, names)
+        patients = find_patients(patient_pattern, names)
     else:
-        patients = [hash_patient(known[name], salt) if salt and name in known else name for name in names]
+        patients = [hash_patient(patient_ids[name], salt) if salt and name in patient_ids else name for name in names]
     columns = {
         "id": names,
         "patient": patients,
@@ -174,26 +178,26 @@ def catalogue_of_source(
         "path": names,
     }
     catalogue = Catalogue(pd.DataFrame(columns, dtype=object), vocabulary or Vocabulary())
-    own = 0 if patient_pattern is not None else len(names) - len(known)
-    return Matched(catalogue, source, patient_source=patient_source, patient_salt=salt, own_patients=own)
+    unknown = 0 if patient_pattern is not None else len(names) - len(patient_ids)
+    return Matched(catalogue, source, patient_source=patient_source, patient_salt=salt, own_patients=unknown)
 
 
-def _names(source: ImageSource) -> list[str]:
+def _list_names(source: ImageSource) -> list[str]:
     names = source.names()
     if not names:
         raise CatalogueError(f"no images in {source}", "name a folder of PNG, JPEG or DICOM files")
     return names
 
 
-def _all_tags(source: ImageSource, names: Sequence[str], progress: Progress) -> Iterator[DicomTags]:
+def _read_all_tags(source: ImageSource, names: Sequence[str], progress: Progress) -> Iterator[DicomTags]:
     for done, name in enumerate(names):
         progress("reading headers", done, len(names))
-        yield _tags(source, name)
+        yield _read_tags(source, name)
     progress("reading headers", len(names), len(names))
 
 
-def _tags(source: ImageSource, name: str) -> DicomTags:
-    """A DICOM file's tags; none for other files and for those that cannot be read."""
+def _read_tags(source: ImageSource, name: str) -> DicomTags:
+    """Read the tags of a DICOM file. All are None for other files and for files that cannot be read."""
     try:
         with source.open(name) as file:
             return read_tags(file, name)

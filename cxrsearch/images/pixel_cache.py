@@ -1,14 +1,14 @@
-"""A cache of stored pixels, so that the second pass over a data set skips decoding, nine tenths of its time.
+"""A cache of stored pixels. The second pass over a data set skips decoding, which takes nine tenths of the time.
 
-An image is known by the sha256 of its file, so a renamed file is found and a changed one is not. Shards of at most
-`SHARD_IMAGES` images, uint8 (m, side, side), are memory-mapped; each lies beside a list of what it holds:
+The key of an image is the sha256 of its file, so a renamed file is found and a changed one is not. Shards of at most
+`SHARD_IMAGES` images, uint8 (m, side, side), are memory-mapped. Beside each shard lies a list of its images:
 
     <folder>/<fingerprint of the stored pixels>/<digest of the shard>.npy
                                                 <digest of the shard>-<digest of the list>.json
 
-Both names carry digests, so a damaged or half-written pair is recognised and its images are decoded again. Several
-processes may fill one cache: names never collide. Memory: one unfinished shard (134 MB at 256 px) and
-about 0.5 kB an image for what is known of it.
+Both names contain digests, so a damaged or half-written pair is recognised, and its images are decoded again. Several
+processes may fill one cache: their file names never collide. Memory: one unfinished shard (134 MB at 256 px), and
+about 0.5 kB per image for the entry.
 """
 
 import hashlib
@@ -31,9 +31,9 @@ class StoredImage:
 
     Attributes:
         pixels: uint8 (pixel_side, pixel_side).
-        source_sha256: of the file's bytes.
-        pixel_sha256: of the decoded radiograph at its full size.
-        description: what was read, for people.
+        source_sha256: sha256 of the file's bytes, 64 hex digits.
+        pixel_sha256: sha256 of the decoded radiograph at full size; see `Radiograph`.
+        description: what was read, in words.
     """
 
     pixels: Pixels
@@ -42,16 +42,16 @@ class StoredImage:
     description: str
 
     def facts(self) -> dict[str, str]:
-        """Everything but the pixels, for records."""
+        """Return every field except the pixels, for records."""
         return {name: value for name, value in vars(self).items() if name != "pixels"}
 
 
 class PixelCache:
-    """Stored pixels of images that were decoded before.
+    """The stored pixels of images that were decoded before.
 
     Args:
-        folder: where caches lie; made when missing.
-        preprocess: whose stored pixels these are; caches of different sides lie in different sub-folders.
+        folder: the folder of all caches; made if it is missing.
+        preprocess: decides the size of the stored pixels. Each size has its own sub-folder.
 
     Raises:
         WriteError: the folder cannot be made.
@@ -71,7 +71,7 @@ class PixelCache:
         return len(self._known) + len(self._fresh)
 
     def _open_shard(self, listing: Path) -> None:
-        """Take in one shard, or leave it out when either file is not what its name promises."""
+        """Add one shard to the cache, or ignore it if either file does not match the digest in its name."""
         shard_digest, _, listing_digest = listing.stem.partition("-")
         shard, text = listing.with_name(f"{shard_digest}.npy"), listing.read_bytes()
         if digest_bytes(text) != listing_digest or not shard.exists() or digest_file(shard) != shard_digest:
@@ -81,14 +81,14 @@ class PixelCache:
             self._known[entry["source_sha256"]] = (pixels, row, entry["pixel_sha256"], entry["description"])
 
     def get(self, source_sha256: str) -> StoredImage | None:
-        """The stored image of the file with that sha256, or None."""
+        """Return the stored image of the file with this sha256; None if it is not in the cache."""
         if source_sha256 not in self._known:
             return self._fresh.get(source_sha256)
         pixels, row, pixel_sha256, description = self._known[source_sha256]
         return StoredImage(np.asarray(pixels[row]), source_sha256, pixel_sha256, description)
 
     def add(self, image: StoredImage) -> None:
-        """Remember an image; it is on disk after the next `flush`, which comes by itself when a shard is full.
+        """Add an image. It reaches the disk at the next `flush`, which happens by itself when a shard is full.
 
         Raises:
             WriteError: the shard cannot be written.
@@ -99,17 +99,18 @@ class PixelCache:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was added since the last shard. Raises WriteError."""
+        """Write the images that were added since the last shard. Raises WriteError if the disk is full or read-only."""
         if not self._fresh:
             return
         images = list(self._fresh.values())
         listing = canonical_json({"images": [image.facts() for image in images]})
-        unnamed = self.folder / f".{os.getpid()}.npy"
+        unnamed = self.folder / f".{os.getpid()}.npy"  # the final name needs the digest of the finished file
         write_array(unnamed, np.stack([image.pixels for image in images]))
         digest = digest_file(unnamed)
         with translated("write", unnamed):
             unnamed.replace(self.folder / f"{digest}.npy")
         path = self.folder / f"{digest}-{digest_bytes(listing)}.json"
+        # The list comes last: a shard without a list is never opened, so an interruption here only costs its decoding.
         write_bytes(path, listing)
         self._fresh.clear()
         self._open_shard(path)

@@ -1,13 +1,13 @@
-"""From a radiograph to the network's input: one specification and one code path for training, indexing and querying.
+"""Preprocess a radiograph for the network. Training, indexing and querying share one specification and one code path.
 
-Two steps, because the first is slow and the same for every encoder with the same `pixel_side`:
+There are two steps. The first is slow, and gives the same result for every encoder with the same `pixel_side`:
 
     radiograph (any height x width, uint8) --stored_pixels--> (pixel_side, pixel_side), what caches and indexes keep
     stored pixels                          --network_pixels-> (size, size), what the network sees
 
-Both resize with Pillow's antialiased bilinear filter, the one reference: other resizers differ by up to 172 grey
-levels. Images are stretched to a square, as NIH's own 1024 x 1024 files were. The last step, uint8 to normalised float,
-is `affine`, which the encoder applies on its device.
+Both resize with Pillow's antialiased bilinear filter and nothing else: other resizers differ by up to 172 grey levels.
+Images are stretched to a square, as NIH's 1024 x 1024 files were. The last step, uint8 to normalised float, is
+`affine`. The encoder applies it on its device.
 """
 
 import hashlib
@@ -32,18 +32,18 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preprocess:
-    """What happens to a radiograph before the network sees it.
+    """How a radiograph becomes the network's input.
 
     Attributes:
         size: side of the network's input, in pixels.
         crop: `none` resizes the stored pixels to `size`; `centre` cuts the middle `size` x `size` out of them.
-        pixel_side: side of the stored pixels; at least `size`.
+        pixel_side: side of the stored pixels, in pixels; from `size` to 2048.
         normalisation: `imagenet` (torchvision's mean and std) or `xrv` (torchxrayvision: [0, 255] to [-1024, 1024]).
-        channels: 3, the grey value repeated, or 1.
-        interpolation: the only one there is; named so that the fingerprint covers it.
+        channels: 3 (the grey value repeated) or 1.
+        interpolation: the only choice; it is a field so that the fingerprint covers it.
 
     Raises:
-        UsageError: a value outside these bounds.
+        UsageError: a value is not one of these, or not 32 <= size <= pixel_side <= 2048.
     """
 
     size: int = 224
@@ -67,12 +67,12 @@ class Preprocess:
 
     @classmethod
     def for_size(cls, size: int, **fields: Any) -> "Preprocess":
-        """The specification for an input side, with stored pixels of 256 or, for larger inputs, of that side."""
+        """Make the specification for an input side. Stored pixels have side 256, or `size` for larger inputs."""
         return cls(size=size, pixel_side=max(DISPLAY_SIDE, size), **fields)
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits that change whenever anything that changes the input changes."""
+        """A digest of all fields, 16 hex digits. Encoders with the same one get the same input from a radiograph."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
     def stored_pixels(self, radiograph: Pixels) -> Pixels:
@@ -80,18 +80,18 @@ class Preprocess:
         return resize(radiograph, self.pixel_side)
 
     def network_pixels(self, stored: Pixels) -> Pixels:
-        """Take uint8 (pixel_side, pixel_side) to (size, size)."""
+        """Resize or crop uint8 (pixel_side, pixel_side) to (size, size)."""
         if self.crop == "none":
             return resize(stored, self.size)
         start, seen = self.window()
         return np.ascontiguousarray(stored[start : start + seen, start : start + seen])
 
     def window(self) -> tuple[int, int]:
-        """Where in the stored pixels the square that the network sees begins, in both directions, and its side."""
+        """Return start (the same on both axes) and side of the square of stored pixels that the network sees."""
         return (0, self.pixel_side) if self.crop == "none" else ((self.pixel_side - self.size) // 2, self.size)
 
     def affine(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """`scale` and `offset`, float32 (channels,): the network's input is `pixels * scale + offset`."""
+        """Return `scale` and `offset`, float32 (channels,). The network's input is `pixels * scale + offset`."""
         if self.normalisation == "xrv":
             scale, offset = np.array([2048 / 255]), np.array([-1024.0])
         else:

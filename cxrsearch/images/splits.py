@@ -1,15 +1,15 @@
-"""Splits of a catalogue into train, val and test, no patient in two of them.
+"""Split a catalogue into train, val and test. No patient is in two of them.
 
-A split is always given by its definition, one of
+A split is given by its definition, one of
 
     paper[:DIR]          train_list.txt, val_list.txt and test_list.txt: the lists of the paper, Yao et al.'s split
-    official[:DIR]       train_val_list.txt and test_list.txt: NIH's own lists. NIH gives no val; it is a tenth of the
-                         train_val patients, those that `patient-hash:0.9/0.1/0` puts there
-    patient-hash:a/b/c   fractions of the patients, by the sha256 of the patient id. (A DICOM patient's id is a hash
-                         with the salt of one set of files, so there its part lasts as long as that set.)
-    patient-fold:i/K     fold i of K of a cross-validation, i from 1: test is the i-th of K equal parts of the same
-                         hash, val an eighth of the other patients (by another hash), train the rest
-    column               the table's own column `split`, with train, val, test, or nothing
+    official[:DIR]       train_val_list.txt and test_list.txt: NIH's lists. NIH has no val part. Here it is a tenth of
+                         the train_val patients: those that `patient-hash:0.9/0.1/0` puts into val
+    patient-hash:a/b/c   fractions of the patients, by the sha256 of the patient id. (The id of a DICOM patient is a
+                         hash with the salt of one set of files. If the set changes, its patients change parts.)
+    patient-fold:i/K     fold i of K of a cross-validation, i from 1. Test is the i-th of K equal parts of the same
+                         hash. Val is an eighth of the other patients, by another hash. Train is the rest
+    column               the table's column `split`, with train, val, test, or nothing
 
 DIR defaults to `$CXRSEARCH_DATA/splits`. Images that a split does not name are in no part.
 """
@@ -34,25 +34,29 @@ from cxrsearch.images.tables import PARTS, Part, listed
 from cxrsearch.words import counted
 
 DEFAULT_SPLIT = "patient-hash:0.7/0.1/0.2"
-"""Where neither the user, the encoder nor the table says otherwise."""
+"""The split if neither the user, the encoder nor the table names one."""
 
 FORMS = "paper[:DIR], official[:DIR], patient-hash:a/b/c, patient-fold:i/K or column"
 
 _OFFICIAL_VAL = "0.9/0.1/0"
-_VAL_OF_FOLD = 2**64 // 8
+_VAL_OF_FOLD = 2**64 // 8  # in the steps of `place`
 
 _Parts = Sequence[Part | None]
 
 
 @dataclass(frozen=True)
 class Split:
-    """A definition of parts, which `assign` applies to a catalogue; made by `parse_split`."""
+    """A definition of parts, made by `parse_split`; `assign` applies it to a catalogue.
+
+    Attributes:
+        definition: as the user wrote it.
+    """
 
     definition: str
     _parts_of: Callable[[Catalogue], _Parts] = field(repr=False, compare=False)
 
     def assign(self, catalogue: Catalogue) -> NDArray[np.object_]:
-        """Each image's part, object (n,) of `train`, `val`, `test`, or None where it is in no part.
+        """Return the part of each image, object (n,): `train`, `val`, `test`, or None for an image in no part.
 
         Raises:
             SplitError: the lists or the column cannot be used, or a patient is in two parts.
@@ -62,7 +66,7 @@ class Split:
         return parts
 
     def rows(self, catalogue: Catalogue, part: str) -> NDArray[np.int64]:
-        """The rows of a part, int64, ascending.
+        """Return the rows of a part, int64, ascending.
 
         Raises:
             UsageError: no such part.
@@ -82,10 +86,10 @@ class Split:
 
 
 def parse_split(definition: str) -> Split:
-    """The split of a definition; its lists are read when it is applied.
+    """Parse the definition of a split. Its lists are read only when it is applied.
 
     Raises:
-        UsageError: not one of these forms, or fractions that do not sum to 1.
+        UsageError: the definition has none of the forms above, or its fractions do not sum to 1.
     """
     form, colon, argument = definition.partition(":")
     if definition == "column":
@@ -104,34 +108,35 @@ def parse_split(definition: str) -> Split:
 
 
 def default_lists_folder() -> Path:
-    """`$CXRSEARCH_DATA/splits`, or `data/splits` where the variable is not set."""
+    """Return `$CXRSEARCH_DATA/splits`, or `data/splits` if the variable is not set."""
     return Path(os.environ.get("CXRSEARCH_DATA") or "data") / "splits"
 
 
-def ids_digest(ids: Iterable[str]) -> str:
-    """The sha256 of a set of image ids, sorted and one a line: what a part is, whatever its definition says."""
+def digest_ids(ids: Iterable[str]) -> str:
+    """Compute the sha256 of a set of image ids, sorted, one per line. It identifies a part by its images."""
     return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
 
 
-_SKETCHED, _DIGITS = 512, 10
+_SKETCH_IDS, _DIGITS = 512, 10
 
 
-def ids_sketch(ids: Iterable[str]) -> str:
-    """A sample by which any few of many image ids are known again: the lowest 512 of the ids' hashes, 10 digits each.
+def sketch_ids(ids: Iterable[str]) -> str:
+    """Make a sample of many image ids: the lowest 512 of the ids' hashes, 10 hex digits each.
 
-    An id's hash decides whether it is in the sample, so two sets share of it what they have in common: the bottom-k
-    sketch of Broder, On the resemblance and containment of documents, 1997.
+    An id's hash alone decides whether it may be in the sample. So the samples of two sets overlap where the sets do,
+    and images seen before can be recognised. This is the bottom-k sketch of Broder, On the resemblance and containment
+    of documents, 1997.
     """
-    return "".join(sorted(map(_sketched, set(ids)))[:_SKETCHED])
+    return "".join(sorted(map(_hash_id, set(ids)))[:_SKETCH_IDS])
 
 
 def in_sketch(sketch: str, ids: Iterable[str]) -> NDArray[np.bool_]:
-    """Which ids are in the sample of `ids_sketch`, bool (n,)."""
-    known = {sketch[i : i + _DIGITS] for i in range(0, len(sketch), _DIGITS)}
-    return np.array([_sketched(image) in known for image in ids], dtype=np.bool_)
+    """Mark the ids that are in the sample of `sketch_ids`, bool (n,)."""
+    hashes = {sketch[i : i + _DIGITS] for i in range(0, len(sketch), _DIGITS)}
+    return np.array([_hash_id(image) in hashes for image in ids], dtype=np.bool_)
 
 
-def _sketched(image: str) -> str:
+def _hash_id(image: str) -> str:
     return hashlib.sha256(image.encode()).hexdigest()[:_DIGITS]
 
 
@@ -140,9 +145,9 @@ def _by_column(catalogue: Catalogue) -> _Parts:
     cells = catalogue.frame["split"].dropna()
     unknown = [cell for cell in cells.unique() if cell not in named]
     if unknown or cells.empty:
-        found = f"holds {listed([repr(cell) for cell in unknown])}" if unknown else "is missing or empty"
+        problem = f"holds {listed([repr(cell) for cell in unknown])}" if unknown else "is missing or empty"
         raise SplitError(
-            f"the table's column split {found}", "write train, val or test, or nothing for an image in no part"
+            f"the table's column split {problem}", "write train, val or test, or nothing for an image in no part"
         )
     return [None if pd.isna(cell) else named[cell] for cell in catalogue.frame["split"]]
 
@@ -162,7 +167,7 @@ def _by_official_lists(catalogue: Catalogue, folder: Path) -> _Parts:
 
 
 def _read_lists(folder: Path, names: Mapping[Part, str]) -> dict[str, Part]:
-    """The part of every image that the lists name; a list holds one image id a line."""
+    """Read the part of every image that the lists name. A list holds one image id per line."""
     parts: dict[str, Part] = {}
     for part, name in names.items():
         for image in dict.fromkeys(_read_list(folder / name, list(names.values()))):
@@ -187,7 +192,10 @@ def _read_list(path: Path, needed: Sequence[str]) -> list[str]:
 
 
 def _parse_fractions(text: str) -> tuple[int, int]:
-    """Where val and test begin, in steps of 2^-64 of the patients; exact, so that a part of 0 gets nobody."""
+    """Parse fractions to where val and test begin, in steps of 2^-64 of the patients.
+
+    Exact fractions, not floats: a part of 0 must get no patient.
+    """
     numbers = text.split("/")
     if len(numbers) != 3 or not all(re.fullmatch(r"[0-9]+\.?[0-9]*|\.[0-9]+", number) for number in numbers):
         raise UsageError(f"the fractions {text!r} are not a/b/c", "use patient-hash:0.7/0.1/0.2 or the like")
@@ -204,13 +212,14 @@ def _by_hash(catalogue: Catalogue, bounds: tuple[int, int]) -> _Parts:
 
 
 def _part_of_patient(patient: str, bounds: tuple[int, int]) -> Part:
-    """Where the patient lies; it depends on nothing but the id and the fractions."""
+    """Return the part of a patient. It depends only on the id and the fractions, not on the other patients."""
     here = place(patient)
     return "train" if here < bounds[0] else "val" if here < bounds[1] else "test"
 
 
 def place(patient: str) -> int:
-    """Where a patient lies among all: the first 64 bits of the id's sha256."""
+    """Place a patient evenly in 0 to 2^64 - 1: the first 64 bits of the id's sha256."""
+    # Not `hash()`: Python salts it anew in every process.
     return int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8], "big")
 
 
@@ -224,8 +233,9 @@ def _parse_fold(text: str) -> tuple[int, int]:
 
 def _by_fold(catalogue: Catalogue, fold: int, folds: int) -> _Parts:
     def part(patient: str) -> Part:
-        if place(patient) * folds >> 64 == fold - 1:
+        if place(patient) * folds >> 64 == fold - 1:  # maps 2^64 places onto K folds of equal size
             return "test"
+        # With the same hash, val would be a range of places, and could be the test part of another fold.
         return "val" if place(f"val {patient}") < _VAL_OF_FOLD else "train"
 
     parts = {patient: part(patient) for patient in set(catalogue.patients)}
@@ -233,7 +243,7 @@ def _by_fold(catalogue: Catalogue, fold: int, folds: int) -> _Parts:
 
 
 def _require_disjoint(catalogue: Catalogue, parts: NDArray[np.object_], definition: str) -> None:
-    """Refuse parts that share patients; the message gives images, as patient ids are never logged."""
+    """Refuse parts that share patients. The message names images, because patient ids are never logged."""
     patients = np.array(catalogue.patients, dtype=object)
     for one, other in combinations(PARTS, 2):
         shared = set(patients[parts == one]) & set(patients[parts == other])

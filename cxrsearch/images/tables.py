@@ -1,7 +1,7 @@
-"""The cells of a table of images, a CSV, `.gz` or not, and how one cell is read.
+"""Read the cells of a table of images: a CSV file, plain or gzipped.
 
-Nothing is guessed: every cell is text until the rules here turn it into something else. A row that the rules do not
-cover is refused by its line. Ids keep their spelling, so the patients `00012`, `12` and `NA` are three.
+Nothing is guessed. Every cell is text until one of the rules here parses it. A row that breaks the rules is refused,
+and the error names its line. Ids keep their spelling, so `00012`, `12` and `NA` are three patients.
 """
 
 import csv
@@ -27,7 +27,7 @@ Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
 OLDEST = 120
-"""Years; NIH's first table holds typing errors such as 414."""
+"""The highest age that is believed, in years. NIH's first table holds typing errors such as 414."""
 
 _AGE = re.compile(r"(\d+(?:\.\d*)?)([DWMY]?)", re.ASCII)
 _UNITS_A_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
@@ -36,12 +36,12 @@ _SEXES = {"M": "M", "MALE": "M", "F": "F", "FEMALE": "F", "O": None, "OTHER": No
 
 @dataclass(frozen=True)
 class Table:
-    """A table's cells as text.
+    """The cells of a table, as text.
 
     Attributes:
         name: the file's name, for messages.
-        columns: each column by its name in a catalogue (`id`, `patient`, `findings`, `view` ...).
-        lines: the line of the file on which each row ends, for messages.
+        columns: the cells of a column, by the column's name in a catalogue (`id`, `patient`, `findings`, `view` ...).
+        lines: the line of the file on which each row ends, counted from 1, for messages.
     """
 
     name: str
@@ -49,65 +49,65 @@ class Table:
     lines: Sequence[int]
 
     def at(self, row: int, problem: str) -> str:
-        """The problem with its place in front."""
+        """Put the file name and line of a row in front of a problem."""
         return f"{self.name}, line {self.lines[row]}: {problem}"
 
-    def parsed(self, column: str, parse: Callable[[str], T], fix: str) -> list[T | None]:
-        """A column's values, each spelling parsed once; None throughout where the table has no such column.
+    def parse_column(self, column: str, parse: Callable[[str], T], fix: str) -> list[T | None]:
+        """Parse the cells of a column, each distinct text once. Every value is None if the table lacks the column.
 
         Raises:
-            CatalogueError: `parse` raised ValueError.
+            CatalogueError: `parse` raised ValueError; the message names the line and gives `fix`.
         """
-        known: dict[str, T] = {}
+        values: dict[str, T] = {}
         for row, cell in enumerate(self.columns.get(column, ())):
-            if cell not in known:
+            if cell not in values:
                 try:
-                    known[cell] = parse(cell)
+                    values[cell] = parse(cell)
                 except ValueError:
-                    raise CatalogueError(self.at(row, f"{cell!r} is no {column}"), fix) from None
-        return [known[cell] for cell in self.columns[column]] if column in self.columns else [None] * len(self.lines)
+                    raise CatalogueError(self.at(row, f"{cell!r} is not a valid {column}"), fix) from None
+        return [values[cell] for cell in self.columns[column]] if column in self.columns else [None] * len(self.lines)
 
     def warnings(self) -> list[str]:
-        """What a user should know: views that count as unknown."""
+        """Return a warning, in a list, if the table has views that count as unknown; else an empty list."""
         others = [cell for cell in self.columns.get("view", ()) if cell.strip() and parse_view(cell) is None]
         if not others:
             return []
         rows = f"{counted(len(others), 'row')} of {self.name} {'has' if len(others) == 1 else 'have'}"
         return [
-            f"{rows} another view than PA and AP, such as {others[0]!r}: it counts as unknown, and lateral films are "
-            "better left out"
+            f"{rows} another view than PA and AP, such as {others[0]!r}: it counts as unknown; leave out lateral images"
         ]
 
     def labels(self, vocabulary: Vocabulary) -> NDArray[np.bool_]:
-        """The label matrix, bool (n, len(vocabulary)), of the findings column.
+        """Parse the findings column to a label matrix, bool (n, len(vocabulary)).
 
         Raises:
-            VocabularyError: a label outside the vocabulary; the message names its line, the vocabulary, and the others.
+            VocabularyError: a label is outside the vocabulary. The message names its line, the vocabulary, and the
+                other unknown labels.
         """
         cells = self.columns["findings"]
         distinct = {cell: code for code, cell in enumerate(dict.fromkeys(cells))}
-        parsed = []
+        parse_column = []
         for cell in distinct:
             try:
-                parsed.append(vocabulary.parse(cell))
+                parse_column.append(vocabulary.parse(cell))
             except VocabularyError as error:
                 unknown = vocabulary.unknown(distinct)
                 others = f"; the table has {len(unknown)} unknown labels: {listed(unknown)}" if len(unknown) > 1 else ""
                 raise VocabularyError(self.at(cells.index(cell), error.problem + others), error.fix) from error
-        return vocabulary.encode(parsed)[[distinct[cell] for cell in cells]]
+        return vocabulary.encode(parse_column)[[distinct[cell] for cell in cells]]
 
 
 def parse_view(cell: str) -> str | None:
-    """`PA` or `AP`, in any case; any other view is none of the two, hence None."""
+    """Parse a view: `PA` or `AP`, in any case; None for any other view."""
     view = cell.strip().upper()
     return view if view in ("PA", "AP") else None
 
 
 def parse_part(cell: str) -> Part | None:
-    """`train`, `val` or `test`, in any case; None where empty: an image in no part.
+    """Parse a part: `train`, `val` or `test`, in any case. An empty cell gives None: the image is in no part.
 
     Raises:
-        ValueError: anything else.
+        ValueError: the cell holds anything else.
     """
     named: dict[str, Part | None] = {"": None} | {part: part for part in PARTS}
     try:
@@ -117,10 +117,10 @@ def parse_part(cell: str) -> Part | None:
 
 
 def parse_sex(cell: str) -> str | None:
-    """`M` or `F`, from these or `Male` and `Female` in any case; None where empty or DICOM's `O`, other.
+    """Parse a sex: `M`, `F`, `Male` or `Female`, in any case. An empty cell or DICOM's `O` (other) gives None.
 
     Raises:
-        ValueError: anything else.
+        ValueError: the cell holds anything else.
     """
     try:
         return _SEXES[cell.strip().upper()]
@@ -129,12 +129,12 @@ def parse_sex(cell: str) -> str | None:
 
 
 def parse_age(cell: str) -> int | None:
-    """Completed years, from years (`58`, `58.0`) or DICOM's age strings (`058Y`, `018M`, `003W`, `012D`).
+    """Parse an age to completed years, from years (`58`, `58.0`) or DICOM age strings (`058Y`, `018M`, `003W`, `012D`).
 
-    None where empty or over 120 years.
+    An empty cell, or an age over 120 years, gives None.
 
     Raises:
-        ValueError: anything else.
+        ValueError: the cell holds anything else.
     """
     if not cell.strip():
         return None
@@ -142,16 +142,16 @@ def parse_age(cell: str) -> int | None:
     if not match:
         raise ValueError(cell)
     years = float(match[1]) / _UNITS_A_YEAR[match[2]]
-    return int(years) if years < OLDEST + 1 else None
+    return int(years) if years < OLDEST + 1 else None  # 120 and a half is a completed 120
 
 
 @dataclass(frozen=True)
 class TableFile:
-    """A table as it lies on disk, not taken apart.
+    """The text of a table, before it is split into cells.
 
     Attributes:
         name: the file's name, for messages.
-        text: all of it.
+        text: the whole text.
     """
 
     name: str
@@ -159,27 +159,31 @@ class TableFile:
 
     @property
     def header(self) -> list[str]:
-        """The fields of its first line, without the empty ones at the end (NIH's first table has one)."""
-        try:
-            return _without_empty_end(next(csv.reader(io.StringIO(self.text, newline=""), strict=True), []))
-        except csv.Error as error:
-            raise CatalogueError(f"{self.name}, line 1: {error}", "save the table as CSV anew") from error
-
-    def cells(self, positions: Mapping[str, int]) -> Table:
-        """Take the table apart.
-
-        Args:
-            positions: each column by its name in a catalogue, and where it is in a row.
+        """The fields of the first line, without empty ones at the end (NIH's first table has one).
 
         Raises:
-            CatalogueError: not a CSV, no rows, or a row with too few or too many fields.
+            CatalogueError: the line is not CSV.
+        """
+        try:
+            return _drop_empty_end(next(csv.reader(io.StringIO(self.text, newline=""), strict=True), []))
+        except csv.Error as error:
+            raise CatalogueError(f"{self.name}, line 1: {error}", "save the table as CSV again") from error
+
+    def cells(self, positions: Mapping[str, int]) -> Table:
+        """Split the table into cells.
+
+        Args:
+            positions: the position of each column in a row, counted from 0, by the column's name in a catalogue.
+
+        Raises:
+            CatalogueError: the text is not CSV, has no rows, or has a row with too few or too many fields.
         """
         width = len(self.header)
         reader = csv.reader(io.StringIO(self.text, newline=""), strict=True)
         rows, lines = [], []
         try:
             next(reader, [])
-            for row in filter(None, reader):  # leaves out blank lines
+            for row in filter(None, reader):  # skips blank lines
                 if len(row) < width or any(cell.strip() for cell in row[width:]):
                     raise CatalogueError(
                         f"{self.name}, line {reader.line_num}: {len(row)} fields where the header has {width}",
@@ -189,28 +193,32 @@ class TableFile:
                 lines.append(reader.line_num)
         except csv.Error as error:
             problem = f"{self.name}, line {reader.line_num}: {error}"
-            raise CatalogueError(problem, "save the table as CSV anew") from error
+            raise CatalogueError(problem, "save the table as CSV again") from error
         if not rows:
             raise CatalogueError(f"{self.name} has no rows", "give a table with a header and one row per image")
         return Table(self.name, {column: [row[at] for row in rows] for column, at in positions.items()}, lines)
 
 
-def _without_empty_end(fields: list[str]) -> list[str]:
+def _drop_empty_end(fields: list[str]) -> list[str]:
     while fields and not fields[-1].strip():
         fields.pop()
     return fields
 
 
 def read_table_file(path: Path) -> TableFile:
-    """A table, UTF-8, plain or gzipped. Raises CatalogueError."""
+    """Read a UTF-8 table, plain or gzipped. Raises CatalogueError as `read_text`."""
     return TableFile(path.name, read_text(path))
 
 
 def read_text(path: Path) -> str:
-    """A table's text, UTF-8 with or without a mark, from a plain or a gzip file. Raises CatalogueError."""
+    """Read the text of a table: UTF-8, with or without a byte order mark, plain or gzipped.
+
+    Raises:
+        CatalogueError: the file cannot be read, is not UTF-8, or is a damaged gzip file.
+    """
     try:
         data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
+        if data[:2] == b"\x1f\x8b":  # the content decides, not the name
             data = gzip.decompress(data)
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -223,5 +231,5 @@ def read_text(path: Path) -> str:
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:
-    """The names for a message, cut short where they are many."""
+    """Join names for a message; only the first `most` if there are more."""
     return ", ".join(names[:most]) + (" ..." if len(names) > most else "")

@@ -29,8 +29,8 @@ from cxrsearch.images.splits import parse_split
 from cxrsearch.images.tables import PARTS
 from cxrsearch.localisation.localisation_result import LocalisationResult, rows_of
 from cxrsearch.progress import Progress, silent
-from cxrsearch.protocol.rows import default_split
-from cxrsearch.protocol.seen import require_unseen, seen_by
+from cxrsearch.protocol.rows import choose_split
+from cxrsearch.protocol.seen import find_seen, require_unseen
 from cxrsearch.query.embedded import embed_images
 from cxrsearch.query.index import Index
 from cxrsearch.query.maps import METHODS, Method, finding_maps, on_stored
@@ -94,7 +94,7 @@ def evaluate_localisation(
         CatalogueError: the table of boxes or the split cannot be used, or no boxed image is left to score.
         CxrsearchError: the encoder was trained on boxed images that would be scored.
     """
-    encoder = index.manifest.own_encoder()
+    encoder = index.manifest.require_encoder()
     if index.stored_pixels(0) is None:
         raise UsageError("this index keeps no pixels, so no map can be computed", "build it without --no-pixels")
 
@@ -166,7 +166,7 @@ def _evaluated(images: _Images, boxes: Boxes, question: LocalisationQuestion, pr
     findings = images.embedder.spec.findings
     if findings is None:
         raise UsageError(f"{images.embedder.spec.label} has no trained head to locate by", "name trained weights")
-    definition = question.split or default_split(images.catalogue, images.encoder)
+    definition = question.split or choose_split(images.catalogue, images.encoder)
     cases, warnings = _cases(images.catalogue, boxes, findings, images.embedder.spec.preprocess.pixel_side)
     choosing, scored, said = _divided(images, boxes, cases, definition, question)
     maps = _Maps.of(images, [*choosing, *scored], question, progress)
@@ -214,7 +214,7 @@ def _divided(
 ) -> tuple[list[Case], list[Case], list[str]]:
     """The cases that choose the threshold, those that are scored, and what a reader must know of them."""
     parts = parse_split(definition).assign(images.catalogue)
-    seen = seen_by(images.encoder, images.catalogue, boxes)
+    seen = find_seen(images.encoder, images.catalogue, boxes)
     free = (parts == question.part) | ((parts == "train") & ~seen.learned & seen.spared)
     scored = [case for case in cases if free[case.image]]
     choosing = [case for case in cases if parts[case.image] == "val" and not free[case.image]]

@@ -12,7 +12,7 @@ from cxrsearch.errors import UsageError
 from cxrsearch.files import Json
 from cxrsearch.images.findings import Vocabulary
 from cxrsearch.images.preprocess import Pixels
-from cxrsearch.images.radiograph import ImageLike, name_of, radiograph_of
+from cxrsearch.images.radiograph import ImageLike, load_radiograph, name_image
 from cxrsearch.query.embedded import embed_images
 from cxrsearch.query.index import Index
 from cxrsearch.query.maps import FindingMaps, Method, finding_maps, on_stored, similarity_maps
@@ -144,7 +144,7 @@ def localise_image(
     if spec.findings is None:
         raise UsageError(f"{spec.label} has no trained head, so no finding can be located", "name trained weights")
     rows = _asked(spec.findings, findings)
-    radiograph = radiograph_of(image)
+    radiograph = load_radiograph(image)
     stored = spec.preprocess.stored_pixels(radiograph.pixels)
     every = finding_maps(embedder, embed_images(embedder, [stored])[0], method)
     assert every is not None
@@ -155,7 +155,7 @@ def localise_image(
     whole = None if placed is None else tuple(placed)
     side = spec.preprocess.window()[1] / len(stored)
     cell = size[0] * side / found.maps.shape[2], size[1] * side / found.maps.shape[1]
-    return Localised(name_of(image), stored, spec.label, found, shown, threshold, whole, size, cell)
+    return Localised(name_image(image), stored, spec.label, found, shown, threshold, whole, size, cell)
 
 
 def compare_image(index: Index, image: ImageLike, against: str) -> Alike:
@@ -167,7 +167,7 @@ def compare_image(index: Index, image: ImageLike, against: str) -> Alike:
     """
     row = _row(index, against)
     preprocess = index.embedder.spec.preprocess
-    stored = preprocess.stored_pixels(radiograph_of(image).pixels)
+    stored = preprocess.stored_pixels(load_radiograph(image).pixels)
     theirs = index.require_pixels(row)
     image_embedded, other_embedded = index.embed([stored, theirs])
     own, other = similarity_maps(image_embedded, other_embedded)
@@ -176,7 +176,7 @@ def compare_image(index: Index, image: ImageLike, against: str) -> Alike:
     product = float(own.mean())
     shown = on_stored(preprocess, own), on_stored(preprocess, other)
     cosine = product / max(float(lengths.prod()), np.finfo(np.float64).tiny)
-    return Alike(name_of(image), index.catalogue.ids[row], stored, theirs, (own, other), shown, product, cosine)
+    return Alike(name_image(image), index.catalogue.ids[row], stored, theirs, (own, other), shown, product, cosine)
 
 
 def _boxes(values: Floats, threshold: float) -> Floats:
@@ -186,7 +186,7 @@ def _boxes(values: Floats, threshold: float) -> Floats:
 
 def _asked(known: Sequence[str], findings: Sequence[str]) -> list[int]:
     vocabulary = Vocabulary(tuple(known))
-    return list(dict.fromkeys(known.index(vocabulary.asked(name)) for name in findings))
+    return list(dict.fromkeys(known.index(vocabulary.resolve(name)) for name in findings))
 
 
 def _taken(found: FindingMaps, rows: Sequence[int]) -> FindingMaps:

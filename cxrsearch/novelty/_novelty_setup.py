@@ -17,7 +17,7 @@ from cxrsearch.errors import CatalogueError, UsageError
 from cxrsearch.images.holdout import Holdout
 from cxrsearch.progress import Progress
 from cxrsearch.protocol.rows import Rows
-from cxrsearch.protocol.samples import head_of, labels_of, sample
+from cxrsearch.protocol.samples import load_head, require_labels, sample
 from cxrsearch.query.index import Index
 
 _UNCHOSEN = Choice(None, {"knn": K, "class-knn": K}, {}, ())
@@ -72,7 +72,7 @@ class NoveltySetup:
             sample(index.stored, rows.fit),
             sample(index.stored, rows.choose) if len(rows.choose) else None,
         )
-        labels = labels_of(index.stored)[:, index.manifest.findings.index(held.finding)]
+        labels = require_labels(index.stored)[:, index.manifest.findings.index(held.finding)]
         shown = parts.fit[labels[parts.fit]]
         head, outputs, whose = _head(index, held, known, choosing, progress)
         return cls(
@@ -97,7 +97,7 @@ class NoveltySetup:
     @property
     def labels(self) -> Flags:
         """Of the scored images, bool (m, F)."""
-        return labels_of(self.index.stored)[self.rows.scored]
+        return require_labels(self.index.stored)[self.rows.scored]
 
     @property
     def patients(self) -> NDArray[np.int64]:
@@ -148,7 +148,7 @@ def _head(
 ) -> tuple[Head, Integers, str]:
     """The network's head without the held-out finding's output; without a head a regression of the known images."""
     findings = index.manifest.findings
-    own = head_of(index.stored, [name for name in findings if name != held.finding])
+    own = load_head(index.stored, [name for name in findings if name != held.finding])
     if own is not None:
         weight, bias, names = own
         return Head(weight, bias), np.array([findings.index(name) for name in names]), OWN_HEAD

@@ -26,8 +26,8 @@ from cxrsearch.images.sources.source_registry import Location
 from cxrsearch.novelty._novelty_setup import NoveltySetup
 from cxrsearch.novelty.novelty_result import Chosen, NoveltyResult, NoveltyTable, ScoredImages, findings_of
 from cxrsearch.progress import Progress, silent
-from cxrsearch.protocol.rows import default_split, divide
-from cxrsearch.protocol.seen import Knowledge, knowledge_of, require_unseen, seen_by
+from cxrsearch.protocol.rows import choose_split, divide
+from cxrsearch.protocol.seen import Knowledge, assess_knowledge, find_seen, require_unseen
 from cxrsearch.query.index import Index, open_index
 from cxrsearch.words import counted
 
@@ -39,7 +39,7 @@ class NoveltyQuestion:
     """What a novelty evaluation asks.
 
     Attributes:
-        split: its definition; None: as of an evaluation (`default_split`). Its train part is known, its val part
+        split: its definition; None: as of an evaluation (`choose_split`). Its train part is known, its val part
             chooses, its test part is scored.
         strict: hold out all images of the patients who have the finding in one.
         scores: of `SCORES` and `REFERENCES`.
@@ -90,11 +90,11 @@ def evaluate_novelty(
     """
     question, index = replace(question or NoveltyQuestion(), **asked), _opened(index)
     held = hold_out(holdout, index.catalogue.vocabulary, strict=question.strict)
-    definition = question.split or default_split(
+    definition = question.split or choose_split(
         index.catalogue, index.manifest.encoder, index.manifest.split_definition
     )
     parts, warnings = divide(index.catalogue, definition)
-    knowledge = knowledge_of(index.manifest.encoder, held)
+    knowledge = assess_knowledge(index.manifest.encoder, held)
     trial = NoveltySetup.of(index, held, parts, question.seed, progress)
     trial.warnings.extend(warnings + _about(trial, knowledge))
     return _evaluated(trial, question, definition, knowledge, progress)
@@ -225,7 +225,7 @@ def _opened(index: Index | Path | str) -> Index:
 def _about(trial: NoveltySetup, knowledge: Knowledge) -> list[str]:
     """What a reader must know of encoder and numbers."""
     said = [] if knowledge.clean else [knowledge.sentence]
-    seen = seen_by(trial.index.manifest.encoder, trial.index.catalogue)
+    seen = find_seen(trial.index.manifest.encoder, trial.index.catalogue)
     said += require_unseen(seen, trial.rows.scored, allowed=True)
     shown = trial.labels[:, trial.finding]
     patients = len(np.unique(trial.patients[shown]))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from cxrsearch.building.trained_index import trained_index
+from cxrsearch.building.trained_index import train_index
 from cxrsearch.files import write_json
 from cxrsearch.images.formats.format_registry import read_table
 from cxrsearch.images.holdout import hold_out
@@ -20,7 +20,7 @@ from cxrsearch.images.sources.source_registry import Location, open_source
 from cxrsearch.novelty.evaluate_novelty import NoveltyQuestion, evaluate_novelty, table_of, with_images
 from cxrsearch.novelty.novelty_result import NoveltyResult, NoveltyTable
 from cxrsearch.progress import Progress, silent
-from cxrsearch.protocol.rows import default_split
+from cxrsearch.protocol.rows import choose_split
 from cxrsearch.training.request import Training
 from cxrsearch.training.trainer import Report
 
@@ -54,11 +54,11 @@ def retrain(
     """
     question, training = question or NoveltyQuestion(), training or Training()
     held = hold_out(holdout, training.vocabulary(), strict=question.strict)
-    split = question.split or default_split(read_table(Path(labels), training.vocabulary()))
+    split = question.split or choose_split(read_table(Path(labels), training.vocabulary()))
     asked = training.settled(split=split, seed=question.seed, holdout=held.finding, strict=held.strict, devices=1)
     asked, folder = replace(asked, cache=asked.cache or Path(out) / "pixels"), Path(out) / held.finding
     where = folder / "run", folder / "index"
-    index, built = trained_index(images, labels, asked, *where, progress=progress, report=report)
+    index, built = train_index(images, labels, asked, *where, progress=progress, report=report)
     found = evaluate_novelty(index, held.finding, question, split=split, progress=progress)
     result = replace(found, refused=built.refused, warnings=(*built.warnings, *found.warnings))
     write_json(folder / RESULT, result.to_json())

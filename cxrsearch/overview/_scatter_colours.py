@@ -119,7 +119,7 @@ def rows_with(catalogue: Catalogue, finding: str) -> tuple[str, Flags]:
     if finding.replace("_", " ").lower() == NO_FINDING.lower():
         return NO_FINDING, np.logical_not(labels.any(axis=1))
     try:
-        name = catalogue.vocabulary.asked(finding)
+        name = catalogue.vocabulary.resolve(finding)
     except UsageError as error:
         raise UsageError(f"{error.problem}, and {NO_FINDING}", error.fix) from None
     rows: Flags = labels[:, catalogue.vocabulary.findings.index(name)]

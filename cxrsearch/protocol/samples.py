@@ -1,4 +1,4 @@
-"""Rows of an index as a model sees them, and the network's own head."""
+"""Rows of an index as a model sees them, and the network's trained head."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,30 +13,30 @@ if TYPE_CHECKING:  # it loads torch
     from cxrsearch.store.reader import StoredIndex
 
 
-def labels_of(stored: "StoredIndex") -> NDArray[np.bool_]:
-    """The label matrix, bool (n, F), of an index whose findings are known."""
+def require_labels(stored: "StoredIndex") -> NDArray[np.bool_]:
+    """Return the label matrix, bool (n, F), of an index whose findings are known."""
     labels = stored.catalogue.labels
-    assert labels is not None  # the operations refuse an index without
+    assert labels is not None  # the operations refuse an index without labels before they come here
     return labels
 
 
 def sample(stored: "StoredIndex", rows: NDArray[np.int64]) -> Sample:
-    """The embeddings, labels and patients of some rows."""
-    return Sample(stored.vectors.take(rows), labels_of(stored)[rows], stored.catalogue.patient_groups()[rows])
+    """Collect the embeddings, labels and patients of some rows, int64 (m,)."""
+    return Sample(stored.vectors.take(rows), require_labels(stored)[rows], stored.catalogue.patient_groups()[rows])
 
 
-def head_of(stored: "StoredIndex", findings: Sequence[str]) -> tuple[Floats, Floats, list[str]] | None:
-    """The outputs of an encoder's trained head that stand for some findings.
+def load_head(stored: "StoredIndex", findings: Sequence[str]) -> tuple[Floats, Floats, list[str]] | None:
+    """Load the outputs of the encoder's trained head for some findings.
 
     Returns:
-        float64 weights (dim, m) and bias (m,), and the m findings they stand for; None without any.
+        float64 weights (dim, m) and bias (m,), and the m of these findings that have an output; None if there are none.
     """
     spec = stored.manifest.encoder
-    known = [name for name in findings if name in ((spec or {}).get("findings") or ())]
-    if spec is None or not known:
+    predicted = [name for name in findings if name in ((spec or {}).get("findings") or ())]
+    if spec is None or not predicted:
         return None
     head = stored.load_encoder().classifier
     assert head is not None
-    columns = [spec["findings"].index(name) for name in known]
+    columns = [spec["findings"].index(name) for name in predicted]
     weight = head.weight.detach().numpy()[columns].astype(np.float64)
-    return weight.T, head.bias.detach().numpy()[columns].astype(np.float64), known
+    return weight.T, head.bias.detach().numpy()[columns].astype(np.float64), predicted

@@ -13,7 +13,7 @@ import numpy as np
 from cxrsearch.arrays import Flags
 from cxrsearch.errors import UsageError
 from cxrsearch.images.dicom_tags import DicomTags
-from cxrsearch.images.patients import hash_patient, patient_of_nih_name
+from cxrsearch.images.patients import hash_patient, parse_nih_name
 from cxrsearch.store.reader import StoredIndex
 
 
@@ -111,7 +111,7 @@ def _identify(stored: StoredIndex, path: PurePath, radiograph: Source, copies: F
     if radiograph.tags is not None and radiograph.tags.patient_id:
         patient = _hashed(stored, radiograph.tags.patient_id)
         return Identity(patient, _images_of(stored, [patient]))
-    if (number := patient_of_nih_name(path.name)) is not None:
+    if (number := parse_nih_name(path.name)) is not None:
         return _numbered(stored, number)
     nobody = np.zeros(stored.manifest.n, dtype=np.bool_)
     note = "the query's patient is not known, so no image was left out as the same patient's (--patient ID)"

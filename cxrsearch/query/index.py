@@ -21,7 +21,7 @@ from cxrsearch.encoder.embed import Embedder
 from cxrsearch.encoder.weights import load_encoder
 from cxrsearch.errors import UsageError
 from cxrsearch.images.preprocess import Pixels, Preprocess
-from cxrsearch.images.radiograph import ImageLike, name_of, radiograph_of
+from cxrsearch.images.radiograph import ImageLike, load_radiograph, name_image
 from cxrsearch.progress import Progress, silent
 from cxrsearch.query._regions import CANDIDATES, box_shares, match_regions
 from cxrsearch.query.answer import QueryResult, Retrieved
@@ -30,7 +30,7 @@ from cxrsearch.query.identity import Identity, Source, identify, identity_of_row
 from cxrsearch.query.maps import FindingMaps, Method, finding_maps, similarity_maps
 from cxrsearch.query.options import QueryOptions, Vote
 from cxrsearch.store.filtered_search import Filters, open_vectors, search_rows
-from cxrsearch.store.reader import open_stored, require_encoder
+from cxrsearch.store.reader import open_stored, require_same_encoder
 from cxrsearch_indexes import Neighbours, Restriction, VectorIndex
 
 MLKNN_ROWS = 20_000
@@ -71,14 +71,14 @@ class Index:
     @cached_property
     def embedder(self) -> Embedder:
         """The index's encoder on its device. Raises UsageError for imported embeddings."""
-        own = self.manifest.own_encoder()
+        own = self.manifest.require_encoder()
         encoder = self._given_encoder(self._weights) if self._weights else self.stored.load_encoder()
-        require_encoder(self.manifest, encoder.spec.fingerprint(own["precision"]), encoder.spec.label)
+        require_same_encoder(self.manifest, encoder.spec.fingerprint(own["precision"]), encoder.spec.label)
         return Embedder(encoder, self._device, own["precision"])
 
     def _given_encoder(self, weights: str) -> Encoder:
         """The encoder of `--weights`, with the index's size, and its architecture where the weights leave it open."""
-        own = self.manifest.own_encoder()
+        own = self.manifest.require_encoder()
         open_choice = weights == "imagenet" or weights.startswith("random:")
         return load_encoder(weights, arch=own["architecture"] if open_choice else None, size=own["preprocess"]["size"])
 
@@ -124,14 +124,14 @@ class Index:
             ImageError: the image cannot be used.
         """
         options = QueryOptions(k, vote, patient, same_patient, filters, alarm, box, candidates)
-        self.manifest.own_encoder()
+        self.manifest.require_encoder()
         if box is not None:
             self.require_pixels(0)
         filters.rows(self.catalogue)  # so that an unknown filter is refused before the image is decoded
-        radiograph = radiograph_of(image)
+        radiograph = load_radiograph(image)
         embedded = self.embed([self.preprocess.stored_pixels(radiograph.pixels)])[0]
         path = Path(image) if isinstance(image, str | os.PathLike) else PurePath()
-        return self.answer(name_of(image), path, radiograph, embedded, options, progress)
+        return self.answer(name_image(image), path, radiograph, embedded, options, progress)
 
     @property
     def preprocess(self) -> Preprocess:
@@ -282,7 +282,7 @@ class Index:
         Raises:
             UsageError: no such row, or an index without pixels or of imported embeddings.
         """
-        self.manifest.own_encoder()
+        self.manifest.require_encoder()
         if not 0 <= row < len(self):
             raise UsageError(f"row {row} of an index of {len(self)} images", f"name a row from 0 to {len(self) - 1}")
         pixels = self.stored_pixels(row)

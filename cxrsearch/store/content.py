@@ -1,4 +1,4 @@
-"""What an index will hold beside its shards: catalogue, report, manifest, from the records of the finished shards."""
+"""What an index holds beside its shards: catalogue, report and manifest, made from the records of finished shards."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,21 +17,26 @@ from cxrsearch.json_values import refusals
 from cxrsearch.store.layout import CATALOGUE, ENCODER, REPORT, TYPICALITY
 from cxrsearch.store.manifest import Manifest
 from cxrsearch.store.writer import ShardRecord
-from cxrsearch.words import by_reason, counted
+from cxrsearch.words import counted, group_by_reason
 from cxrsearch_indexes import VectorIndex
 
 _FIX = {
-    True: "mend or remove them, or build without --strict",
-    False: "no image is left to index: name a folder of readable ones",
+    True: "repair or remove them, or build without --strict",
+    False: "no image is left to index: name a folder of readable images",
 }
-_REASONS = 5  # that an error names
+_REASONS = 5  # an error names at most this many
 UNLISTED = "the table has no row for it"
 _SOFTWARE: tuple[str, ...] = ("cxrsearch", "numpy")
 _EMBEDDING_SOFTWARE = ("pillow", "torch")
 
 
 class IndexContent:
-    """What an index will hold, once every shard is finished."""
+    """What an index holds beside its shards.
+
+    Args:
+        matched: the images, as the shards' plan lists them.
+        records: the records of all shards, in order.
+    """
 
     def __init__(self, matched: Matched, records: Sequence[ShardRecord]) -> None:
         self.matched = matched
@@ -53,17 +58,17 @@ class IndexContent:
 
     @property
     def own_patients(self) -> int:
-        """Indexed images that are their own patient for want of a better."""
+        """Number of indexed images whose patient is unknown, so each counts as a separate patient."""
         frame = self.catalogue.frame
         return int(frame["patient"].eq(frame["id"]).sum()) if self.matched.own_patients else 0
 
     def require_images(self, strict: bool) -> None:
-        """Raise ImageError where no image is left, or, if strict, any was refused."""
+        """Raise ImageError if no image is left or, if `strict`, if any was refused."""
         if len(self.catalogue) == 0 or (strict and self.refused):
-            raise refusal(self.refused, strict)
+            raise make_refusal(self.refused, strict)
 
     def write(self, folder: Path, embedder: Embedder | None, reference: Json) -> None:
-        """Write the encoder, if there is one, the report, the reference of typicality and the catalogue.
+        """Write the encoder (if there is one), the report, the reference of typicality and the catalogue.
 
         Raises:
             WriteError: the disk is full or read-only.
@@ -83,7 +88,7 @@ class IndexContent:
             pd.concat([frame, self._files], axis=1).to_parquet(file, index=False)
 
     def report(self) -> Json:
-        """What was read and what was refused."""
+        """Return the report: how the images were read, and which were refused."""
         return {
             "images": len(self.catalogue),
             "read_as": dict(sorted(Counter(self._files["read_as"]).items())),
@@ -93,7 +98,7 @@ class IndexContent:
         }
 
     def summary(self) -> Json:
-        """Counts for `cxrsearch info`."""
+        """Return the counts that `cxrsearch info` prints."""
         labels = self.catalogue.labels
         counts = None
         if labels is not None:
@@ -110,7 +115,7 @@ class IndexContent:
     def manifest(
         self, embedder: Embedder | None, vectors: VectorIndex, plan: str, split: dict[str, str | None]
     ) -> Manifest:
-        """The manifest but for its files and generation; without an embedder, that of imported embeddings."""
+        """Make the manifest, still without files and generation. Imported embeddings have no embedder."""
         encoder, images_root, software = None, "", _SOFTWARE
         if embedder is not None:
             encoder = embedder.spec.to_json() | {"precision": embedder.precision, "fingerprint": embedder.fingerprint}
@@ -133,13 +138,18 @@ class IndexContent:
         )
 
 
-def refusal(refused: Sequence[tuple[str, str]], strict: bool = True) -> ImageError:
-    """The error for images, by name and reason, that must not be refused; not strict: as none is left."""
-    groups = by_reason(refused)
-    said = [f"{reason} ({_named(images)})" for reason, images in groups[:_REASONS]]
+def make_refusal(refused: Sequence[tuple[str, str]], strict: bool = True) -> ImageError:
+    """Make the error for refused images, given by name and reason.
+
+    Args:
+        refused: the images.
+        strict: no image may be refused; otherwise the error is that none is left.
+    """
+    groups = group_by_reason(refused)
+    reasons = [f"{reason} ({_give_example(images)})" for reason, images in groups[:_REASONS]]
     more = f", {len(groups) - _REASONS} other reasons" if len(groups) > _REASONS else ""
-    return ImageError(f"{counted(len(refused), 'image')} refused: {', '.join(said)}{more}", _FIX[strict])
+    return ImageError(f"{counted(len(refused), 'image')} refused: {', '.join(reasons)}{more}", _FIX[strict])
 
 
-def _named(images: Sequence[str]) -> str:
+def _give_example(images: Sequence[str]) -> str:
     return images[0] if len(images) == 1 else f"{counted(len(images), 'image')}, as {images[0]}"

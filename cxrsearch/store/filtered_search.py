@@ -1,4 +1,4 @@
-"""Searching an index: which rows may answer, and the vector index that finds them."""
+"""Search an index: choose the rows that may answer, and find neighbours among them with a vector index."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -20,14 +20,14 @@ _ROWS_AT_ONCE = 2048
 
 @dataclass(frozen=True)
 class Filters:
-    """Which indexed images may answer a query; everything given must hold.
+    """Which indexed images may answer a query. An image must pass every filter that is set.
 
     Attributes:
         view: `PA` or `AP`.
         sex: `F` or `M`.
-        age: youngest and oldest age in years, both included; images without an age are left out.
-        present: findings an image must have, all of them.
-        absent: findings it must not have, none of them.
+        age: youngest and oldest age in years, both included. Images without an age are left out.
+        present: findings that an image must have, all of them.
+        absent: findings of which an image must have none.
     """
 
     view: str | None = None
@@ -37,10 +37,10 @@ class Filters:
     absent: tuple[str, ...] = ()
 
     def rows(self, catalogue: Catalogue) -> NDArray[np.bool_] | None:
-        """The rows that may answer, bool (n,), or None where all may.
+        """Mark the rows that may answer, bool (n,); None if all may.
 
         Raises:
-            UsageError: an unknown value or finding, or a filter on findings where they are not known.
+            UsageError: an unknown value or finding, or a filter on findings if the catalogue's are unknown.
         """
         for names in (self.present, self.absent):
             _require(not isinstance(names, str), f"findings {names!r}", 'give several names, as ("Effusion",)')
@@ -52,7 +52,7 @@ class Filters:
         if self.age is not None:
             _require(0 <= self.age[0] <= self.age[1], f"age {self.age[0]}-{self.age[1]}", "use --age 40-60")
             masks.append(catalogue.frame["age"].between(*self.age).fillna(False).to_numpy(dtype=bool))
-        present, absent = (_columns(catalogue, names) for names in (self.present, self.absent))
+        present, absent = (_find_columns(catalogue, names) for names in (self.present, self.absent))
         both = [catalogue.vocabulary.findings[column] for column in sorted(set(present) & set(absent))]
         _require(not both, f"with and without {', '.join(both)}", "ask for one of the two")
         if catalogue.labels is not None:
@@ -61,40 +61,40 @@ class Filters:
         return np.logical_and.reduce(masks) if masks else None
 
 
-def years(text: str | None) -> tuple[int, int] | None:
-    """Youngest and oldest age from a text such as `40-60`. Raises UsageError for any other text."""
+def parse_years(text: str | None) -> tuple[int, int] | None:
+    """Parse youngest and oldest age from a text such as `40-60`. Raises UsageError for any other text."""
     if text is None:
         return None
     match = re.fullmatch(r"([0-9]{1,3})-([0-9]{1,3})", text)
     if not match:
-        raise UsageError(f"an age that cannot be meant: {text!r}", "give the years as 40-60")
+        raise UsageError(f"invalid age: {text!r}", "give the years as 40-60")
     return int(match[1]), int(match[2])
 
 
 def _require(condition: bool, got: str, fix: str) -> None:
     if not condition:
-        raise UsageError(f"a filter that cannot be meant: {got}", fix)
+        raise UsageError(f"invalid filter: {got}", fix)
 
 
-def _columns(catalogue: Catalogue, names: Sequence[str]) -> list[int]:
-    """Where the labels hold these findings."""
+def _find_columns(catalogue: Catalogue, names: Sequence[str]) -> list[int]:
+    """Find the label columns of these findings. Raises UsageError for unknown names, or without labels."""
     _require(
         not names or catalogue.labels is not None,
         "filter by findings: those of this index's images are not known",
         "build it with --labels to filter by them",
     )
-    return [catalogue.vocabulary.findings.index(catalogue.vocabulary.asked(name)) for name in names]
+    return [catalogue.vocabulary.findings.index(catalogue.vocabulary.resolve(name)) for name in names]
 
 
-def _vector_device(kind: str, device: str) -> str:
-    """Where a kind searches: `device` is the encoder's in the first place, and most kinds have no GPU form."""
+def _choose_device(kind: str, device: str) -> str:
+    """Choose where a kind searches. `device` is meant for the encoder, and most kinds cannot search on a GPU."""
     runs_on_gpu = kind in vectors.KINDS and vectors.KINDS[kind].runs_on_gpu
     return device if runs_on_gpu and device.startswith("cuda") else "cpu"
 
 
 @contextmanager
-def _backend_errors() -> Iterator[None]:
-    """The vector layer's errors, in the library's words."""
+def _translate_errors() -> Iterator[None]:
+    """Translate the vector layer's BackendUnavailable to MissingDependencyError."""
     try:
         yield
     except vectors.BackendUnavailable as error:
@@ -102,15 +102,15 @@ def _backend_errors() -> Iterator[None]:
 
 
 def require_kind(kind: str, metric: vectors.Metric, device: str) -> None:
-    """Refuse a kind that could not be built here, before hours are spent on embeddings for it.
+    """Refuse a kind that cannot be built here, before hours are spent on its embeddings.
 
     Raises:
         UsageError: an unknown kind or metric.
         MissingDependencyError: FAISS is not installed, or has no such device.
     """
-    with _backend_errors():
-        try:
-            vectors.build(kind, [np.ones((1, 2), dtype=np.float32)], metric, device=_vector_device(kind, device))
+    with _translate_errors():
+        try:  # building a tiny index is the only test that covers the installed package and its device
+            vectors.build(kind, [np.ones((1, 2), dtype=np.float32)], metric, device=_choose_device(kind, device))
         except ValueError as error:
             raise UsageError(str(error), "see `cxrsearch build-index --help`") from error
 
@@ -130,8 +130,8 @@ def build_vectors(
         WriteError: the disk is full or read-only.
     """
     progress("building the search structure", 0, 1)
-    with _backend_errors():
-        index = vectors.build(kind, blocks, metric, device=_vector_device(kind, device))
+    with _translate_errors():
+        index = vectors.build(kind, blocks, metric, device=_choose_device(kind, device))
         try:
             index.save(folder)
         except OSError as error:
@@ -141,20 +141,22 @@ def build_vectors(
 
 
 def open_vectors(stored: StoredIndex, device: str) -> vectors.VectorIndex:
-    """The search structure of an index.
+    """Open the search structure of an index.
 
     Raises:
         MissingDependencyError: FAISS is not installed, or has no such device.
         StoreError: the structure does not belong to the embeddings.
     """
     manifest = stored.manifest
-    place = _vector_device(manifest.kind, device)
-    with _backend_errors():
+    vector_device = _choose_device(manifest.kind, device)
+    with _translate_errors():
         try:
-            return vectors.load(manifest.kind, stored.search_folder, stored.blocks, manifest.metric, device=place)
+            return vectors.load(
+                manifest.kind, stored.search_folder, stored.blocks, manifest.metric, device=vector_device
+            )
         except ValueError as error:
             raise StoreError(
-                f"the search structure of {stored.folder} cannot be used: {error}", "build it anew"
+                f"the search structure of {stored.folder} cannot be used: {error}", "build the index again"
             ) from error
 
 
@@ -167,21 +169,24 @@ def search_rows(
     stage: str,
     progress: Progress,
 ) -> vectors.Neighbours:
-    """The neighbours of many indexed images, whose embeddings are read in pieces.
+    """Find the neighbours of many indexed images. Their embeddings are read in pieces, to bound the memory.
 
     Args:
-        stored: holds the images.
-        index: is searched.
-        rows: int64 (m,), whose neighbours are wanted.
-        k: how many.
-        restriction: of these m queries.
-        stage: what the work is called.
-        progress: called after each piece.
+        stored: the index that holds the images.
+        index: the vector index that is searched.
+        rows: the query images, int64 (m,).
+        k: neighbours per image.
+        restriction: which rows may answer each of these m queries.
+        stage: the name of the work, for `progress`.
+        progress: called before each piece and at the end.
+
+    Returns:
+        The neighbours of the m images, in the order of `rows`.
     """
-    found = []
+    neighbours = []
     for start in range(0, max(1, len(rows)), _ROWS_AT_ONCE):
         progress(stage, start, len(rows))
         part = np.arange(start, min(start + _ROWS_AT_ONCE, len(rows)))
-        found.append(index.search(stored.vectors.take(rows[part]), k, restriction.part(part)))
+        neighbours.append(index.search(stored.vectors.take(rows[part]), k, restriction.part(part)))
     progress(stage, len(rows), len(rows))
-    return vectors.Neighbours.concatenate(found)
+    return vectors.Neighbours.concatenate(neighbours)

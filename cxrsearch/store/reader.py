@@ -1,4 +1,4 @@
-"""Opening an index: every file is checked against the manifest before anything of it is used."""
+"""Open an index. Every file is checked against the manifest before any of them is used."""
 
 import io
 import json
@@ -23,7 +23,7 @@ from cxrsearch.store.layout import CATALOGUE, EMBEDDINGS, ENCODER, PIXELS, SEARC
 from cxrsearch.store.manifest import Manifest, read_manifest
 from cxrsearch_indexes.vectors import Vectors
 
-_ATTEMPTS = 3
+_ATTEMPTS = 3  # each failure needs another commit in the time of one check
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class StoredIndex:
     Attributes:
         folder: the index directory.
         manifest: what the index is.
-        catalogue: one row an image, in index order.
-        files: of each image `source_sha256`, `pixel_sha256`, `read_as`, and its `shard` and `offset` there.
+        catalogue: one row per image, in index order.
+        files: one row per image: `source_sha256`, `pixel_sha256`, `read_as`, its `shard`, and its `offset` there.
         blocks: the embeddings, memory-mapped float32 (m, dim) shards in catalogue order.
-        pixel_blocks: the stored pixels, uint8 (m, side, side) shards, or empty.
+        pixel_blocks: the stored pixels, memory-mapped uint8 (m, side, side) shards; empty if built without pixels.
     """
 
     folder: Path
@@ -48,21 +48,21 @@ class StoredIndex:
 
     @property
     def search_folder(self) -> Path:
-        """Where the search structure's files lie."""
+        """The folder of the search structure's files."""
         return self.manifest.path(self.folder, SEARCH)
 
     @cached_property
     def vectors(self) -> Vectors:
-        """The embeddings as one."""
+        """The embeddings of all shards as one sequence of n rows, float32 (n, dim)."""
         return Vectors(self.blocks)
 
     @cached_property
     def reference(self) -> Json:
-        """The reference of typicality, as it was written."""
+        """The reference of typicality as JSON: `k`, and the `distances` of a sample of indexed images."""
         return dict(json.loads(self.manifest.path(self.folder, TYPICALITY).read_bytes()))
 
     def stored_pixels(self, row: int) -> Pixels | None:
-        """The stored pixels of an image, uint8 (side, side), or None in an index without pixels."""
+        """Return the stored pixels of an image, uint8 (side, side); None in an index without pixels."""
         if not self.pixel_blocks:
             return None
         place = self.files.iloc[row]
@@ -70,68 +70,69 @@ class StoredIndex:
         return pixels
 
     def load_encoder(self) -> Encoder:
-        """The encoder the index was built with, from the index itself.
+        """Load the encoder that the index was built with, from the index itself.
 
         Raises:
-            EncoderMismatchError: the index's encoder is not the one its manifest names.
-            UsageError: the index has none, as its embeddings were imported.
+            EncoderMismatchError: the encoder in the index is not the one that its manifest names.
+            UsageError: the index has no encoder, because its embeddings were imported.
         """
-        precision = self.manifest.own_encoder()["precision"]
+        precision = self.manifest.require_encoder()["precision"]
         encoder = load_checkpoint(self.manifest.path(self.folder, ENCODER))
-        require_encoder(self.manifest, encoder.spec.fingerprint(precision), encoder.spec.label)
+        require_same_encoder(self.manifest, encoder.spec.fingerprint(precision), encoder.spec.label)
         return encoder
 
 
-def require_encoder(manifest: Manifest, fingerprint: str, label: str) -> None:
-    """Refuse an encoder other than the index's: distances between embeddings of two encoders mean nothing.
+def require_same_encoder(manifest: Manifest, fingerprint: str, label: str) -> None:
+    """Refuse an encoder other than the index's: distances between embeddings of two encoders are meaningless.
 
     Raises:
-        EncoderMismatchError: they differ.
-        UsageError: the index has none, as its embeddings were imported.
+        EncoderMismatchError: the fingerprints differ.
+        UsageError: the index has no encoder, because its embeddings were imported.
     """
-    own = manifest.own_encoder()
-    if fingerprint != own["fingerprint"]:
+    spec = manifest.require_encoder()
+    if fingerprint != spec["fingerprint"]:
         raise EncoderMismatchError(
-            f"the index was built with encoder {own['label']} ({own['fingerprint']}), not with {label} ({fingerprint})",
+            f"the index was built with encoder {spec['label']} ({spec['fingerprint']}), "
+            f"not with {label} ({fingerprint})",
             "leave --weights out to use the index's own encoder, or build an index with the other one",
         )
 
 
 def open_stored(folder: Path) -> StoredIndex:
-    """Open an index directory; a builder that commits meanwhile makes this read the new generation.
+    """Open an index directory. If a builder commits meanwhile, the new generation is opened.
 
     Raises:
-        StoreError: no index there, or one that is damaged or of a newer format.
+        StoreError: there is no index, or it is damaged or of a newer format.
     """
     folder = folder.resolve()
     for attempt in range(_ATTEMPTS):
         manifest = read_manifest(folder)
         try:
             check_files(folder, manifest)
-            return _opened(folder, manifest)
+            return _open(folder, manifest)
         except (IntegrityError, FileNotFoundError):
             if attempt == _ATTEMPTS - 1 or read_manifest(folder).generation == manifest.generation:
                 raise
     raise AssertionError("unreachable")
 
 
-def _opened(folder: Path, manifest: Manifest) -> StoredIndex:
+def _open(folder: Path, manifest: Manifest) -> StoredIndex:
     frame = pd.read_parquet(io.BytesIO(manifest.path(folder, CATALOGUE).read_bytes()))
     vocabulary = Vocabulary(manifest.findings)
     labels = None
     if manifest.labelled:
-        codes, cells = pd.factorize(frame["findings"])
+        codes, cells = pd.factorize(frame["findings"])  # few cells are distinct, so each is parsed only once
         labels = vocabulary.encode(vocabulary.parse(cell) for cell in cells)[codes]
     return StoredIndex(
         folder,
         manifest,
         Catalogue(frame, vocabulary, labels),
         frame[["source_sha256", "pixel_sha256", "read_as", "shard", "offset"]],
-        _mapped(folder, manifest, EMBEDDINGS),
-        _mapped(folder, manifest, PIXELS),
+        _map_arrays(folder, manifest, EMBEDDINGS),
+        _map_arrays(folder, manifest, PIXELS),
     )
 
 
-def _mapped(folder: Path, manifest: Manifest, kind: str) -> list[NDArray[Any]]:
+def _map_arrays(folder: Path, manifest: Manifest, kind: str) -> list[NDArray[Any]]:
     paths = [manifest.path(folder, name) for name in manifest.names(f"{kind}/")]
     return [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]

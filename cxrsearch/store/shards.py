@@ -1,7 +1,7 @@
-"""Filling an index with shards of embeddings and pixels; finished shards of an earlier run are verified and kept.
+"""Fill an index with shards of embeddings and pixels. Finished shards of an earlier run are verified and kept.
 
-Batches never cross a shard, so a shard made again after an interruption consists of the same batches, and of the same
-bytes. Memory: one shard (142 MB at 256 px and 1024 dimensions) beside what the embedder needs.
+A batch never crosses a shard. So a shard that is made again after an interruption has the same batches, and the same
+bytes. Memory: one shard (142 MB at 256 px and 1024 dimensions), plus what the embedder needs.
 """
 
 from collections.abc import Iterator
@@ -24,15 +24,15 @@ _Batch = list[LoadedImage | RefusedImage]
 
 
 class ShardFiller:
-    """Embeds images, in the order given, shard by shard.
+    """Embeds images in catalogue order, shard by shard.
 
     Args:
         matched: the images; each row of its catalogue is a row of the plan.
         embedder: makes the embeddings.
-        batch_size: images a batch.
-        workers: decoding processes; 0 decodes in this one.
-        keep_pixels: whether shards hold the stored pixels too.
-        cache: pixels of images decoded before; filled with the others.
+        batch_size: images per batch.
+        workers: number of decoding processes; 0 decodes in this process.
+        keep_pixels: whether shards also hold the stored pixels.
+        cache: pixels of images that were decoded before; the others are added. None: no cache.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ShardFiller:
         self._shards = [range(i, min(i + SHARD_IMAGES, n)) for i in range(0, n, SHARD_IMAGES)]
 
     def plan(self) -> Json:
-        """All that decides the bytes of the shards, but the images' content, which `run` checks by itself."""
+        """Return all that decides the bytes of the shards, except the images' content, which `run` checks itself."""
         return {
             "encoder": self._embedder.fingerprint,
             "batch_size": self._batch_size,
@@ -62,14 +62,15 @@ class ShardFiller:
         }
 
     def run(self, writer: IndexWriter, progress: Progress) -> list[ShardRecord]:
-        """Make every shard that is not there yet, and return the records of all.
+        """Make every missing shard, and return the records of all shards.
 
         Raises:
-            CxrsearchError: the network, a decoding process or the disk failed; finished shards stay.
+            CxrsearchError: the network, a decoding process or the disk failed. Finished shards are kept.
         """
-        records = self._kept(writer, progress)
+        records = self._find_finished(writer, progress)
         todo = [number for number, record in records.items() if record is None]
-        batches = {number: self._batches(self._shards[number]) for number in todo}
+        batches = {number: self._split_batches(self._shards[number]) for number in todo}
+        # One loader for all shards: its worker processes start once, and load ahead across the end of a shard.
         loaded = load_batches(
             self._source,
             self._names,
@@ -80,27 +81,27 @@ class ShardFiller:
         )
         done = sum(len(self._shards[number]) for number in records if number not in batches)
         for number in todo:
-            counted = _counting(islice(loaded, len(batches[number])), done, len(self._names), progress)
-            records[number] = self._make(number, counted, writer)
+            shard_batches = _report_batches(islice(loaded, len(batches[number])), done, len(self._names), progress)
+            records[number] = self._make(number, shard_batches, writer)
             done += len(self._shards[number])
         if self._cache is not None:
             self._cache.flush()
         return [record for record in records.values() if record is not None]
 
-    def _batches(self, rows: range) -> list[range]:
+    def _split_batches(self, rows: range) -> list[range]:
         return [rows[i : i + self._batch_size] for i in range(0, len(rows), self._batch_size)]
 
-    def _kept(self, writer: IndexWriter, progress: Progress) -> dict[int, ShardRecord | None]:
-        records = {number: writer.finished_shard(number) for number in range(len(self._shards))}
-        found = [number for number, record in records.items() if record is not None]
-        for done, number in enumerate(found):
-            progress("checking finished shards", done, len(found))
-            if not self._unchanged(records[number]):
+    def _find_finished(self, writer: IndexWriter, progress: Progress) -> dict[int, ShardRecord | None]:
+        records = {number: writer.read_finished_shard(number) for number in range(len(self._shards))}
+        finished = [number for number, record in records.items() if record is not None]
+        for done, number in enumerate(finished):
+            progress("checking finished shards", done, len(finished))
+            if not self._is_unchanged(records[number]):
                 records[number] = None
         return records
 
-    def _unchanged(self, record: ShardRecord | None) -> bool:
-        """Whether the image files still are those of the record, by their sha256: times and sizes may lie."""
+    def _is_unchanged(self, record: ShardRecord | None) -> bool:
+        """Whether the image files are still those of the record. Their sha256 decides: times and sizes may lie."""
         entries = [] if record is None else record.images + record.refused
         with ThreadPoolExecutor() as pool:
             same = pool.map(lambda e: self._source.is_unchanged(self._names[e["row"]], e["source_sha256"]), entries)
@@ -117,7 +118,7 @@ class ShardFiller:
 
 
 class _OpenShard:
-    """A shard while batches are added to it; `rows` yields the plan's row of each image."""
+    """A shard to which batches are added. `rows` yields the plan's row of each image."""
 
     def __init__(self, rows: Iterator[int], embedder: Embedder, keep_pixels: bool) -> None:
         self.record = ShardRecord([], [])
@@ -126,7 +127,7 @@ class _OpenShard:
         self._rows, self._embedder, self._keep_pixels = rows, embedder, keep_pixels
 
     def add(self, batch: _Batch) -> list[LoadedImage]:
-        """Embed and record a batch; the images that were not refused are returned."""
+        """Embed and record a batch, and return the images that were not refused."""
         usable = []
         for row, image in zip(islice(self._rows, len(batch)), batch, strict=True):
             if isinstance(image, RefusedImage):
@@ -141,7 +142,7 @@ class _OpenShard:
         return usable
 
 
-def _counting(batches: Iterator[_Batch], done: int, total: int, progress: Progress) -> Iterator[_Batch]:
+def _report_batches(batches: Iterator[_Batch], done: int, total: int, progress: Progress) -> Iterator[_Batch]:
     progress("embedding", done, total)
     for batch in batches:
         yield batch

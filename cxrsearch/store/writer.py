@@ -1,13 +1,13 @@
-"""Writing an index: finished shards survive any interruption, and readers see the old index or the new one.
+"""Write an index. Finished shards survive any interruption, and readers see either the old index or the new one.
 
-    <index>.building/plan      a digest of all that decides a shard's bytes: other work in progress is thrown away
-    <index>.building/content/  what will be the generation: shards, their records, and at last the rest
-    <index>/build.lock         held while one builder is at work; the system frees it when the process dies
-    <index>/<generation>/...   the content, moved there in one rename
-    <index>/manifest.json      replaced in one rename: the commit; then the old generation is removed
+    <index>.building/plan      a digest of all that decides a shard's bytes; work with another plan is discarded
+    <index>.building/content/  the future generation: shards, their records, and finally the other files
+    <index>/build.lock         held while a builder is at work; the system frees it when the process dies
+    <index>/<generation>/...   the content, moved there by one rename
+    <index>/manifest.json      replaced by one rename: the commit. Then the old generation is removed
 
-A shard's record is written last and carries the digests of its files: a shard without a record, or whose files differ
-from it, is done again. After the first rename nothing needs room on the disk any more.
+The record of a shard is written last, and contains the digests of the shard's files. A shard without a record, or with
+files that differ from it, is made again. After the first rename nothing needs more disk space.
 """
 
 import json
@@ -44,7 +44,7 @@ from cxrsearch.store.manifest import FORMAT, FileEntry, Manifest, read_manifest,
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """What a finished shard holds.
+    """The images of a finished shard.
 
     Attributes:
         images: for each embedded image, in order: `row` of the plan, `source_sha256`, `pixel_sha256`, `description`.
@@ -56,15 +56,15 @@ class ShardRecord:
 
 
 class IndexWriter(AbstractContextManager["IndexWriter"]):
-    """One builder of one index directory.
+    """One builder of one index directory. Use it as a context manager: leaving it releases the lock.
 
     Args:
-        folder: the index directory; made when missing.
-        plan: everything that decides the bytes of a shard; work in progress of another plan is thrown away.
+        folder: the index directory; made if it is missing.
+        plan: everything that decides the bytes of a shard. Unfinished work with another plan is discarded.
 
     Raises:
         LockedError: another builder is at work.
-        StoreError: the path is a file, or a folder with other things in it.
+        StoreError: the path is a file, or a folder that holds other files.
         WriteError: a folder cannot be made.
     """
 
@@ -101,17 +101,17 @@ class IndexWriter(AbstractContextManager["IndexWriter"]):
             self._lock.release()
 
     def _has_nothing(self, error: BaseException) -> bool:
-        """Whether there is nothing to go on from, and no commit is waiting for its second rename.
+        """Whether the build left nothing to resume from, and no commit is waiting for its second rename.
 
-        A finished shard of refused images has a record alone: enough to go on from after an interruption, and nothing
-        where the error is that no image is left.
+        A finished shard whose images were all refused has only a record. That is enough to resume from after an
+        interruption. It counts as nothing if the error is that no image is left.
         """
         kept = EMBEDDINGS if isinstance(error, ImageError) else RECORDS
         finished = any((self.content / kept).glob("*"))
         return self.content.is_dir() and not finished and not (self.staging / MANIFEST).exists()
 
     def _leave_nothing(self) -> None:
-        """Remove what a build that came to nothing has made; a folder that was there before stays."""
+        """Remove everything that a failed build has made. A folder that existed before stays."""
         shutil.rmtree(self.staging, ignore_errors=True)
         if self._made:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -120,7 +120,7 @@ class IndexWriter(AbstractContextManager["IndexWriter"]):
         return self
 
     def _prepare_staging(self) -> None:
-        """Go on from work in progress of the same plan, else from the present index of that plan, else from nothing."""
+        """Resume unfinished work with the same plan, else start from the present index of that plan, else from zero."""
         plan = self.staging / "plan"
         with translated("prepare", self.staging):
             self._finish_interrupted_commit()
@@ -132,14 +132,14 @@ class IndexWriter(AbstractContextManager["IndexWriter"]):
         write_bytes(plan, self.plan.encode())
 
     def _finish_interrupted_commit(self) -> None:
-        """Do the second rename of a commit that died between the two."""
-        waiting = present_manifest(self.staging)
+        """Do the second rename of a commit that was interrupted between its two renames."""
+        waiting = read_present_manifest(self.staging)
         if waiting is not None and not self.content.exists() and (self.folder / waiting.generation).is_dir():
             self._make_current(waiting)
 
     def _adopt_present_index(self) -> None:
-        """Link the present index's shards, so that another `--kind` or corrected labels need no second embedding."""
-        present = present_manifest(self.folder)
+        """Link the shards of the present index, so that another `--kind` or corrected labels need no new embedding."""
+        present = read_present_manifest(self.folder)
         if present is None or present.plan != self.plan:
             return
         for kind in (EMBEDDINGS, PIXELS, RECORDS):
@@ -147,8 +147,8 @@ class IndexWriter(AbstractContextManager["IndexWriter"]):
                 (self.content / kind).mkdir(parents=True, exist_ok=True)
                 _link(present.path(self.folder, name), self.content / name)
 
-    def finished_shard(self, number: int) -> ShardRecord | None:
-        """The record of a shard that was finished before, its files verified; None when it must be made."""
+    def read_finished_shard(self, number: int) -> ShardRecord | None:
+        """Return the record of a finished shard after verifying its files; None if the shard must be made."""
         try:
             record = json.loads(self._record_path(number).read_bytes())
             digest = record.pop("digest")
@@ -167,7 +167,13 @@ class IndexWriter(AbstractContextManager["IndexWriter"]):
         embeddings: Sequence[NDArray[np.float32]],
         pixels: Sequence[NDArray[np.uint8]],
     ) -> None:
-        """Write a shard's embeddings, batches of (b, dim), its pixels, m of (side, side) or none, and then its record.
+        """Write the embeddings and pixels of a shard, and then its record.
+
+        Args:
+            number: of the shard, from 0.
+            record: the shard's images.
+            embeddings: batches, float32 (b, dim); none if all images were refused.
+            pixels: one uint8 (side, side) per image, or none.
 
         Raises:
             WriteError: the disk is full or read-only.
@@ -187,15 +193,15 @@ class IndexWriter(AbstractContextManager["IndexWriter"]):
         return self.content / RECORDS / f"{number:05d}.json"
 
     def blocks(self) -> list[NDArray[np.float32]]:
-        """The embeddings written so far, memory-mapped, in order."""
+        """Memory-map the embeddings that are written so far: float32 (m, dim) shards, in order."""
         paths = sorted((self.content / EMBEDDINGS).glob("*.npy"))
         return [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
 
     def commit(self, manifest: Manifest) -> Manifest:
-        """Make the content the index, and return its manifest with generation and files filled in.
+        """Make the content the index, and return its manifest, completed with generation and files.
 
         Raises:
-            WriteError: the disk is full or read-only; the old index stays as it was.
+            WriteError: the disk is full or read-only. The old index is unchanged.
         """
         with translated("finish the index in", self.folder):
             for folder in [path for path in self.content.iterdir() if path.is_dir() and not any(path.iterdir())]:
@@ -210,8 +216,8 @@ class IndexWriter(AbstractContextManager["IndexWriter"]):
 
     def _publish(self, manifest: Manifest) -> None:
         target = self.folder / manifest.generation
-        write_manifest(self.staging, manifest)
-        present = present_manifest(self.folder)
+        write_manifest(self.staging, manifest)  # before the first rename, so that a later build can finish the second
+        present = read_present_manifest(self.folder)
         if present is not None and present.generation == manifest.generation:
             _replace_files(self.content, target)
         else:
@@ -229,24 +235,24 @@ class IndexWriter(AbstractContextManager["IndexWriter"]):
 
 
 def _require_index_or_nothing(folder: Path) -> None:
-    """Refuse to build into a folder of somebody's own things.
+    """Refuse to build into a folder with other files of the user.
 
     Raises:
-        StoreError: a file, or a folder that is no index and holds anything but what an interrupted build may leave.
-        FormatVersionError: an index of a newer cxrsearch.
+        StoreError: the path is a file, or a folder that is no index and holds more than an interrupted build leaves.
+        FormatVersionError: the index was written by a newer cxrsearch.
     """
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder} is a file, not an index directory", "name another --index")
-    if present_manifest(folder) is None:
+    if read_present_manifest(folder) is None:
         damaged = (folder / MANIFEST).is_file() and FORMAT.encode() in (folder / MANIFEST).read_bytes()
         _require_only(folder, {MANIFEST} if damaged else set())
 
 
-def _require_only(folder: Path, own: set[str]) -> None:
+def _require_only(folder: Path, names: set[str]) -> None:
     """Refuse a folder that holds anything but files of these names, locks, temporary files and generations."""
     present = sorted(folder.iterdir()) if folder.is_dir() else []
     strange = [
-        p.name for p in present if p.name not in own and p.suffix not in (".lock", ".tmp") and not _is_generation(p)
+        p.name for p in present if p.name not in names and p.suffix not in (".lock", ".tmp") and not _is_generation(p)
     ]
     if strange:
         raise StoreError(
@@ -256,22 +262,22 @@ def _require_only(folder: Path, own: set[str]) -> None:
 
 
 def _is_generation(path: Path) -> bool:
-    """Whether a folder is, by its name and content, a generation of an index."""
+    """Whether a folder is a generation of an index, by its name and content."""
     return re.fullmatch("[0-9a-f]{16}", path.name) is not None and (path / EMBEDDINGS).is_dir()
 
 
-def present_manifest(folder: Path) -> Manifest | None:
-    """The manifest of the index in a folder; None where there is none, or a damaged one. Raises FormatVersionError."""
+def read_present_manifest(folder: Path) -> Manifest | None:
+    """Read the manifest of the index in a folder; None if there is none or it is damaged. Raises FormatVersionError."""
     try:
         return read_manifest(folder)
-    except FormatVersionError:  # never replaced by an older program
+    except FormatVersionError:  # an older program must not replace a newer index
         raise
-    except StoreError:  # no index yet, or a damaged one, which is replaced
+    except StoreError:  # no index yet, or a damaged one, which may be replaced
         return None
 
 
 def _link(source: Path, target: Path) -> None:
-    """A second name for a file that is never changed, or a copy where the file system has no such thing."""
+    """Hard-link a file that never changes, or copy it if the file system has no hard links."""
     try:
         os.link(source, target)
     except OSError:
@@ -279,8 +285,8 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _replace_files(source: Path, target: Path) -> None:
-    """Move equal content over a generation in use, file by file: readers notice nothing, damage is mended."""
+    """Move equal content over a generation in use, file by file. Readers notice nothing, and damage is repaired."""
     for path in [path for path in source.rglob("*") if path.is_file()]:
-        place = target / path.relative_to(source)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(place)
+        destination = target / path.relative_to(source)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(destination)

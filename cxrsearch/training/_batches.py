@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from cxrsearch.encoder.embed import ends_with_parent, load_batches
+from cxrsearch.encoder.embed import end_with_parent, load_batches
 from cxrsearch.errors import CxrsearchError
 from cxrsearch.images.loading import LoadedImage, RefusedImage
 from cxrsearch.images.pixel_cache import PixelCache
@@ -170,7 +170,7 @@ def _loaded(dataset: Dataset[tuple[Pixels, NDArray[np.bool_]]], batches: object,
         batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of lists is such a sampler
         num_workers=workers,
         collate_fn=_collated,
-        worker_init_fn=ends_with_parent(),
+        worker_init_fn=end_with_parent(),
     )
     try:
         yield from loader

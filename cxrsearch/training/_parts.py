@@ -17,7 +17,7 @@ from cxrsearch.images.matching import read_images
 from cxrsearch.images.pixel_cache import PixelCache
 from cxrsearch.images.preprocess import Preprocess
 from cxrsearch.images.sources.source import ImageSource
-from cxrsearch.images.splits import ids_digest, parse_split
+from cxrsearch.images.splits import digest_ids, parse_split
 from cxrsearch.images.tables import Part
 from cxrsearch.progress import Progress
 from cxrsearch.training._batches import Examples, fill_cache
@@ -69,8 +69,8 @@ class Parts:
         return (held_out | boxes) | {
             "split": self.split,
             "findings": list(self.findings),
-            "train_ids_sha256": ids_digest(self.ids["train"]),
-            "val_ids_sha256": ids_digest(self.ids["val"]),
+            "train_ids_sha256": digest_ids(self.ids["train"]),
+            "val_ids_sha256": digest_ids(self.ids["val"]),
             "files": digest_bytes("\n".join([*self.train.sha256s, *self.val.sha256s]).encode()),
             "labels": digest_bytes(self.train.labels.tobytes() + self.val.labels.tobytes()),
         }

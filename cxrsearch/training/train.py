@@ -31,7 +31,7 @@ from cxrsearch.files import Json
 from cxrsearch.images.boxes import read_boxes
 from cxrsearch.images.preprocess import Preprocess
 from cxrsearch.images.sources.source_registry import Location, open_source
-from cxrsearch.images.splits import ids_sketch
+from cxrsearch.images.splits import sketch_ids
 from cxrsearch.json_values import refusals
 from cxrsearch.progress import Progress, silent
 from cxrsearch.report.contact_sheet import save_png
@@ -261,7 +261,7 @@ def _encoder(start: Encoder, parts: Parts, task: Task) -> Encoder:
             parts.holdout is not None and parts.holdout.strict,
             None if parts.boxes is None else parts.boxes.sha256,
             parts.from_table,
-            "" if parts.from_table else ids_sketch(parts.ids["train"]),
+            "" if parts.from_table else sketch_ids(parts.ids["train"]),
         ),
     )
 

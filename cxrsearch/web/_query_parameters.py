@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 from cxrsearch.analysis.neighbours.typicality import ALARM
 from cxrsearch.errors import RequestError
 from cxrsearch.query.options import QueryOptions, Vote
-from cxrsearch.store.filtered_search import Filters, years
+from cxrsearch.store.filtered_search import Filters, parse_years
 
 MOST_NEIGHBOURS: Final = 200
 VOTES: Final = ("uniform", "distance", "softmax")
@@ -40,7 +40,7 @@ def filters_of(fields: Mapping[str, str]) -> Filters:
     return Filters(
         view and view.upper(),
         sex and sex.upper(),
-        years(given.get("age")),
+        parse_years(given.get("age")),
         _names(given.get("with", "")),
         _names(given.get("without", "")),
     )

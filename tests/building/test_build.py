@@ -132,7 +132,7 @@ def test_strict_builds_nothing_when_an_image_is_refused(data_set: DataSet, tmp_p
     images = tmp_path / "images"
     shutil.copytree(data_set.images, images)
     (images / "03.png").write_bytes(b"")
-    with pytest.raises(ImageError, match=r"^1 image refused: is empty \(03\.png\) — mend or remove"):
+    with pytest.raises(ImageError, match=r"^1 image refused: is empty \(03\.png\) — repair or remove"):
         build_index(images, data_set.labels, index=tmp_path / "index", strict=True, **SMALL)
     assert not (tmp_path / "index" / "manifest.json").exists()
     shutil.copy(images / "00.png", images / "extra.png")

@@ -25,7 +25,7 @@ from cxrsearch.errors import (
 )
 from cxrsearch.files import digest_file
 from cxrsearch.query.index import open_index
-from cxrsearch.store.integrity import check_files, unlisted_files
+from cxrsearch.store.integrity import check_files, list_unlisted_files
 from cxrsearch.store.reader import open_stored
 from cxrsearch.store.writer import IndexWriter
 from cxrsearch_cli.app import app
@@ -97,7 +97,7 @@ def test_every_byte_is_promised_and_a_flipped_one_is_refused(source: Path, table
     import_embeddings(source, table, index=index)
     manifest = open_stored(index).manifest
     check_files(index, manifest, again=True)
-    assert unlisted_files(index, manifest) == []
+    assert list_unlisted_files(index, manifest) == []
     names = [path.relative_to(index) for path in index.rglob("*") if path.is_file() and path.suffix != ".lock"]
     assert len(names) == 6
     for name in names:
@@ -239,11 +239,11 @@ _WRONG: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no columns": (_rewritten(lambda x: x[:, :0]), r"shape \(6, 0\)"),
     "integers": (
         _rewritten(lambda x: x.astype(np.int64)),
-        "int64 values, which are no embeddings — save .* as float32",
+        "int64 values, which are not embeddings — save .* as float32",
     ),
     "flags": (_rewritten(lambda x: x > 0), "bool values"),
     "complex": (_rewritten(lambda x: x + 1j), "complex64 values"),
-    "fields": (_rewritten(lambda x: np.zeros((6, 5), dtype=[("a", "f4")])), "which are no embeddings"),
+    "fields": (_rewritten(lambda x: np.zeros((6, 5), dtype=[("a", "f4")])), "which are not embeddings"),
     "NaN": (_with(4, np.nan), r"x.npy: row 4 \(counted from 0, image d.png\) holds NaN — correct"),
     "infinite": (_with(5, -np.inf), r"row 5 \(counted from 0, image e.png\) holds an infinite value"),
     "too large for float32": (
@@ -253,12 +253,12 @@ _WRONG: dict[str, tuple[Callable[[Path], Any], str]] = {
     "too large": (_with(2, 1e16), r"row 2 \(counted from 0, image m/b.png\) has a norm over 1e\+15"),
     "one row fewer": (_rewritten(lambda x: x[1:]), r"x.npy has 5 embeddings, table.csv 6 rows — give a table"),
     "one row more": (_rewritten(lambda x: np.concatenate([x, x[:1]])), "x.npy has 7 embeddings, table.csv 6 rows"),
-    "objects": (lambda path: np.save(path, np.array([[object()]]), allow_pickle=True), "no .npy file of numbers"),
-    "a pickle": (lambda path: path.write_bytes(pickle.dumps(embeddings())), "no .npy file of numbers"),
+    "objects": (lambda path: np.save(path, np.array([[object()]]), allow_pickle=True), "not a .npy file of numbers"),
+    "a pickle": (lambda path: path.write_bytes(pickle.dumps(embeddings())), "not a .npy file of numbers"),
     "an archive": (_zip, "x.npy is an .npz archive"),
-    "empty": (lambda path: path.write_bytes(b""), "no .npy file of numbers"),
-    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-1]), "no .npy file of numbers, or a damaged one"),
-    "two arrays": (_two_arrays, r"goes on after its array of shape \(6, 5\)"),
+    "empty": (lambda path: path.write_bytes(b""), "not a .npy file of numbers"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-1]), "not a .npy file of numbers, or is damaged"),
+    "two arrays": (_two_arrays, r"continues after its array of shape \(6, 5\)"),
     "missing": (lambda path: path.unlink(), r"cannot read .*x.npy: No such file"),
 }
 
@@ -326,7 +326,7 @@ def test_another_vocabulary_and_an_index_of_images_replaced(
     import_embeddings(source, table, replace_other=True, **options)
     stored = open_stored(tmp_path / "index")
     assert stored.catalogue.findings(2) == ("Cold", "Flu")
-    assert unlisted_files(tmp_path / "index", stored.manifest) == []
+    assert list_unlisted_files(tmp_path / "index", stored.manifest) == []
 
 
 def run(*arguments: object) -> Result:

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 
 from cxrsearch.encoder.checkpoint import is_checkpoint, load_checkpoint, read_header, save_checkpoint
-from cxrsearch.encoder.densenet import Encoder, random_tensors, weights_digest
+from cxrsearch.encoder.densenet import Encoder, digest_weights, draw_tensors
 from cxrsearch.encoder.spec import Provenance
 from cxrsearch.errors import CheckpointError, WriteError
 from cxrsearch.files import canonical_json, digest_bytes
@@ -23,7 +23,7 @@ EXTRA = {"metrics": [{"epoch": 1, "auroc": 0.75, "hernia": None}], "config": {"l
 def encoder() -> Encoder:
     head = {"classifier.weight": torch.linspace(-1, 1, 2048).reshape(2, 1024), "classifier.bias": torch.ones(2)}
     provenance = Provenance("patient-hash:0.8/0.1/0.1", "cd" * 32, 99)
-    tensors = random_tensors("densenet121", 0) | head
+    tensors = draw_tensors("densenet121", 0) | head
     names = ("Mass", "Ünusual")
     return Encoder(tensors, Preprocess(96), label="run", findings=names, note="n", provenance=provenance)
 
@@ -63,7 +63,7 @@ def test_trained_weights_are_written_with_their_own_digest(saved: bytes, file: P
         encoder.features.norm5.bias += 1  # type: ignore[operator, union-attr]
     save_checkpoint(file, encoder)
     loaded = load_checkpoint(file)
-    assert loaded.spec.weights_sha256 == weights_digest(encoder.tensors()) != encoder.spec.weights_sha256
+    assert loaded.spec.weights_sha256 == digest_weights(encoder.tensors()) != encoder.spec.weights_sha256
     assert loaded.spec == replace(encoder.spec, weights_sha256=loaded.spec.weights_sha256)
 
 
@@ -119,9 +119,9 @@ def rewritten(saved: bytes, change: Any) -> bytes:
     ("change", "message"),
     [
         (lambda h: h.update(version=2), "written by a newer cxrsearch .format 2. — upgrade"),
-        (lambda h: h["spec"].pop("preprocess"), "describes no encoder"),
-        (lambda h: h["spec"].update(surprise=1), "describes no encoder"),
-        (lambda h: h["spec"]["preprocess"].update(size=5), "describes no encoder"),
+        (lambda h: h["spec"].pop("preprocess"), "describes an encoder unknown"),
+        (lambda h: h["spec"].update(surprise=1), "describes an encoder unknown"),
+        (lambda h: h["spec"]["preprocess"].update(size=5), "describes an encoder unknown"),
         (lambda h: h["spec"].update(weights_sha256="0" * 64), "are not those it was written with"),
         (lambda h: h["spec"].update(architecture="densenet169"), "are not those it was written with"),
         (lambda h: h["spec"].update(findings=["Mass"]), r"weights\.pth is damaged: .*shape \(2,\), not \(1,\)"),

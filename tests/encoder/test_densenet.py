@@ -10,11 +10,11 @@ import torch
 
 from cxrsearch.encoder.densenet import (
     Encoder,
-    architecture_of,
-    densenet_features,
-    dropped,
-    random_tensors,
-    weights_digest,
+    digest_weights,
+    draw_tensors,
+    drop_values,
+    make_features,
+    recognise_architecture,
 )
 from cxrsearch.encoder.spec import EncoderSpec, Provenance, block_channels
 from cxrsearch.errors import CheckpointError
@@ -78,11 +78,11 @@ def test_bfloat16_and_channels_last_answer_in_float32_and_nearly_the_same(networ
 def test_the_three_architectures_have_torchvisions_tensors(architecture: Any, dim: int, torchvision: Any) -> None:
     with torch.device("meta"):
         theirs = getattr(torchvision.models, architecture)().state_dict()
-        ours = densenet_features(architecture, 3).state_dict()
+        ours = make_features(architecture, 3).state_dict()
     assert {f"features.{name}": value.shape for name, value in ours.items()} == {
         name: value.shape for name, value in theirs.items() if not name.startswith("classifier")
     }
-    assert architecture_of(theirs, "test") == architecture
+    assert recognise_architecture(theirs, "test") == architecture
     assert block_channels(architecture)[-1] == dim == theirs["classifier.weight"].shape[1]
 
 
@@ -92,7 +92,7 @@ def test_other_networks_are_none_of_the_three(foreign: str, torchvision: Any) ->
         names = getattr(torchvision.models, foreign)().state_dict()
     seen = {"densenet161": r"blocks of \[6, 12, 36, 24\]", "resnet18": r"bn1\.bias.*and 119 more"}[foreign]
     with pytest.raises(CheckpointError, match=f"test is none of densenet121.*{seen}"):
-        architecture_of(names, "test")
+        recognise_architecture(names, "test")
 
 
 @pytest.mark.parametrize(
@@ -132,13 +132,13 @@ def test_half_precision_weights_are_taken_exactly(network: Any) -> None:
 
 def test_random_tensors_are_a_function_of_the_seed_alone() -> None:
     before = torch.get_rng_state()
-    first, again, other = (random_tensors("densenet121", seed) for seed in (0, 0, 1))
+    first, again, other = (draw_tensors("densenet121", seed) for seed in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), before)
-    assert weights_digest(first) == weights_digest(again) != weights_digest(other)
+    assert digest_weights(first) == digest_weights(again) != digest_weights(other)
 
 
 def test_random_tensors_are_drawn_as_torchvision_does(torchvision: Any) -> None:
-    theirs, ours = tensors_of(torchvision.models.densenet121()), random_tensors("densenet121", 0)
+    theirs, ours = tensors_of(torchvision.models.densenet121()), draw_tensors("densenet121", 0)
     assert ours.keys() == {name for name in theirs if not name.startswith("classifier")}
     for name, value in ours.items():
         if value.ndim == 4:  # both standard deviations are estimates from the same number of values
@@ -149,7 +149,7 @@ def test_random_tensors_are_drawn_as_torchvision_does(torchvision: Any) -> None:
 
 def test_making_an_encoder_draws_no_random_numbers() -> None:
     before = torch.get_rng_state()
-    Encoder(random_tensors("densenet121", 0), Preprocess(64), label="test")
+    Encoder(draw_tensors("densenet121", 0), Preprocess(64), label="test")
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -160,9 +160,9 @@ def test_digest_sees_names_shapes_and_values() -> None:
         {"a": tensors["a"], "b": torch.zeros(3, 2)},
         {"a": torch.tensor([1.0, 2.0000002]), "b": tensors["b"]},
     ]
-    digests = {weights_digest(value) for value in (tensors, *changes)}
+    digests = {digest_weights(value) for value in (tensors, *changes)}
     assert len(digests) == 4
-    assert weights_digest({"b": tensors["b"], "a": tensors["a"]}) == weights_digest(tensors)
+    assert digest_weights({"b": tensors["b"], "a": tensors["a"]}) == digest_weights(tensors)
 
 
 def test_specification_survives_json(encoder: Encoder) -> None:
@@ -192,7 +192,7 @@ def test_fingerprint_changes_with_what_changes_an_embedding_only(encoder: Encode
 def test_dropped_values_are_zero_or_scaled_and_so_are_their_gradients(layout: Any, dtype: torch.dtype) -> None:
     torch.manual_seed(3)
     values = (1 + torch.rand(4, 32, 9, 7)).to(dtype).contiguous(memory_format=layout).requires_grad_()
-    found = dropped(values, 0.25)
+    found = drop_values(values, 0.25)
     torch.autograd.backward(found, torch.full_like(found, 3))
     assert found.dtype == dtype
     assert found.stride() == values.stride()
@@ -206,7 +206,7 @@ def test_dropped_values_are_zero_or_scaled_and_so_are_their_gradients(layout: An
 @pytest.mark.parametrize("rate", [2**-16, 0.1, 0.5, 0.99])
 def test_the_share_that_is_dropped_is_the_rate_and_each_value_has_its_own_lot(rate: float) -> None:
     torch.manual_seed(0)
-    lots = (dropped(torch.ones(64, 32, 32, 32), rate) == 0).flatten().numpy()
+    lots = (drop_values(torch.ones(64, 32, 32, 32), rate) == 0).flatten().numpy()
     low, high = scipy.stats.binom.interval(1 - 1e-6, lots.size, round(rate * 2**16) / 2**16)
     assert low <= lots.sum() <= high
     for apart in (1, 2, 3, 4, 32):  # four lots come from one 64-bit number
@@ -217,10 +217,10 @@ def test_the_share_that_is_dropped_is_the_rate_and_each_value_has_its_own_lot(ra
 
 def test_dropping_is_a_function_of_the_generator_and_keeps_the_mean() -> None:
     torch.manual_seed(1)
-    first, second = dropped(torch.ones(64, 32, 32, 32), 0.9), dropped(torch.ones(64, 32, 32, 32), 0.9)
+    first, second = drop_values(torch.ones(64, 32, 32, 32), 0.9), drop_values(torch.ones(64, 32, 32, 32), 0.9)
     torch.manual_seed(1)
-    again = dropped(torch.ones(64, 32, 32, 32), 0.9)
+    again = drop_values(torch.ones(64, 32, 32, 32), 0.9)
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
     assert float(first.double().mean()) == pytest.approx(1, abs=5 * 3 / 2**10.5)  # standard deviation 3, 2**21 values
-    assert torch.equal(dropped(first, 2**-18), first)
+    assert torch.equal(drop_values(first, 2**-18), first)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cxrsearch.encoder.densenet import Encoder, random_tensors
+from cxrsearch.encoder.densenet import Encoder, draw_tensors
 from cxrsearch.encoder.embed import Embedder, load_batches, resolve_device, resolve_precision
 from cxrsearch.errors import CheckpointError, CxrsearchError, UsageError
 from cxrsearch.images.loading import LoadedImage, RefusedImage
@@ -23,7 +23,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (5, 32, 32), dtype=np.uint8)
 
 
 def encoder(findings: tuple[str, ...] | None = None) -> Encoder:
-    tensors = random_tensors("densenet121", 0)
+    tensors = draw_tensors("densenet121", 0)
     if findings:
         tensors["classifier.weight"] = torch.full((len(findings), 1024), 0.01)
         tensors["classifier.bias"] = torch.arange(len(findings), dtype=torch.float32)
@@ -156,8 +156,8 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path, how: sig
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
 def test_a_worker_whose_parent_died_before_it_began_ends_at_once() -> None:
     code = (
-        "import os, sys, time; from cxrsearch.encoder.embed import ends_with_parent\n"
-        "begin = ends_with_parent()\n"
+        "import os, sys, time; from cxrsearch.encoder.embed import end_with_parent\n"
+        "begin = end_with_parent()\n"
         "if os.fork(): os._exit(0)\n"
         "while os.getppid() == int(sys.argv[1]) or os.getppid() == begin.args[0]: time.sleep(0.01)\n"
         "begin(0); print('still here', flush=True)"

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from cxrsearch.encoder._foreign import load_foreign
-from cxrsearch.encoder.densenet import weights_digest
+from cxrsearch.encoder.densenet import digest_weights
 from cxrsearch.errors import CheckpointError
 from cxrsearch.images.findings import NIH_FINDINGS
 from cxrsearch.images.preprocess import Preprocess
@@ -141,7 +141,7 @@ class Reference(NamedTuple):
 def reference(network: Any) -> Reference:
     """The canonical tensors, taken from torchvision's network directly."""
     tensors = without_counters(network.state_dict())
-    return Reference(tensors, weights_digest(tensors))
+    return Reference(tensors, digest_weights(tensors))
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_truncated(network: Any, file: Path, zipped: bool) -> None:
     whole = save(LAYOUTS["jrzech"](network), file, zipped).stat().st_size
     for length in (whole - 1, whole - 100, whole // 2, 300_000, 100_000, 5_000, 200, 30, 10, 4, 3, 1, 0):
         os.truncate(file, length)
-        with pytest.raises(CheckpointError, match=r"weights\.pth is damaged, incomplete or no checkpoint") as caught:
+        with pytest.raises(CheckpointError, match=r"weights\.pth is damaged, incomplete or not a checkpoint") as caught:
             load_foreign(file)
         assert "\n" not in str(caught.value)
 
@@ -326,7 +326,7 @@ def test_truncated(network: Any, file: Path, zipped: bool) -> None:
 )
 def test_files_of_another_kind(data: bytes, file: Path) -> None:
     file.write_bytes(data)
-    with pytest.raises(CheckpointError, match=r"weights\.pth is damaged, incomplete or no checkpoint at all"):
+    with pytest.raises(CheckpointError, match=r"weights\.pth is damaged, incomplete or not a checkpoint"):
         load_foreign(file)
 
 
@@ -390,7 +390,7 @@ def test_a_payload_is_refused_and_never_runs(place: str, zipped: bool, build: An
     for name, payload in payloads(marker).items():
         save(HIDING_PLACES[place](network, payload), file, zipped)
         with pytest.raises(
-            CheckpointError, match=r"weights\.pth is refused: it asks for \S+, which weights have no need"
+            CheckpointError, match=r"weights\.pth is refused: it asks for \S+, which weights do not need"
         ):
             load_foreign(file)
         assert not marker.exists(), name

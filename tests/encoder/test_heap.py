@@ -12,12 +12,12 @@ TURNS, BLOCK = 20, 64 * 2**20
 CODE = f"""
 import resource, sys
 import torch
-from cxrsearch.encoder.densenet import Encoder, random_tensors
+from cxrsearch.encoder.densenet import Encoder, draw_tensors
 from cxrsearch.encoder.embed import Embedder
 from cxrsearch.images.preprocess import Preprocess
 
 if sys.argv[1] == "kept":
-    Embedder(Encoder(random_tensors("densenet121", 0), Preprocess(32), label="test"), "cpu")
+    Embedder(Encoder(draw_tensors("densenet121", 0), Preprocess(32), label="test"), "cpu")
 torch.ones({BLOCK}, dtype=torch.uint8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range({TURNS}):

@@ -10,8 +10,8 @@ import torch
 
 from cxrsearch.encoder import weights as weights_module
 from cxrsearch.encoder.checkpoint import BEST, load_checkpoint, save_checkpoint
-from cxrsearch.encoder.densenet import Encoder, random_tensors
-from cxrsearch.encoder.weights import default_weights, load_encoder
+from cxrsearch.encoder.densenet import Encoder, draw_tensors
+from cxrsearch.encoder.weights import choose_weights, load_encoder
 from cxrsearch.errors import CheckpointError, UsageError
 from cxrsearch.images.preprocess import Preprocess
 
@@ -148,19 +148,19 @@ def test_imagenet_is_downloaded_once(torch_home: Path, published: Path, monkeypa
 
 
 def test_default_weights(tmp_path: Path) -> None:
-    assert default_weights({}, tmp_path) == "imagenet"
+    assert choose_weights({}, tmp_path) == "imagenet"
     for age, run in ((30, "a"), (10, "b"), (20, "c")):
         best = tmp_path / "runs" / run / BEST
         best.parent.mkdir(parents=True)
         best.touch()
         os.utime(best, (10_000 - age, 10_000 - age))
     (tmp_path / "runs" / "unfinished").mkdir()
-    assert default_weights({}, tmp_path) == str(tmp_path / "runs" / "b")
-    assert default_weights({"CXRSEARCH_WEIGHTS": "x.pth"}, tmp_path) == "x.pth"
+    assert choose_weights({}, tmp_path) == str(tmp_path / "runs" / "b")
+    assert choose_weights({"CXRSEARCH_WEIGHTS": "x.pth"}, tmp_path) == "x.pth"
 
 
 def test_own_and_foreign_files_of_the_same_weights_are_one_encoder(file: Path, tmp_path: Path) -> None:
-    tensors = random_tensors("densenet121", 5)
+    tensors = draw_tensors("densenet121", 5)
     torch.save({"state_dict": {f"module.densenet121.{name}": value for name, value in tensors.items()}}, file)
     foreign = load_encoder(str(file))
     save_checkpoint(tmp_path / BEST, foreign)

@@ -20,7 +20,7 @@ from cxrsearch.errors import CatalogueError, CxrsearchError, SplitError, UsageEr
 from cxrsearch.evaluation.evaluate import Question, cross_validate, evaluate_images, evaluate_index
 from cxrsearch.images.findings import NIH_FINDINGS
 from cxrsearch.images.splits import place
-from cxrsearch.protocol.rows import default_split
+from cxrsearch.protocol.rows import choose_split
 from cxrsearch.query.index import open_index
 from cxrsearch.training.request import Training
 from cxrsearch.training.train import train
@@ -109,7 +109,7 @@ def test_the_head_is_that_of_the_network(trained: Path, run: Path) -> None:
     forest, both = (result.scored.scores[name] for name in ("forest", "ensemble"))
     np.testing.assert_allclose(both, (expit(logits) + forest) / 2, rtol=1e-5)
     assert result.reference == "densenet"
-    assert result.split == default_split(index.catalogue, index.manifest.encoder) == "column"
+    assert result.split == choose_split(index.catalogue, index.manifest.encoder) == "column"
     assert any(
         "trained on 6 of the 6 images that second-stage models learn from" in warning for warning in result.warnings
     )

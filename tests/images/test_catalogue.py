@@ -12,8 +12,8 @@ from cxrsearch.errors import CatalogueError, UsageError
 from cxrsearch.images.catalogue import COLUMNS, Catalogue
 from cxrsearch.images.findings import Vocabulary
 from cxrsearch.images.formats.format_registry import read_table
-from cxrsearch.images.matching import catalogue_of_source, match_images
-from cxrsearch.images.patients import hash_patient, patient_salt
+from cxrsearch.images.matching import make_catalogue, match_images
+from cxrsearch.images.patients import hash_patient, make_salt
 from cxrsearch.images.sources.folder import FolderSource
 
 COMPUTED_RADIOGRAPHY = UID("1.2.840.10008.5.1.4.1.1.1")
@@ -173,22 +173,22 @@ def test_a_table_of_other_images_is_refused_with_an_example_of_each(tmp_path: Pa
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
-    for call in (partial(match_images, csv(tmp_path, "a.png,1,")), catalogue_of_source):
+    for call in (partial(match_images, csv(tmp_path, "a.png,1,")), make_catalogue):
         with pytest.raises(CatalogueError, match=f"no images in {tmp_path / 'images'}"):
             call(FolderSource(tmp_path / "images"))
 
 
 def test_a_file_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
     add_images(tmp_path, "ä.png", "b.png")
-    assert catalogue_of_source(FolderSource(tmp_path)).catalogue.ids == ["b.png", "ä.png"]
+    assert make_catalogue(FolderSource(tmp_path)).catalogue.ids == ["b.png", "ä.png"]
     (tmp_path / "b.png").rename(tmp_path / "b\udcff.png")
     with pytest.raises(CatalogueError, match=r"file name 'b\\udcff\.png' is not UTF-8"):
-        catalogue_of_source(FolderSource(tmp_path))
+        make_catalogue(FolderSource(tmp_path))
 
 
 def test_without_a_table_every_picture_is_its_own_patient(tmp_path: Path) -> None:
     folder = add_images(tmp_path, "b/x.png", "b-2/x.png", "a.jpg", "c.png")
-    matched = catalogue_of_source(FolderSource(folder))
+    matched = make_catalogue(FolderSource(folder))
     assert matched.catalogue.ids == matched.catalogue.patients == ["a.jpg", "b-2/x.png", "b/x.png", "c.png"]
     assert matched.catalogue.frame["path"].tolist() == matched.catalogue.ids
     assert matched.catalogue.labels is None
@@ -198,11 +198,11 @@ def test_without_a_table_every_picture_is_its_own_patient(tmp_path: Path) -> Non
 
 def test_a_pattern_finds_the_patient_of_every_file(tmp_path: Path) -> None:
     folder = add_images(tmp_path, "12_a.png", "12_b.png", "7_a.png")
-    matched = catalogue_of_source(FolderSource(folder), patient_pattern=r"^(\d+)_")
+    matched = make_catalogue(FolderSource(folder), patient_pattern=r"^(\d+)_")
     assert matched.catalogue.patients == ["12", "12", "7"]
     assert (matched.patient_source, matched.patient_salt, matched.own_patients) == ("pattern", None, 0)
     with pytest.raises(UsageError, match="has no group"):
-        catalogue_of_source(FolderSource(folder), patient_pattern="")
+        make_catalogue(FolderSource(folder), patient_pattern="")
 
 
 def test_a_folder_of_dicom_takes_what_its_tags_say(tmp_path: Path) -> None:
@@ -212,8 +212,8 @@ def test_a_folder_of_dicom_takes_what_its_tags_say(tmp_path: Path) -> None:
     add_dicom(tmp_path, "4.dcm")
     add_images(tmp_path, "5.png")
     (tmp_path / "6.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 9)
-    matched = catalogue_of_source(FolderSource(tmp_path))
-    salt = patient_salt([("1.dcm", "H-7"), ("2.dcm", "H-7"), ("3.dcm", "H-8")])
+    matched = make_catalogue(FolderSource(tmp_path))
+    salt = make_salt([("1.dcm", "H-7"), ("2.dcm", "H-7"), ("3.dcm", "H-8")])
     seven, eight = hash_patient("H-7", salt), hash_patient("H-8", salt)
     assert matched.catalogue.patients == [seven, seven, eight, "4.dcm", "5.png", "6.dcm"]
     assert nulls_as_none(matched.catalogue, "sex") == ["F", None, "M", None, None, None]
@@ -227,7 +227,7 @@ def test_another_set_of_dicom_files_gives_the_same_patient_another_hash(tmp_path
     add_dicom(tmp_path / "other", "1.dcm", PatientID="H-7")
     add_dicom(tmp_path / "other", "2.dcm", PatientID="H-8")
     one, again, other = (
-        catalogue_of_source(FolderSource(tmp_path / name)).catalogue.patients for name in ("one", "one", "other")
+        make_catalogue(FolderSource(tmp_path / name)).catalogue.patients for name in ("one", "one", "other")
     )
     assert one == again
     assert one[0] != other[0]
@@ -236,7 +236,7 @@ def test_another_set_of_dicom_files_gives_the_same_patient_another_hash(tmp_path
 
 def test_a_pattern_goes_before_the_tags_for_patients_only(tmp_path: Path) -> None:
     add_dicom(tmp_path, "p3_1.dcm", PatientID="H-7", ViewPosition="AP")
-    matched = catalogue_of_source(FolderSource(tmp_path), patient_pattern="(?P<patient>p3)")
+    matched = make_catalogue(FolderSource(tmp_path), patient_pattern="(?P<patient>p3)")
     assert matched.catalogue.patients == ["p3"]
     assert nulls_as_none(matched.catalogue, "view") == ["AP"]
     assert matched.patient_salt is None

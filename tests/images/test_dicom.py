@@ -155,7 +155,7 @@ def test_windows_agree_with_those_of_pydicom(centre: float, width: float, functi
     with np.errstate(over="ignore"):
         share = apply_windowing(RAMP, radiograph(RAMP, **tags)) / 4095
     np.testing.assert_allclose(read(RAMP, **tags).pixels, 255 * share, rtol=0, atol=0.5 + 1e-6)
-    np.testing.assert_allclose(dicom.windowed(RAMP.astype(float), centre, width, function), share, atol=1e-9)
+    np.testing.assert_allclose(dicom.apply_window(RAMP.astype(float), centre, width, function), share, atol=1e-9)
 
 
 def test_padding_is_black_and_leaves_the_range_alone() -> None:
@@ -231,7 +231,7 @@ def test_lossless_jpeg_is_as_pillow_decodes_it() -> None:
     dataset = pydicom.dcmread(data_file("JPGLosslessP14SV1_1s_1f_8b.dcm"))
     frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
     with Image.open(io.BytesIO(frame)) as image:
-        expected = dicom.windowed(np.asarray(image, np.float64), dataset.WindowCenter, dataset.WindowWidth)
+        expected = dicom.apply_window(np.asarray(image, np.float64), dataset.WindowCenter, dataset.WindowWidth)
     dataset.Modality = "CR"
     np.testing.assert_array_equal(decode_radiograph(raw(dataset), "x").pixels, np.round(255 * expected))
 
@@ -309,13 +309,13 @@ def test_chest_radiographs_are_accepted(tags: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("tags", "reason"),
     [
-        *(({"Modality": kind}, f"has modality {kind}, and is no") for kind in ("CT", "MR", "US", "SR", "PR", "SEG")),
+        *(({"Modality": kind}, f"has modality {kind}: it is not") for kind in ("CT", "MR", "US", "SR", "PR", "SEG")),
         ({"BodyPartExamined": "LEG"}, "x.dcm has body part LEG, not the chest — leave it out, or, if the tag is wrong"),
         ({"BodyPartExamined": "L SPINE"}, "has body part L SPINE, not the chest"),
         ({"PresentationIntentType": "FOR PROCESSING"}, "holds raw detector values"),
         ({"NumberOfFrames": 3}, "x.dcm holds 3 frames, not one image"),
         ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "photometric interpretation is RGB"),
-        ({"SamplesPerPixel": 3}, "is MONOCHROME2, with 3 sample(s) a pixel"),
+        ({"SamplesPerPixel": 3}, "is MONOCHROME2, with 3 sample(s) per pixel"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "photometric interpretation is PALETTE COLOR"),
         ({"PhotometricInterpretation": None}, "photometric interpretation is missing"),
         ({"PixelData": None}, "x.dcm has lost its pixels: it was cut short"),
@@ -323,7 +323,7 @@ def test_chest_radiographs_are_accepted(tags: dict[str, Any]) -> None:
         ({"Rows": 13_000, "Columns": 13_000}, "x.dcm has 13000 x 13000 pixels, over the limit of 64 megapixels"),
         ({"Rows": 31}, "x.dcm has 128 x 31 pixels, fewer than 32 on a side"),
         ({"Rows": None}, "x.dcm is a damaged DICOM file"),
-        ({"BitsAllocated": 32}, "x.dcm has 32 bits a pixel"),
+        ({"BitsAllocated": 32}, "x.dcm has 32 bits per pixel"),
         ({"WindowCenter": "1", "WindowWidth": "2"}, "x.dcm shows nothing: every pixel has the grey level 255"),
     ],
 )
@@ -331,7 +331,7 @@ def test_what_is_no_chest_radiograph_is_refused(
     tags: dict[str, Any], reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "shows nothing" not in reason:
-        monkeypatch.setattr(dicom, "stored_values", lambda *_: pytest.fail("decoded before it was refused"))
+        monkeypatch.setattr(dicom, "read_stored_values", lambda *_: pytest.fail("decoded before it was refused"))
     assert reason in refusal(radiograph(RAMP + np.uint16(10), **tags))
 
 

@@ -171,7 +171,7 @@ def test_a_frame_of_another_size_than_its_tags_say_is_refused_before_it_is_decod
     """The number of pixels agrees, so a decoder would give them, scrambled."""
     dataset = sample(kind)
     rows, columns = dataset.Rows, dataset.Columns
-    monkeypatch.setattr("cxrsearch.images._dicom.stored_values", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr("cxrsearch.images._dicom.read_stored_values", lambda *_: pytest.fail("decoded"))
     dataset.Rows, dataset.Columns = rows // 2, columns * 2
     told = f"its tags say {columns * 2} x {rows // 2} pixels, and its compressed image {columns} x {rows}"
     assert f"x.dcm contradicts itself: {told}" in refusal(dataset)
@@ -233,7 +233,7 @@ def test_bits_above_those_stored_are_left_out() -> None:
     [
         ({"BitsStored": 12, "HighBit": 15}, "x.dcm has 12-bit values that end at bit 15"),
         ({"VOILUTFunction": "CUBIC", "WindowCenter": "1", "WindowWidth": "9"}, "the VOI LUT function CUBIC is unknown"),
-        ({"RescaleSlope": "1e999", "RescaleIntercept": "0"}, "its rescale or window is no finite number"),
+        ({"RescaleSlope": "1e999", "RescaleIntercept": "0"}, "its rescale or window is not a finite number"),
     ],
 )
 def test_grey_levels_that_cannot_be_made_out_are_not_made_up(tags: dict[str, Any], reason: str) -> None:
@@ -243,8 +243,8 @@ def test_grey_levels_that_cannot_be_made_out_are_not_made_up(tags: dict[str, Any
 @pytest.mark.parametrize(
     ("descriptor", "reason"),
     [
-        ([300, 0, 8], "256 LUT entries up to 255 are said to be 300 of 8 bits"),
-        ([256, 0, 7], "256 LUT entries up to 255 are said to be 256 of 7 bits"),
+        ([300, 0, 8], "256 LUT entries up to 255 are declared as 300 of 8 bits"),
+        ([256, 0, 7], "256 LUT entries up to 255 are declared as 256 of 7 bits"),
     ],
 )
 def test_a_lut_that_is_not_as_described_is_refused(descriptor: list[int], reason: str) -> None:

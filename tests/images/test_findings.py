@@ -68,10 +68,10 @@ def test_infiltrate_is_a_synonym_only_where_infiltration_is_a_finding() -> None:
 
 def test_a_finding_that_is_asked_for_is_understood_or_the_nearest_is_suggested() -> None:
     vocabulary = Vocabulary(("Pleural_Thickening", "Mass"))
-    assert vocabulary.asked("pleural thickening") == "Pleural_Thickening"
+    assert vocabulary.resolve("pleural thickening") == "Pleural_Thickening"
     for name, fix in (("pleural thick", "did you mean Pleural_Thickening?"), ("zzz", "choose one of these")):
         with pytest.raises(UsageError) as caught:
-            vocabulary.asked(name)
+            vocabulary.resolve(name)
         assert str(caught.value) == f"unknown finding {name!r}; the vocabulary is Pleural_Thickening, Mass — {fix}"
 
 

@@ -74,7 +74,7 @@ def test_a_changed_file_is_not_taken_from_the_cache(picture: Path, tmp_path: Pat
 def test_a_refused_image_keeps_its_reason_and_sha256(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_bytes(b"text")
     refused = load_image(FolderSource(tmp_path), "text.png", SPEC, PixelCache(tmp_path / "cache", SPEC))
-    reason = "text.png is neither PNG, JPEG nor DICOM: it begins with 'text' — mend the file or leave it out"
+    reason = "text.png is neither PNG, JPEG nor DICOM: it begins with 'text' — repair the file or leave it out"
     assert refused == RefusedImage(reason, hashlib.sha256(b"text").hexdigest())
 
 

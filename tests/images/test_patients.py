@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxrsearch.errors import CatalogueError, UsageError
-from cxrsearch.images.patients import hash_patient, patient_of_nih_name, patient_salt, patients_by_pattern
+from cxrsearch.images.patients import find_patients, hash_patient, make_salt, parse_nih_name
 
 
 def test_a_patients_hash_is_the_hmac_of_rfc_2104() -> None:
@@ -20,12 +20,12 @@ def test_a_patients_hash_is_the_hmac_of_rfc_2104() -> None:
 )
 def test_a_salt_depends_on_the_set_of_files_not_on_their_order(both: tuple[list[tuple[str, str]], ...]) -> None:
     one, other = both
-    assert patient_salt(one) == patient_salt(other)
-    assert patient_salt([*one, ("another", "file")]) != patient_salt(one)
+    assert make_salt(one) == make_salt(other)
+    assert make_salt([*one, ("another", "file")]) != make_salt(one)
 
 
 def test_a_salt_cannot_be_moved_between_the_fields() -> None:
-    assert len({patient_salt([("ab", "c")]), patient_salt([("a", "bc")]), patient_salt([("a", "b"), ("c", "")])}) == 3
+    assert len({make_salt([("ab", "c")]), make_salt([("a", "bc")]), make_salt([("a", "b"), ("c", "")])}) == 3
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_salt_cannot_be_moved_between_the_fields() -> None:
     ],
 )
 def test_the_patient_of_an_nih_name(name: str, patient: str | None) -> None:
-    assert patient_of_nih_name(name) == patient
+    assert parse_nih_name(name) == patient
 
 
 @pytest.mark.parametrize(
@@ -56,16 +56,18 @@ def test_the_patient_of_an_nih_name(name: str, patient: str | None) -> None:
     ],
 )
 def test_a_pattern_is_searched_in_the_whole_id(pattern: str, patients: list[str]) -> None:
-    assert patients_by_pattern(pattern, ["site/12_a.png", "site/007_b.png"]) == patients
+    assert find_patients(pattern, ["site/12_a.png", "site/007_b.png"]) == patients
 
 
-@pytest.mark.parametrize(("pattern", "reason"), [(r"(\d+", "no regular expression: missing \\)"), (r"\d+", "no group")])
+@pytest.mark.parametrize(
+    ("pattern", "reason"), [(r"(\d+", "not a regular expression: missing \\)"), (r"\d+", "no group")]
+)
 def test_a_pattern_that_cannot_be_meant(pattern: str, reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
-        patients_by_pattern(pattern, ["1.png"])
+        find_patients(pattern, ["1.png"])
 
 
 @pytest.mark.parametrize("pattern", [r"^(\d+)", r"^(\d*)", r"^(\d+)?"])
 def test_a_file_without_patient_is_named(pattern: str) -> None:
     with pytest.raises(CatalogueError, match=r"in 2 of 3 images, for example 'a\.png'"):
-        patients_by_pattern(pattern, ["1.png", "a.png", "b.png"])
+        find_patients(pattern, ["1.png", "a.png", "b.png"])

@@ -21,7 +21,7 @@ from PIL import Image, ImageFile
 
 from cxrsearch.errors import CatalogueError, ImageError
 from cxrsearch.images._checks import quietly, require_size
-from cxrsearch.images.radiograph import decode_radiograph, radiograph_of, read_radiograph
+from cxrsearch.images.radiograph import decode_radiograph, load_radiograph, read_radiograph
 from cxrsearch.images.sources.folder import find_images
 from tests.images.tags import tags_of
 
@@ -239,7 +239,7 @@ def test_the_same_pixels_in_another_format_have_the_same_pixel_sha256() -> None:
         (claimed(13_000), "x.png has 13000 x 13000 pixels, over the limit of 64 megapixels"),
         (claimed(8_001), "over the limit of 64 megapixels"),
         (claimed(60_000), "over the limit of 64 megapixels"),
-        (encoded(Image.fromarray(noise()).convert("1")), "no 8- or 16-bit grey image: its mode is '1'"),
+        (encoded(Image.fromarray(noise()).convert("1")), "not 8- or 16-bit grey: its mode is '1'"),
         (encoded(Image.fromarray(noise()).convert("CMYK"), "JPEG"), "its mode is 'CMYK'"),
         (encoded(noise(), save_all=True, append_images=[Image.fromarray(noise(seed=1))]), "holds 2 frames"),
         (encoded(noise(), "MPO", save_all=True, append_images=[Image.fromarray(noise())]), "holds 2 frames"),
@@ -270,7 +270,7 @@ def test_an_opened_picture_is_read_as_its_file_is(tmp_path: Path) -> None:
     exif[0x0112] = 6  # turn right
     path = tmp_path / "x.jpg"
     path.write_bytes(encoded(noise(40, 56), "JPEG", exif=exif))
-    file, picture = read_radiograph(path), radiograph_of(Image.open(path))
+    file, picture = read_radiograph(path), load_radiograph(Image.open(path))
     assert file.pixels.shape == (56, 40)
     np.testing.assert_array_equal(picture.pixels, file.pixels)
     assert picture.pixel_sha256 == file.pixel_sha256
@@ -289,7 +289,7 @@ def test_an_opened_picture_is_read_as_its_file_is(tmp_path: Path) -> None:
 )
 def test_a_picture_that_cannot_be_taken(image: Image.Image, reason: str) -> None:
     with pytest.raises(ImageError) as error:
-        radiograph_of(image)
+        load_radiograph(image)
     assert str(error.value).startswith(reason)
 
 
@@ -297,12 +297,12 @@ def test_an_opened_16_bit_picture_in_colour_is_refused_where_its_file_is() -> No
     dark = np.random.default_rng(0).integers(0, 32768, (32, 40)).astype(">u2")
     data = png(np.repeat(dark, 3, axis=1), 40, 16, 2)
     with pytest.raises(ImageError, match="would lose most of its grey levels"):
-        radiograph_of(Image.open(io.BytesIO(data)))
+        load_radiograph(Image.open(io.BytesIO(data)))
 
 
 def test_what_is_read_does_not_change_with_the_array() -> None:
     pixels = noise()
-    radiograph, before = radiograph_of(pixels), pixels.copy()
+    radiograph, before = load_radiograph(pixels), pixels.copy()
     pixels[:] = 0
     np.testing.assert_array_equal(radiograph.pixels, before)
 
@@ -343,7 +343,7 @@ def test_whatever_is_damaged_the_answer_is_an_image_error() -> None:
 
 
 def test_what_a_decoder_throws_becomes_one_printable_line() -> None:
-    line = r"^x is damaged: not \[31m a byte — mend the file or leave it out$"
+    line = r"^x is damaged: not \[31m a byte — repair the file or leave it out$"
     with pytest.raises(ImageError, match=line), quietly("x", "is damaged"):
         raise RuntimeError("not \x1b[31m\na byte")
     with pytest.raises(MemoryError), quietly("x", "is damaged"):

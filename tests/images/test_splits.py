@@ -17,11 +17,11 @@ from cxrsearch.images.formats.format_registry import read_table
 from cxrsearch.images.splits import (
     _parse_fractions,
     default_lists_folder,
-    ids_digest,
-    ids_sketch,
+    digest_ids,
     in_sketch,
     parse_split,
     place,
+    sketch_ids,
 )
 from cxrsearch.images.tables import PARTS
 from tests.refusals import message
@@ -321,9 +321,9 @@ def test_only_who_takes_a_part_objects_to_its_being_empty() -> None:
 
 
 def test_the_digest_of_a_part() -> None:
-    assert ids_digest(["b", "a"]) == hashlib.sha256(b"a\nb").hexdigest()
-    assert ids_digest([]) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    assert ids_digest(iter(["a", "b"])) == ids_digest(["a", "b"]) != ids_digest(["ab"])
+    assert digest_ids(["b", "a"]) == hashlib.sha256(b"a\nb").hexdigest()
+    assert digest_ids([]) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert digest_ids(iter(["a", "b"])) == digest_ids(["a", "b"]) != digest_ids(["ab"])
 
 
 @pytest.mark.real_data
@@ -336,7 +336,7 @@ def test_the_papers_split_of_nih(real_data: Path) -> None:
     assert sum(len(members) for members in patients.values()) == len(set(images.patients))
     rows = parse_split(f"paper:{folder}").rows(images, "val")
     listed = (folder / "val_list.txt").read_text().split()
-    assert ids_digest(images.ids[row] for row in rows) == ids_digest(listed)
+    assert digest_ids(images.ids[row] for row in rows) == digest_ids(listed)
 
 
 @pytest.mark.real_data
@@ -353,12 +353,12 @@ def test_patient_hash_of_nih(real_data: Path) -> None:
 def test_a_sketch_holds_the_ids_of_the_lowest_hashes() -> None:
     hashes = {image: hashlib.sha256(image.encode()).hexdigest()[:10] for image in map(str, range(2000))}
     lowest = sorted(hashes, key=hashes.__getitem__)[:512]
-    sketch = ids_sketch(hashes)
+    sketch = sketch_ids(hashes)
     assert sketch == "".join(hashes[image] for image in lowest)
     assert in_sketch(sketch, [*lowest[:3], "2001", lowest[511]]).tolist() == [True, True, True, False, True]
     assert in_sketch(sketch, sorted(hashes, key=hashes.__getitem__)[512:]).sum() == 0
     assert not in_sketch("", ["a"]).any()
-    assert in_sketch(ids_sketch(["a", "a", "b"]), ["a", "b", "c"]).tolist() == [True, True, False]
+    assert in_sketch(sketch_ids(["a", "a", "b"]), ["a", "b", "c"]).tolist() == [True, True, False]
 
 
 def test_a_sketch_is_read_ten_digits_at_a_time() -> None:

@@ -138,8 +138,8 @@ def test_views_that_are_not_known_are_counted_with_an_example(tmp_path: Path) ->
     header = "image,patient,findings,view\n"
     path = table(tmp_path, header + "a,1,,PA\nb,1,,LATERAL\nc,1,,ap\nd,1,,LL\ne,1,, \n", "t.csv")
     assert read_table(path).warnings == (
-        "2 rows of t.csv have another view than PA and AP, such as 'LATERAL': it counts as unknown, and lateral films "
-        "are better left out",
+        "2 rows of t.csv have another view than PA and AP, such as 'LATERAL': it counts as unknown; leave out "
+        "lateral images",
     )
     path = table(tmp_path, header + "a,1,,PA\nb,1,,LL\n", "t.csv")
     assert read_table(path).warnings[0].startswith("1 row of t.csv has another view than PA and AP, such as 'LL': ")
@@ -167,11 +167,11 @@ HEADER = "image,patient,findings,sex,age\n"
         (HEADER + ",1,,M,5\n", "line 2: no image"),
         (HEADER + "a, 1,,M,5\n", "line 2: the patient begins or ends with a space"),
         (HEADER + "a ,1,,M,5\n", "line 2: the image begins or ends with a space"),
-        (HEADER + "a,1,,M,5\nb,1,,X,5\n", "line 3: 'X' is no sex — write M or F"),
-        (HEADER + "a,1,,M,5\nb,1,,M,5 yrs\n", "line 3: '5 yrs' is no age — write years"),
+        (HEADER + "a,1,,M,5\nb,1,,X,5\n", "line 3: 'X' is not a valid sex — write M or F"),
+        (HEADER + "a,1,,M,5\nb,1,,M,5 yrs\n", "line 3: '5 yrs' is not a valid age — write years"),
         (
             HEADER.replace(",age", ",split") + "a,1,,M,val\nb,1,,M,tset\n",
-            "line 3: 'tset' is no split — write train, val",
+            "line 3: 'tset' is not a valid split — write train, val",
         ),
         (
             "Path,Sex,No Finding,Cardiomegaly,pleural thickening\np/view1.jpg,F,,1.0,-1.0\n",

@@ -16,7 +16,7 @@ from cxrsearch.building.imported import import_embeddings
 from cxrsearch.encoder.spec import UNKNOWN, Provenance
 from cxrsearch.errors import CatalogueError, CxrsearchError, UsageError
 from cxrsearch.images.boxes import read_boxes
-from cxrsearch.images.splits import ids_digest
+from cxrsearch.images.splits import digest_ids
 from cxrsearch.localisation.evaluate_localisation import (
     LocalisationQuestion,
     evaluate_localisation,
@@ -114,7 +114,7 @@ def test_boxed_files_that_cannot_be_read_are_listed(
 
 
 def trained_on(ids: list[str], boxes_sha256: str | None = None) -> Provenance:
-    return Provenance("column", ids_digest(ids), len(ids), boxes_sha256=boxes_sha256)
+    return Provenance("column", digest_ids(ids), len(ids), boxes_sha256=boxes_sha256)
 
 
 def test_images_that_the_encoder_has_seen_are_refused(
@@ -211,7 +211,7 @@ def test_calls_that_do_not_fit_are_refused(index: Index, boxes: Path, data_set: 
         assert problem in result.stderr
     wrong = asked("--index", index.stored.folder, "--boxes", data_set.labels)
     assert wrong.exit_code == 1
-    assert "is no table of boxes" in wrong.stderr
+    assert "is not a table of boxes" in wrong.stderr
 
 
 @pytest.mark.real_data

@@ -20,7 +20,7 @@ from cxrsearch.building.imported import import_embeddings
 from cxrsearch.encoder.checkpoint import read_header
 from cxrsearch.errors import CatalogueError, UsageError
 from cxrsearch.images.findings import NIH_FINDINGS
-from cxrsearch.images.splits import ids_digest, parse_split
+from cxrsearch.images.splits import digest_ids, parse_split
 from cxrsearch.novelty._novelty_setup import FITTED_HEAD, OWN_HEAD
 from cxrsearch.novelty.evaluate_novelty import (
     NoveltyQuestion,
@@ -217,7 +217,7 @@ def test_a_retrained_encoder_never_saw_the_finding(retrained: tuple[NoveltyResul
     assert header.spec.findings is not None
     assert header.spec.findings == tuple(name for name in NIH_FINDINGS if name != "Mass")
     kept = [f"{i:02d}.png" for i in range(6) if "Mass" not in FINDINGS[i]]
-    assert header.spec.provenance.train_ids_sha256 == ids_digest(kept)
+    assert header.spec.provenance.train_ids_sha256 == digest_ids(kept)
     assert (header.spec.provenance.held_out, header.spec.provenance.n_train) == ("Mass", len(kept))
     assert result.known == len(kept)
     assert json.loads((folder / RESULT).read_text()) == json.loads(json.dumps(result.to_json()))

@@ -12,8 +12,8 @@ from cxrsearch.images.boxes import Boxes
 from cxrsearch.images.catalogue import Catalogue
 from cxrsearch.images.findings import Vocabulary
 from cxrsearch.images.holdout import Holdout
-from cxrsearch.images.splits import ids_digest, ids_sketch, parse_split
-from cxrsearch.protocol.seen import knowledge_of, seen_by
+from cxrsearch.images.splits import digest_ids, parse_split, sketch_ids
+from cxrsearch.protocol.seen import assess_knowledge, find_seen
 
 SPLIT = "patient-hash:0.5/0.2/0.3"
 
@@ -35,14 +35,14 @@ def trained(split: str | None, digest: str | None, label: str = "run") -> dict[s
 def test_the_very_images_are_known_for_certain(catalogue: Catalogue) -> None:
     parts = parse_split(SPLIT).assign(catalogue)
     learned = [image for image, part in zip(catalogue.ids, parts, strict=True) if part == "train"]
-    seen = seen_by(trained(SPLIT, ids_digest(learned)), catalogue)
+    seen = find_seen(trained(SPLIT, digest_ids(learned)), catalogue)
     assert seen.learned.tolist() == (parts == "train").tolist()
     assert seen.chosen.tolist() == (parts == "val").tolist()
     assert seen.warning is None
 
 
 def test_other_images_of_a_split_by_patient_are_safe_and_said(catalogue: Catalogue) -> None:
-    seen = seen_by(trained(SPLIT, "another"), catalogue)
+    seen = find_seen(trained(SPLIT, "another"), catalogue)
     assert seen.learned.tolist() == (parse_split(SPLIT).assign(catalogue) == "train").tolist()
     assert seen.warning is not None
     assert "no image of another part was among them" in seen.warning
@@ -51,7 +51,7 @@ def test_other_images_of_a_split_by_patient_are_safe_and_said(catalogue: Catalog
 def test_other_images_of_a_split_by_lists_are_not_certain(catalogue: Catalogue, tmp_path: Path) -> None:
     for part, image in (("train", "0.png"), ("val", "1.png"), ("test", "2.png")):
         (tmp_path / f"{part}_list.txt").write_text(image)
-    seen = seen_by(trained(f"paper:{tmp_path}", "another"), catalogue)
+    seen = find_seen(trained(f"paper:{tmp_path}", "another"), catalogue)
     assert seen.learned.nonzero()[0].tolist() == [0]
     assert seen.warning is not None
     assert "not certain" in seen.warning
@@ -62,8 +62,8 @@ def without_table(catalogue: Catalogue, files: Sequence[str]) -> tuple[dict[str,
     folder = Catalogue(pd.DataFrame({"id": files, "patient": files}), Vocabulary())
     parts = parse_split(SPLIT).assign(folder)
     learned = [image for image, part in zip(files, parts, strict=True) if part == "train"]
-    encoder = trained(SPLIT, ids_digest(learned))
-    encoder["provenance"] |= {"from_table": False, "train_ids_sketch": ids_sketch(learned)}
+    encoder = trained(SPLIT, digest_ids(learned))
+    encoder["provenance"] |= {"from_table": False, "train_ids_sketch": sketch_ids(learned)}
     return encoder, set(learned)
 
 
@@ -72,7 +72,7 @@ def test_a_training_without_a_table_split_by_file(catalogue: Catalogue) -> None:
     assert learned != {
         i for i, part in zip(catalogue.ids, parse_split(SPLIT).assign(catalogue), strict=True) if part == "train"
     }
-    seen = seen_by(encoder, catalogue)
+    seen = find_seen(encoder, catalogue)
     assert {image for image, known in zip(catalogue.ids, seen.learned, strict=True) if known} == learned
     assert seen.warning is None
     assert not (seen.learned & seen.chosen).any()
@@ -81,7 +81,7 @@ def test_a_training_without_a_table_split_by_file(catalogue: Catalogue) -> None:
 @pytest.mark.parametrize("more", [["more.png"], [f"more{i}.png" for i in range(5000)]], ids=["one more", "many more"])
 def test_of_a_larger_folder_the_images_that_are_here_are_known(catalogue: Catalogue, more: list[str]) -> None:
     encoder, learned = without_table(catalogue, [*catalogue.ids, *more])
-    seen = seen_by(encoder, catalogue)
+    seen = find_seen(encoder, catalogue)
     here = {image for image, known in zip(catalogue.ids, seen.learned, strict=True) if known}
     assert here == learned.intersection(catalogue.ids)
     assert seen.warning is not None
@@ -91,14 +91,14 @@ def test_of_a_larger_folder_the_images_that_are_here_are_known(catalogue: Catalo
 def test_of_a_smaller_index_the_images_that_were_learned_are_known(catalogue: Catalogue) -> None:
     encoder, learned = without_table(catalogue, catalogue.ids)
     some = catalogue.take(np.arange(0, 60, 7))
-    seen = seen_by(encoder, some)
+    seen = find_seen(encoder, some)
     assert {image for image, known in zip(some.ids, seen.learned, strict=True) if known} == learned & set(some.ids)
     assert 0 < seen.learned.sum() < len(some)
 
 
 def test_a_folder_of_other_images_says_nothing_of_these(catalogue: Catalogue) -> None:
     encoder, _ = without_table(catalogue, [f"other{i}.png" for i in range(60)])
-    seen = seen_by(encoder, catalogue)
+    seen = find_seen(encoder, catalogue)
     assert not (seen.learned | seen.chosen).any()
     assert seen.warning is not None
     assert "it is not known which images" in seen.warning
@@ -108,15 +108,15 @@ def test_the_same_folder_whose_headers_name_patients_is_known_for_certain(catalo
     """As of DICOM files, which the index took without a table, too."""
     parts = parse_split(SPLIT).assign(catalogue)
     learned = [image for image, part in zip(catalogue.ids, parts, strict=True) if part == "train"]
-    encoder = trained(SPLIT, ids_digest(learned))
+    encoder = trained(SPLIT, digest_ids(learned))
     encoder["provenance"]["from_table"] = False
-    seen = seen_by(encoder, catalogue)
+    seen = find_seen(encoder, catalogue)
     assert (seen.learned.tolist(), seen.warning) == ((parts == "train").tolist(), None)
 
 
 @pytest.mark.parametrize("label", ["imagenet", "random:0 (untrained)"])
 def test_an_encoder_that_never_saw_an_xray(catalogue: Catalogue, label: str) -> None:
-    seen = seen_by(trained(None, None, label), catalogue)
+    seen = find_seen(trained(None, None, label), catalogue)
     assert not seen.learned.any()
     assert seen.warning is None
 
@@ -124,18 +124,18 @@ def test_an_encoder_that_never_saw_an_xray(catalogue: Catalogue, label: str) -> 
 @pytest.mark.parametrize("label", ["imagenet", "imagenet-tuned", "random:0 (untrained)", "random:mine"])
 def test_a_runs_name_does_not_hide_what_it_was_trained_on(catalogue: Catalogue, label: str) -> None:
     """A run is called as its folder is, and that may be any name."""
-    seen = seen_by(trained(SPLIT, "another", label), catalogue)
+    seen = find_seen(trained(SPLIT, "another", label), catalogue)
     assert seen.learned.tolist() == (parse_split(SPLIT).assign(catalogue) == "train").tolist()
 
 
 @pytest.mark.parametrize("label", ["imagenet.pth", "imagenet-tuned.pth"])
 def test_a_file_of_somebody_elses_is_not_known_by_its_name(catalogue: Catalogue, label: str) -> None:
-    assert seen_by(trained(None, None, label), catalogue).warning is not None
+    assert find_seen(trained(None, None, label), catalogue).warning is not None
 
 
 @pytest.mark.parametrize("encoder", [None, trained(None, None), trained("paper:/nowhere", "x")])
 def test_what_is_not_known_is_said(catalogue: Catalogue, encoder: dict[str, Any] | None) -> None:
-    seen = seen_by(encoder, catalogue)
+    seen = find_seen(encoder, catalogue)
     assert not seen.learned.any()
     assert seen.warning is not None
     assert seen.warning.startswith("it is not known")
@@ -146,9 +146,9 @@ def test_a_training_that_started_from_another_has_seen_the_images_of_both(catalo
     encoder = trained(SPLIT, "x")
     encoder["provenance"]["before"] = {"split": first, "train_ids_sha256": "y", "n_train": 20}
     learned = [parse_split(split).assign(catalogue) == "train" for split in (SPLIT, first)]
-    assert seen_by(encoder, catalogue).learned.tolist() == (learned[0] | learned[1]).tolist()
+    assert find_seen(encoder, catalogue).learned.tolist() == (learned[0] | learned[1]).tolist()
     encoder["provenance"]["before"] = {"split": None, "train_ids_sha256": None, "n_train": None}
-    assert str(seen_by(encoder, catalogue).warning).count("it is not known") == 1
+    assert str(find_seen(encoder, catalogue).warning).count("it is not known") == 1
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -160,9 +160,9 @@ def test_images_of_a_held_out_finding_were_not_seen(strict: bool) -> None:
     catalogue = Catalogue(frame, Vocabulary(("Mass", "Edema")), labels)
     out = np.isin(np.arange(60) // 2, np.arange(0, 30, 5)) if strict else labels[:, 0]
     expected = (parse_split(SPLIT).assign(catalogue) == "train") & ~out
-    digest = ids_digest(np.array(catalogue.ids)[expected].tolist())
+    digest = digest_ids(np.array(catalogue.ids)[expected].tolist())
     provenance = {"split": SPLIT, "train_ids_sha256": digest, "held_out": "Mass", "strict": strict}
-    seen = seen_by({"label": "run", "provenance": provenance}, catalogue)
+    seen = find_seen({"label": "run", "provenance": provenance}, catalogue)
     assert seen.learned.tolist() == expected.tolist()
     assert seen.warning is None  # the very images, as the digest tells
 
@@ -186,14 +186,14 @@ def spec(label: str = "run", **provenance: Any) -> dict[str, Any]:
     ],
 )
 def test_what_provenance_proves(encoder: dict[str, Any] | None, mode: str, words: str, clean: bool) -> None:
-    found = knowledge_of(encoder, Holdout("Hernia"))
+    found = assess_knowledge(encoder, Holdout("Hernia"))
     assert (found.mode, found.clean) == (mode, clean)
     assert words in found.sentence
 
 
 @pytest.mark.parametrize(("trained", "clean"), [(False, False), (True, True)])
 def test_strictness_asks_for_a_training_that_was_strict(trained: bool, clean: bool) -> None:
-    found = knowledge_of(spec(split="column", held_out="Hernia", strict=trained), Holdout("Hernia", strict=True))
+    found = assess_knowledge(spec(split="column", held_out="Hernia", strict=trained), Holdout("Hernia", strict=True))
     assert (found.mode, found.clean) == ("retrain", clean)
     assert ("other images of patients" in found.sentence) is not clean
 
@@ -206,14 +206,14 @@ def test_boxed_patients_that_a_training_spared_were_not_seen(catalogue: Catalogu
     parts = parse_split(SPLIT).assign(catalogue)
     train = np.flatnonzero(parts == "train")
     boxes = boxed(*(f"{row}.png" for row in train[:3]), f"{np.flatnonzero(parts == 'test')[0]}.png")
-    encoder = trained(SPLIT, ids_digest(f"{row}.png" for row in train[3:]))
+    encoder = trained(SPLIT, digest_ids(f"{row}.png" for row in train[3:]))
     encoder["provenance"]["boxes_sha256"] = boxes.sha256
-    seen = seen_by(encoder, catalogue, boxes)
+    seen = find_seen(encoder, catalogue, boxes)
     assert np.flatnonzero(seen.learned).tolist() == train[3:].tolist()
     assert set(np.flatnonzero(seen.spared)) >= set(train[:3])
     assert seen.warning is None
     for other in (None, boxed("1.png")):  # without that very table nothing is proven
-        unsure = seen_by(encoder, catalogue, other)
+        unsure = find_seen(encoder, catalogue, other)
         assert np.flatnonzero(unsure.learned).tolist() == train.tolist()
         assert not unsure.spared.any()
         assert unsure.warning is not None
@@ -223,9 +223,9 @@ def test_what_one_training_spared_another_may_have_seen(catalogue: Catalogue) ->
     parts = parse_split(SPLIT).assign(catalogue)
     train = np.flatnonzero(parts == "train")
     boxes = boxed(f"{train[0]}.png")
-    first = trained(SPLIT, ids_digest(f"{row}.png" for row in train))
-    encoder = trained(SPLIT, ids_digest(f"{row}.png" for row in train[1:]))
+    first = trained(SPLIT, digest_ids(f"{row}.png" for row in train))
+    encoder = trained(SPLIT, digest_ids(f"{row}.png" for row in train[1:]))
     encoder["provenance"] |= {"boxes_sha256": boxes.sha256, "before": first["provenance"]}
-    seen = seen_by(encoder, catalogue, boxes)
+    seen = find_seen(encoder, catalogue, boxes)
     assert seen.learned[train[0]]
     assert not seen.spared.any()

@@ -217,14 +217,14 @@ def test_an_entry_of_a_folder_tells_the_patient_by_its_name(index: Index, tmp_pa
 @pytest.mark.parametrize(
     ("image", "said"),
     [
-        (np.zeros((64, 64)), "ndarray float64 (64, 64) is no radiograph — give a path, an array of uint8 or uint16"),
-        (np.zeros((64, 64, 3), dtype=np.uint8), "ndarray uint8 (64, 64, 3) is no radiograph"),
+        (np.zeros((64, 64)), "ndarray float64 (64, 64) is not a radiograph — give a path, an array of uint8 or uint16"),
+        (np.zeros((64, 64, 3), dtype=np.uint8), "ndarray uint8 (64, 64, 3) is not a radiograph"),
         (np.zeros((64, 64), dtype=np.uint8), "array shows nothing"),
         (np.zeros((8, 8), dtype=np.uint8), "array has 8 x 8 pixels, fewer than 32"),
         (Image.new("RGB", (64, 64), "red"), "picture is in colour"),
-        (Image.new("F", (64, 64)), "picture is no 8- or 16-bit grey image"),
-        (None, "NoneType is no radiograph"),
-        ([[1, 2]], "list is no radiograph"),
+        (Image.new("F", (64, 64)), "picture is not 8- or 16-bit grey"),
+        (None, "NoneType is not a radiograph"),
+        ([[1, 2]], "list is not a radiograph"),
     ],
 )
 def test_pixels_of_no_radiograph_are_refused_in_one_line(index: Index, image: Any, said: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from cxrsearch.errors import IntegrityError
 from cxrsearch.files import digest_bytes
-from cxrsearch.store.integrity import check_files, unlisted_files
+from cxrsearch.store.integrity import check_files, list_unlisted_files
 from cxrsearch.store.manifest import FileEntry, Manifest
 from tests.store.test_manifest import MANIFEST
 
@@ -27,7 +27,7 @@ def index(tmp_path: Path) -> tuple[Path, Manifest]:
 
 def test_an_untouched_index_passes(index: tuple[Path, Manifest]) -> None:
     check_files(*index)
-    assert unlisted_files(*index) == []
+    assert list_unlisted_files(*index) == []
 
 
 @pytest.mark.parametrize("name", ["a.npy", "search/b.faiss"])
@@ -82,4 +82,4 @@ def test_strange_files_are_listed_but_locks(index: tuple[Path, Manifest]) -> Non
     folder, manifest = index
     for name in ("build.lock", "manifest.json", "notes.txt"):
         (folder / name).touch()
-    assert unlisted_files(folder, manifest) == ["notes.txt"]
+    assert list_unlisted_files(folder, manifest) == ["notes.txt"]

@@ -78,7 +78,7 @@ def test_a_newer_format_says_so(tmp_path: Path) -> None:
 def damaged(folder: Path) -> str:
     return (
         f"{folder / 'manifest.json'} is damaged: its bytes are not those that were written"
-        " — restore it from a copy, or build the index anew"
+        " — restore it from a copy, or build the index again"
     )
 
 
@@ -131,8 +131,8 @@ def test_the_files_of_a_generation() -> None:
 
 def test_the_encoder_or_that_there_is_none() -> None:
     imported = replace(MANIFEST, encoder=None)
-    assert MANIFEST.own_encoder() == {"label": "random:0 (untrained)", "fingerprint": "ab"}
-    assert message(UsageError, imported.own_encoder) == (
+    assert MANIFEST.require_encoder() == {"label": "random:0 (untrained)", "fingerprint": "ab"}
+    assert message(UsageError, imported.require_encoder) == (
         "this index holds imported embeddings and no encoder, so no image can be embedded for it"
         " — ask an index that `cxrsearch build-index` made from images"
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cxrsearch.errors import FormatVersionError, IntegrityError, LockedError, StoreError, WriteError
-from cxrsearch.store.integrity import check_files, unlisted_files
+from cxrsearch.store.integrity import check_files, list_unlisted_files
 from cxrsearch.store.manifest import Manifest, read_manifest
 from cxrsearch.store.writer import IndexWriter, ShardRecord
 from tests.store.test_manifest import MANIFEST
@@ -21,7 +21,7 @@ PIXELS = [np.full((2, 2), 7, dtype=np.uint8)]
 
 def build(folder: Path, plan: dict[str, str] = PLAN, value: float = 1.0) -> Manifest:
     with IndexWriter(folder, plan) as writer:
-        if writer.finished_shard(0) is None:
+        if writer.read_finished_shard(0) is None:
             writer.write_shard(0, RECORD, [block * np.float32(value) for block in EMBEDDINGS], PIXELS)
         return writer.commit(MANIFEST)
 
@@ -45,7 +45,7 @@ def names(folder: Path) -> set[str]:
 def test_a_committed_index_is_complete_and_nothing_else_is_left(tmp_path: Path) -> None:
     manifest = build(tmp_path / "index")
     check_files(tmp_path / "index", manifest, again=True)
-    assert unlisted_files(tmp_path / "index", manifest) == []
+    assert list_unlisted_files(tmp_path / "index", manifest) == []
     assert read_manifest(tmp_path / "index") == manifest
     assert names(tmp_path) == {"index"}
     stored = np.load(manifest.path(tmp_path / "index", "embeddings/00000.npy"))
@@ -57,10 +57,10 @@ def test_a_finished_shard_survives_a_killed_builder(tmp_path: Path) -> None:
     with IndexWriter(tmp_path / "index", PLAN) as writer:
         writer.write_shard(0, RECORD, EMBEDDINGS, PIXELS)
     with IndexWriter(tmp_path / "index", PLAN) as writer:
-        assert writer.finished_shard(0) == RECORD
-        assert writer.finished_shard(1) is None
+        assert writer.read_finished_shard(0) == RECORD
+        assert writer.read_finished_shard(1) is None
     with IndexWriter(tmp_path / "index", {"encoder": "two"}) as writer:
-        assert writer.finished_shard(0) is None
+        assert writer.read_finished_shard(0) is None
 
 
 @pytest.mark.parametrize("name", ["embeddings/00000.npy", "pixels/00000.npy", "records/00000.json"])
@@ -71,9 +71,9 @@ def test_a_damaged_shard_is_done_again(tmp_path: Path, name: str) -> None:
         content = bytearray(path.read_bytes())
         content[-2] ^= 1
         path.write_bytes(content)
-        assert writer.finished_shard(0) is None
+        assert writer.read_finished_shard(0) is None
         path.unlink()
-        assert writer.finished_shard(0) is None
+        assert writer.read_finished_shard(0) is None
 
 
 def test_a_record_that_was_altered_is_not_believed(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_record_that_was_altered_is_not_believed(tmp_path: Path) -> None:
         writer.write_shard(0, RECORD, EMBEDDINGS, PIXELS)
         path = writer.content / "records/00000.json"
         path.write_text(path.read_text().replace('"source_sha256": "s"', '"source_sha256": "t"'))
-        assert writer.finished_shard(0) is None
+        assert writer.read_finished_shard(0) is None
 
 
 def test_a_second_builder_is_refused_and_the_lock_is_freed(tmp_path: Path) -> None:
@@ -116,9 +116,9 @@ def test_a_finished_index_of_the_same_plan_gives_its_shards(tmp_path: Path) -> N
         writer.write_shard(0, RECORD, EMBEDDINGS, PIXELS)
         writer.commit(replace(MANIFEST, plan=writer.plan))
     with IndexWriter(tmp_path / "index", PLAN) as writer:
-        assert writer.finished_shard(0) == RECORD
+        assert writer.read_finished_shard(0) == RECORD
     with IndexWriter(tmp_path / "index", {"encoder": "two"}) as writer:
-        assert writer.finished_shard(0) is None
+        assert writer.read_finished_shard(0) is None
 
 
 def test_a_builder_that_dies_leaves_the_old_index(tmp_path: Path) -> None:
@@ -127,14 +127,14 @@ def test_a_builder_that_dies_leaves_the_old_index(tmp_path: Path) -> None:
         writer.write_shard(0, RECORD, EMBEDDINGS, [])
     assert read_manifest(tmp_path / "index") == manifest
     check_files(tmp_path / "index", manifest, again=True)
-    assert unlisted_files(tmp_path / "index", manifest) == []
+    assert list_unlisted_files(tmp_path / "index", manifest) == []
 
 
 def test_a_shard_of_refused_images_has_no_files(tmp_path: Path) -> None:
     empty = ShardRecord([], RECORD.refused)
     with IndexWriter(tmp_path / "index", PLAN) as writer:
         writer.write_shard(0, empty, [], [])
-        assert writer.finished_shard(0) == empty
+        assert writer.read_finished_shard(0) == empty
         assert list(writer.content.rglob("*.npy")) == []
 
 
@@ -148,7 +148,7 @@ def test_an_interruption_leaves_finished_shards_and_else_nothing(tmp_path: Path,
     refused = ShardRecord([], RECORD.refused)
     interrupted(index, lambda writer: writer.write_shard(0, refused, [], []))
     with IndexWriter(index, PLAN) as writer:
-        assert writer.finished_shard(0) == refused
+        assert writer.read_finished_shard(0) == refused
 
 
 def test_what_went_wrong_is_told_and_the_lock_freed_where_the_work_in_progress_is_gone(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_a_commit_that_died_between_its_two_renames_is_finished(tmp_path: Path, 
         (index / "manifest.json").write_bytes(old)
     with IndexWriter(index, PLAN) as writer:
         assert read_manifest(index) == manifest
-        assert writer.finished_shard(0) == RECORD
+        assert writer.read_finished_shard(0) == RECORD
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:

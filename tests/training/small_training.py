@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 
-from cxrsearch.encoder.densenet import Encoder, random_tensors
+from cxrsearch.encoder.densenet import Encoder, draw_tensors
 from cxrsearch.encoder.spec import Provenance
 from cxrsearch.images.pixel_cache import PixelCache, StoredImage
 from cxrsearch.images.preprocess import Pixels, Preprocess
@@ -69,7 +69,7 @@ def examples(folder: Path, preprocess: Preprocess, n: int, seed: int) -> Watched
 
 def encoder(recipe: Recipe = RECIPE, findings: tuple[str, ...] | None = FINDINGS) -> Encoder:
     """An untrained one for the three findings, or without a head."""
-    start = Encoder(random_tensors("densenet121", 0), Preprocess(), label="start")
+    start = Encoder(draw_tensors("densenet121", 0), Preprocess(), label="start")
     preprocess = recipe.preprocess(start.spec.preprocess)
     return with_head(start, findings, preprocess, seed=0, label="run", provenance=Provenance("column", "ids", 11))
 

@@ -21,7 +21,7 @@ from cxrsearch.building.build import build_index
 from cxrsearch.encoder.checkpoint import read_header
 from cxrsearch.encoder.weights import load_encoder
 from cxrsearch.errors import CheckpointError, LockedError, MissingDependencyError, SplitError, UsageError
-from cxrsearch.images.splits import ids_digest
+from cxrsearch.images.splits import digest_ids
 from cxrsearch.report.style import CATEGORIES
 from cxrsearch.training._head import fit_head
 from cxrsearch.training._learning_curves import learning_curves
@@ -48,7 +48,7 @@ def run(data_set: DataSet, split_table: Path, tmp_path_factory: pytest.TempPathF
 def test_the_checkpoint_says_what_it_was_trained_on(run: Path) -> None:
     header = read_header(run / "best.safetensors")
     provenance = header.spec.provenance
-    assert provenance.train_ids_sha256 == ids_digest(f"{i:02d}.png" for i in range(6))
+    assert provenance.train_ids_sha256 == digest_ids(f"{i:02d}.png" for i in range(6))
     assert (provenance.split, provenance.n_train, header.spec.label) == ("column", 6, "first")
     assert header.extra["settings"]["recipe"]["size"] == 32
     assert header.extra["versions"]["torch"] == version("torch")
@@ -191,7 +191,7 @@ def test_unreadable_images_are_left_out_and_listed(data_set: DataSet, split_tabl
     assert result.warnings[0].startswith("5 rows of t.csv have another view than PA and AP, such as 'LL': ")
     assert [image for image, _ in result.refused] == ["03.png"]
     assert result.n_train == 5
-    expected = ids_digest(f"{i:02d}.png" for i in (0, 1, 2, 4, 5))
+    expected = digest_ids(f"{i:02d}.png" for i in (0, 1, 2, 4, 5))
     assert read_header(result.path / "best.safetensors").spec.provenance.train_ids_sha256 == expected
     assert any("no training image shows Atelectasis" in warning for warning in result.warnings)
     for i in (6, 7):
@@ -341,8 +341,8 @@ def test_boxed_patients_are_left_out_of_training_alone(data_set: DataSet, split_
     assert (result.n_train, result.n_val) == (4, 2)
     assert any("2 images of boxed patients were left out" in warning for warning in result.warnings)
     provenance = read_header(tmp_path / "run" / "best.safetensors").spec.provenance
-    assert provenance.train_ids_sha256 == ids_digest(["00.png", "01.png", "04.png", "05.png"])
-    assert provenance.boxes_sha256 == ids_digest(["03.png", "06.png"])
+    assert provenance.train_ids_sha256 == digest_ids(["00.png", "01.png", "04.png", "05.png"])
+    assert provenance.boxes_sha256 == digest_ids(["03.png", "06.png"])
     with pytest.raises(UsageError, match="other settings"):
         train(data_set.images, split_table, replace(TRAINING, changes=changes), out=tmp_path / "run")
     boxes.write_text(boxes.read_text() + "".join(f"0{i}.png,Mass,1,1,9,9\n" for i in (0, 5)))

@@ -15,8 +15,8 @@ from cxrsearch.errors import UsageError
 from cxrsearch.images.formats.format_registry import read_table
 from cxrsearch.images.matching import match_images
 from cxrsearch.images.sources.folder import FolderSource
-from cxrsearch.images.splits import ids_digest
-from cxrsearch.protocol.seen import seen_by
+from cxrsearch.images.splits import digest_ids
+from cxrsearch.protocol.seen import find_seen
 from cxrsearch.training._learning_curves import learning_curves
 from cxrsearch.training.request import Training
 from cxrsearch.training.train import train
@@ -82,7 +82,7 @@ def test_a_held_out_finding_is_not_seen(data_set: DataSet, split_table: Path, tm
     provenance = read_header(result.path / "best.safetensors").spec.provenance
     assert provenance.held_out == "Effusion"
     assert 0 < len(kept) < 6
-    assert provenance.train_ids_sha256 == ids_digest(kept)
+    assert provenance.train_ids_sha256 == digest_ids(kept)
 
 
 def test_a_training_starts_from_it_and_remembers_it(
@@ -98,7 +98,7 @@ def test_a_training_starts_from_it_and_remembers_it(
     header = read_header(result.path / "best.safetensors")
     assert header.spec.provenance.before == read_header(run / "best.safetensors").spec.provenance
     catalogue = match_images(read_table(split_table), FolderSource(data_set.images)).catalogue
-    seen = seen_by(header.spec.to_json(), catalogue)
+    seen = find_seen(header.spec.to_json(), catalogue)
     assert seen.learned[:6].all()
 
 

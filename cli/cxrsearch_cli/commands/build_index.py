@@ -122,9 +122,9 @@ def command(options: _Options) -> None:
 
 def _find_weights() -> str:
     """The weights to use without --weights; which they are is a note on stderr."""
-    from cxrsearch.encoder.weights import default_weights
+    from cxrsearch.encoder.weights import choose_weights
 
-    weights = default_weights(os.environ, Path.cwd())
+    weights = choose_weights(os.environ, Path.cwd())
     console.note(f"weights: {weights} (no --weights: $CXRSEARCH_WEIGHTS, else the newest run in runs/, else imagenet)")
     return weights
 

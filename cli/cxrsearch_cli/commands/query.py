@@ -108,11 +108,11 @@ def command(options: _Options) -> None:
 def _read_question(options: _Options) -> dict[str, Any]:
     """The arguments of `Index.query`, other than the image, the box and the progress."""
     from cxrsearch.query.options import QueryOptions
-    from cxrsearch.store.filtered_search import Filters, years
+    from cxrsearch.store.filtered_search import Filters, parse_years
 
     view, sex = (None if value is None else value.upper() for value in (options.view, options.sex))
     present, absent = split_names(options.present), split_names(options.absent)
-    filters = Filters(view, sex, years(options.age), present, absent)
+    filters = Filters(view, sex, parse_years(options.age), present, absent)
     return select_arguments(QueryOptions, options) | {"filters": filters}
 
 

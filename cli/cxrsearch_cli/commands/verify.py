@@ -10,13 +10,13 @@ from cxrsearch_cli.options import IndexDirectory, with_options
 @with_options
 def command(options: IndexDirectory) -> None:
     """Check every byte of an index against its manifest. A file that is not in the manifest is an error, too."""
-    from cxrsearch.store.integrity import check_files, unlisted_files
+    from cxrsearch.store.integrity import check_files, list_unlisted_files
     from cxrsearch.store.manifest import read_manifest
 
     folder = resolve_index(options.directory, options.index)
     manifest = read_manifest(folder)
     check_files(folder, manifest)
-    if unlisted := unlisted_files(folder, manifest):
+    if unlisted := list_unlisted_files(folder, manifest):
         files = counted(len(unlisted), "file that is", "files that are")
         raise IntegrityError(
             f"{folder} contains {files} not in its manifest: {', '.join(unlisted[:3])}",

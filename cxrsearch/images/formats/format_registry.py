@@ -1,4 +1,4 @@
-"""The known formats of tables, and how a table is recognised as one of them."""
+"""The known table formats, and the reader that picks one by the table's header."""
 
 from pathlib import Path
 
@@ -10,21 +10,22 @@ from cxrsearch.images.formats.table_format import TableFormat
 from cxrsearch.images.tables import read_table_file
 
 FORMATS: dict[str, TableFormat] = {"plain": PLAIN, "nih": NIH}
-"""By name. The last that recognises a header reads the table; `plain` says what is missing where none does."""
+"""Formats by name. The last one that recognises a header reads the table. If none does, `plain` reports what is
+missing."""
 
 
 def read_table(path: Path, vocabulary: Vocabulary | None = None) -> Catalogue:
-    """The catalogue of a table in any known format, plain or gzipped.
+    """Read a table of any known format, plain or gzipped, into a catalogue.
 
     Args:
         path: the table.
-        vocabulary: its findings; None means NIH's 14.
+        vocabulary: the findings that its labels may name; None means NIH's 14.
 
     Raises:
         CatalogueError: the table cannot be used; the message names the line.
-        VocabularyError: a label outside the vocabulary.
+        VocabularyError: a label is outside the vocabulary.
     """
     file = read_table_file(path)
     header = [field.strip().lower() for field in file.header]
-    found = next((known for known in reversed(FORMATS.values()) if known.recognises(header)), PLAIN)
-    return found.read(file, vocabulary or Vocabulary())
+    table_format = next((known for known in reversed(FORMATS.values()) if known.recognises(header)), PLAIN)
+    return table_format.read(file, vocabulary or Vocabulary())

@@ -1,4 +1,4 @@
-"""NIH's Data_Entry table, of 2017 or of 2020."""
+"""The format of NIH's Data_Entry table, in its versions of 2017 and 2020."""
 
 from cxrsearch.images.formats.table_format import RenamedColumns
 
@@ -15,4 +15,4 @@ NIH = RenamedColumns(
     },
     sign="image index",
 )
-"""Its findings are joined with `|`; a column `split` may be added to it."""
+"""Findings are joined with `|`. You may add a column `split`."""

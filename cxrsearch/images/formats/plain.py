@@ -1,4 +1,4 @@
-"""A plain table: image, patient, findings, and optionally view, sex, age and split."""
+"""The plain format: columns image, patient and findings, and optionally view, sex, age and split."""
 
 from cxrsearch.images.formats.table_format import RenamedColumns
 

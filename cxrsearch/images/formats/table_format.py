@@ -1,4 +1,4 @@
-"""What every table format can do, and the kind whose columns are those of a catalogue under other names."""
+"""The interface of a table format, and the format whose columns are a catalogue's under other names."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -17,7 +17,7 @@ REQUIRED = ("id", "patient", "findings")
 
 
 class TableFormat(ABC):
-    """A format of tables."""
+    """A table format: recognises its tables by their header, and reads them into a catalogue."""
 
     @abstractmethod
     def recognises(self, header: Sequence[str]) -> bool:
@@ -25,68 +25,72 @@ class TableFormat(ABC):
 
     @abstractmethod
     def read(self, file: TableFile, vocabulary: Vocabulary) -> Catalogue:
-        """The catalogue of a table.
+        """Read a table into a catalogue.
 
         Raises:
             CatalogueError: the table cannot be used; the message names the line.
-            VocabularyError: a label outside the vocabulary.
+            VocabularyError: a label is outside the vocabulary.
         """
 
 
 @dataclass(frozen=True)
 class RenamedColumns(TableFormat):
-    """One row per image, its columns those of a catalogue under other names; other columns are ignored.
+    """A format with one row per image and a catalogue's columns under other names. Further columns are ignored.
 
     Attributes:
-        columns: the name in the table, in lower case, and the name in a catalogue.
-        sign: a column that only this format has.
+        columns: names in a catalogue, by names in the table in lower case.
+        sign: a column that only this format has, in lower case.
     """
 
     columns: Mapping[str, str]
     sign: str
 
     def recognises(self, header: Sequence[str]) -> bool:
-        """Whether the sign is among the columns."""
+        """Whether the header contains the column `sign`."""
         return self.sign in header
 
     def read(self, file: TableFile, vocabulary: Vocabulary) -> Catalogue:
-        """As `TableFormat.read`; ids are checked before labels."""
+        """Read a table as `TableFormat.read` does; ids are checked before labels."""
         table = self.cells(file)
         columns = {
             "id": table.columns["id"],
             "patient": table.columns["patient"],
-            "view": table.parsed("view", parse_view, ""),
-            "sex": table.parsed("sex", parse_sex, "write M or F, or nothing where it is unknown"),
-            "age": table.parsed("age", parse_age, "write years as 58, or 058Y or 018M, or nothing where it is unknown"),
-            "split": table.parsed("split", parse_part, "write train, val or test, or nothing for an image in no part"),
+            "view": table.parse_column("view", parse_view, ""),
+            "sex": table.parse_column("sex", parse_sex, "write M or F, or nothing if it is unknown"),
+            "age": table.parse_column(
+                "age", parse_age, "write years as 58, or 058Y or 018M, or nothing if it is unknown"
+            ),
+            "split": table.parse_column(
+                "split", parse_part, "write train, val or test, or nothing for an image in no part"
+            ),
         }
         frame = pd.DataFrame(columns, dtype=object)
         return Catalogue(frame, vocabulary, table.labels(vocabulary), tuple(table.warnings()))
 
     def cells(self, file: TableFile) -> Table:
-        """The cells, checked for everything that does not need the vocabulary.
+        """Read the cells, and check everything that does not need the vocabulary.
 
         Raises:
-            CatalogueError: a column is missing or there twice; a row without an image or a patient; an image with two
+            CatalogueError: a column is missing or repeated; a row has no image or no patient; an image has several
                 rows.
         """
-        table = file.cells(self._positions(file))
+        table = file.cells(self._find_columns(file))
         for column in ("id", "patient"):
             _require_ids(table, column)
         _require_unique(table)
         return table
 
-    def _positions(self, file: TableFile) -> dict[str, int]:
-        """Where each of a catalogue's columns is in a row."""
+    def _find_columns(self, file: TableFile) -> dict[str, int]:
+        """Find the position in a row, from 0, of each of a catalogue's columns. Raises CatalogueError."""
         header, name, known = file.header, file.name, self.columns
         names = [field.strip().lower() for field in header]
         columns = [(known[field], at) for at, field in enumerate(names) if field in known]
         positions = dict(columns)
         missing = [field for field, column in known.items() if column in REQUIRED and column not in positions]
-        own = [field.strip() for field in header if not Vocabulary().unknown([field]) and field.strip()]
-        if missing and "findings" not in positions and own:
+        per_finding = [field.strip() for field in header if not Vocabulary().unknown([field]) and field.strip()]
+        if missing and "findings" not in positions and per_finding:
             raise CatalogueError(
-                f"{name} lacks {', '.join(missing)}: its findings have a column each ({listed(own)})",
+                f"{name} lacks {', '.join(missing)}: its findings have a column each ({listed(per_finding)})",
                 f"write those of an image into one column {missing[-1]}, as Effusion|Mass (docs/GUIDE.md shows how)",
             )
         if missing:
@@ -100,7 +104,7 @@ class RenamedColumns(TableFormat):
 
 
 def _require_ids(table: Table, column: str) -> None:
-    """Refuse empty ids and ids with space around them: the same patient under two spellings would be two patients."""
+    """Refuse empty ids, and ids with spaces around them: two spellings of a patient would count as two patients."""
     for row, cell in enumerate(table.columns[column]):
         if not cell or cell != cell.strip():
             what = "image" if column == "id" else column

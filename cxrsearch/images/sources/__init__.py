@@ -1,6 +1,6 @@
-"""Where images come from. A source is one file here and one line in `source_registry`.
+"""Sources of images. A new kind of source is one file here and one line in `source_registry`.
 
-source           `ImageSource`: what every source can do
+source           `ImageSource`: the interface of every source
 folder           a folder of files
-source_registry  `open_source`: the source that a location names
+source_registry  `open_source`: open the source that a location names
 """

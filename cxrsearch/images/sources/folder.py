@@ -1,4 +1,4 @@
-"""A folder of image files, with its sub-folders."""
+"""The source that reads a folder of image files and its sub-folders."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from cxrsearch.images.radiograph import is_dicom
 from cxrsearch.images.sources.source import ImageSource
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".gif", ".bmp", ".tif", ".tiff", ".webp"})
-"""File name endings of images. The last five are never read; they are listed so that they are refused with a reason."""
+"""Suffixes of image files. The last five formats cannot be decoded; listing them makes them refused with a reason."""
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,14 @@ class FolderSource(ImageSource):
     """The image files of a folder and its sub-folders.
 
     Attributes:
-        folder: the folder.
+        folder: its path, absolute or relative to the working directory.
     """
 
     folder: Path
 
     @classmethod
     def at(cls, location: str | os.PathLike[str]) -> "FolderSource":
-        """The folder of this path; every location that no other source knows is a path."""
+        """Return the source for a path. Every location that no other source accepts is taken as a path."""
         return cls(Path(location))
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ class FolderSource(ImageSource):
         return str(self.folder.resolve())
 
     def names(self) -> list[str]:
-        """As `ImageSource.names`; see `find_images` for which files are images."""
+        """List all images as `ImageSource.names`; `find_images` decides which files are images."""
         names = [path.relative_to(self.folder).as_posix() for path in find_images(self.folder)]
         strange = [name for name in names if name.encode(errors="ignore").decode() != name]
         if strange:
@@ -54,18 +54,18 @@ class FolderSource(ImageSource):
         return file.is_relative_to(root) and file.is_file()
 
     def open(self, name: str) -> AbstractContextManager[BinaryIO]:
-        """As `ImageSource.open`."""
+        """Open one image as `ImageSource.open`; raises ImageError."""
         return open_file(self.folder / name)
 
 
 def find_images(folder: Path) -> list[Path]:
-    """The image files of a folder and its sub-folders, by relative path.
+    """List the image files of a folder and its sub-folders, in the order of their relative paths.
 
-    These are the files with one of `SUFFIXES`, in any case, and all others that begin as DICOM does. Hidden files and
-    folders are passed over; links to folders are followed, each folder once.
+    An image file has one of `SUFFIXES`, in any case, or begins like a DICOM file. Hidden files and folders are skipped.
+    Links to folders are followed, but no folder is read twice.
 
     Raises:
-        CatalogueError: no such folder, or one in it that cannot be read.
+        CatalogueError: there is no such folder, or it or a sub-folder cannot be read.
     """
     if not folder.is_dir():
         what = f"{folder} is a file, not a folder" if folder.exists() else f"no folder {folder}"
@@ -75,25 +75,25 @@ def find_images(folder: Path) -> list[Path]:
 
 def _walk(folder: Path) -> Iterator[Path]:
     seen = set()
-    for root, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):
-        if Path(root).resolve() in seen:
+    for root, folders, files in os.walk(folder, followlinks=True, onerror=_raise_unreadable):
+        if Path(root).resolve() in seen:  # a link, perhaps to a folder above: it would be walked without end
             folders.clear()
             continue
         seen.add(Path(root).resolve())
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             path = Path(root, name)
-            if not name.startswith(".") and (path.suffix.lower() in SUFFIXES or _bare_dicom(path)):
+            if not name.startswith(".") and (path.suffix.lower() in SUFFIXES or _is_bare_dicom(path)):
                 yield path
 
 
-def _unreadable(error: OSError) -> NoReturn:
+def _raise_unreadable(error: OSError) -> NoReturn:
     message = f"cannot read the folder {error.filename}: {error.strerror}"
     raise CatalogueError(message, "check its permissions, or leave it out") from error
 
 
-def _bare_dicom(path: Path) -> bool:
-    """Whether a file of any other name is a DICOM file: scanners write IM0001, 1.2.840.113619.2, x.ima and more."""
+def _is_bare_dicom(path: Path) -> bool:
+    """Whether a file without a known suffix is DICOM: scanners write IM0001, 1.2.840.113619.2, x.ima and more."""
     try:
         with open_file(path) as file:
             return is_dicom(file.read(132))

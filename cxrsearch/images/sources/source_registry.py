@@ -1,4 +1,4 @@
-"""The kinds of sources, and the source that a location names."""
+"""The kinds of sources, and the function that opens a location with the right one."""
 
 import os
 
@@ -9,11 +9,11 @@ Location = str | os.PathLike[str] | ImageSource
 """A folder's path, or a source."""
 
 SOURCES: dict[str, type[ImageSource]] = {"folder": FolderSource}
-"""By name. The last that takes a location opens it, so `folder`, which takes every path, comes first."""
+"""Sources by name. The last kind that accepts a location opens it, so `folder`, which accepts every path, is first."""
 
 
 def open_source(location: Location) -> ImageSource:
-    """The source at a location; a source is returned as it is."""
+    """Open the source at a location. A location that is already a source is returned unchanged."""
     if isinstance(location, ImageSource):
         return location
     opened = [source for kind in SOURCES.values() if (source := kind.at(location)) is not None]
