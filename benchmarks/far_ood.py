@@ -81,7 +81,7 @@ def embedded(index: Index, paths: Sequence[Path], *, others_only: bool) -> Group
             refused += 1
             continue
         identity = identify(index.stored, path, radiograph)
-        if others_only and identity.own.any():
+        if others_only and identity.patient_rows.any():
             known += 1
             continue
         spec = embedder.spec.preprocess

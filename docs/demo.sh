@@ -12,8 +12,8 @@ step cxrsearch train "${data[@]}" --config modern --arch densenet121 --weights r
 step cxrsearch build-index "${data[@]}" --weights $out/run --index $out/cxr-index
 step cxrsearch info $out/cxr-index
 step cxrsearch evaluate --index $out/cxr-index --models knn,logistic --baselines view,histogram --replicates 500
-images=("$out"/data/images/*.png)
-step cxrsearch query "${images[0]}" --index $out/cxr-index -k 10 --sheet $out/sheet.png
+# Patient 2 is in the test part: the network has not seen it.
+step cxrsearch query $out/data/images/00000002_000.png --index $out/cxr-index -k 10 --sheet $out/sheet.png
 
 cat <<END
 

@@ -171,7 +171,7 @@ class Brighter:
     def answers(self, outputs: Tensor) -> Tensor:
         return outputs.mean(dim=1)[:, :1]
 
-    def validated(self, labels: Flags, answers: Floats) -> Json:
+    def validate(self, labels: Flags, answers: Floats) -> Json:
         return {"val_loss": -float(answers.mean()), "auroc": (), "mean_auroc": None}
 
 

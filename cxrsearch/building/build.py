@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -103,46 +104,89 @@ def build_index(
     """Embed every image of a folder into an index. After an interruption, the same call continues.
 
     Args:
-        images, labels: folder of PNG, JPEG or DICOM files; NIH's table or a plain CSV, None: findings are unknown.
+        images: a folder of PNG, JPEG or DICOM files, or another source of images.
+        labels: NIH's table or a plain CSV. None: findings are unknown.
         index: the index directory. An existing index is replaced at the end, in one step.
-        replace_other: whether to replace even an index of other images or of another encoder.
-        kind, metric, findings: how the index is searched; the vocabulary, None means NIH's.
-        weights, arch, size: of the encoder, see `load_encoder`. If `weights` is None, see `choose_weights`.
-        split, part: a split's definition, recorded in the catalogue; the part to index, None means all images.
+        weights: of the encoder, see `load_encoder`. None: see `choose_weights`.
+        arch: the architecture, for weights that do not name one.
+        size: side of the network's input in pixels.
+        kind: how the index is searched, one of `cxrsearch_indexes.KINDS`.
+        metric: `l2`, `ip` or `cosine`.
+        findings: the vocabulary. None: NIH's 14.
+        split: the definition of a split, recorded in the catalogue.
+        part: the part of the split to index. None: all images.
         patient_pattern: regular expression that finds the patient in a file's path, if there is no table.
-        precision, device, batch_size, workers: how to embed. By default all cores decode beside a GPU, else a quarter.
-        pixels, cache: whether the index keeps the stored pixels; folder of a pixel cache to read and fill.
-        strict, progress: refuse to build if any image is refused; called as the work proceeds.
+        precision: `auto`, `fp32` or `bf16`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        batch_size: images per batch.
+        workers: decoding processes. None: all cores beside a GPU, else a quarter of them.
+        pixels: whether the index keeps the stored pixels.
+        cache: folder of a pixel cache to read and fill.
+        strict: refuse to build if any image is refused.
+        replace_other: replace even an index of other images or of another encoder.
+        progress: called as the work proceeds.
 
     Raises:
         CxrsearchError: any input that cannot be used; see `cxrsearch.errors`.
     """
     _require_valid(batch_size, workers, split, part)
     require_kind(kind, metric, device)
-    source, table, vocabulary = open_source(images), None if labels is None else Path(labels), Vocabulary.of(findings)
-    every = read_images(source, table, vocabulary, patient_pattern=patient_pattern, progress=progress)
-    matched = _select_part(every, split, part, strict)
+    matched = _match(open_source(images), labels, findings, patient_pattern, progress)
+    finish = partial(finish_index, kind=kind, metric=metric, device=device, progress=progress)
     encoder = load_encoder(weights or choose_weights(os.environ, Path.cwd()), arch=arch, size=size)
-    embedder = Embedder(encoder, device, precision)
-    pixel_cache = None if cache is None else PixelCache(Path(cache), embedder.spec.preprocess)
-    workers = _default_workers(embedder.device.type) if workers is None else workers
-    if not replace_other:
-        require_replaceable(Path(index), partial(_is_of, source, embedder))
-    make_filler = partial(ShardFiller, batch_size=batch_size, workers=workers, keep_pixels=pixels, cache=pixel_cache)
-    filler = make_filler(matched, embedder)
-    with IndexWriter(Path(index), filler.plan()) as writer:
-        content = IndexContent(matched, filler.run(writer, progress))
-        content.require_images(strict)
-        finish = partial(finish_index, kind=kind, metric=metric, device=device, progress=progress)
-        manifest = finish(writer, content, embedder, split={"definition": split, "part": part})
-    return make_result(Path(index), content, manifest)
+    filling = {"batch_size": batch_size, "workers": workers, "keep_pixels": pixels, "cache": cache}
+    build = _Build(Path(index), Embedder(encoder, device, precision), filling, strict, replace_other, finish, progress)
+    return build.run(_select_part(matched, split, part, strict), {"definition": split, "part": part})
+
+
+@dataclass(frozen=True, eq=False)
+class _Build:
+    """A build that is about to start: where, by what encoder, and how."""
+
+    folder: Path
+    embedder: Embedder
+    filling: dict[str, Any]
+    strict: bool
+    replace_other: bool
+    finish: Callable[..., Manifest]
+    progress: Progress
+
+    def run(self, matched: Matched, split: dict[str, str | None]) -> BuildResult:
+        """Embed the images, and make the result the index."""
+        if not self.replace_other:
+            require_replaceable(self.folder, partial(_is_of, matched.source, self.embedder))
+        filler = ShardFiller(matched, self.embedder, **self.filling | self._decoding())
+        with IndexWriter(self.folder, filler.plan()) as writer:
+            content = IndexContent(matched, filler.run(writer, self.progress))
+            content.require_images(self.strict)
+            manifest = self.finish(writer, content, self.embedder, split=split)
+        return make_result(self.folder, content, manifest)
+
+    def _decoding(self) -> dict[str, Any]:
+        """The processes that decode, and the pixel cache."""
+        workers, cache = self.filling["workers"], self.filling["cache"]
+        return {
+            "workers": _default_workers(self.embedder.device.type) if workers is None else workers,
+            "cache": None if cache is None else PixelCache(Path(cache), self.embedder.spec.preprocess),
+        }
+
+
+def _match(
+    source: ImageSource,
+    labels: Path | str | None,
+    findings: Sequence[str] | None,
+    patient_pattern: str | None,
+    progress: Progress,
+) -> Matched:
+    table, vocabulary = None if labels is None else Path(labels), Vocabulary.of(findings)
+    return read_images(source, table, vocabulary, patient_pattern=patient_pattern, progress=progress)
 
 
 def _require_valid(batch_size: int, workers: int | None, split: str | None, part: str | None) -> None:
     if batch_size < 1 or (workers or 0) < 0:
         raise UsageError(f"batch size {batch_size} with {workers} workers", "use a batch size >= 1 and workers >= 0")
     if part is not None and split is None:
-        raise UsageError(f"part {part!r} of no split", "name a --split as well")
+        raise UsageError(f"part {part!r} without a split", "add --split")
 
 
 def _is_of(source: ImageSource, embedder: Embedder, present: Manifest) -> bool:
@@ -165,8 +209,8 @@ def require_replaceable(folder: Path, ours: Callable[[Manifest], bool]) -> None:
     if present is not None and not ours(present):
         root = present.images_root or "imported embeddings"
         raise StoreError(
-            f"{folder} is an index already: {counted(present.n, 'image')} of {root}, encoder {present.encoder_label}",
-            "name another --index, or put this one in its place with --replace",
+            f"{folder} already is an index: {counted(present.n, 'image')} of {root}, encoder {present.encoder_label}",
+            "name another --index, or replace it with --replace",
         )
 
 

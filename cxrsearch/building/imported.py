@@ -51,7 +51,8 @@ def import_embeddings(
         embeddings: a .npy file of floats (n, dim). Floats other than float32 are converted, with a warning.
         catalogue: NIH's Data_Entry table or a plain CSV, with n rows in the order of the embeddings.
         index: the index directory. An existing index of imported embeddings is replaced at the end, in one step.
-        kind, metric: how the index is searched.
+        kind: how the index is searched, one of `cxrsearch_indexes.KINDS`.
+        metric: `l2`, `ip` or `cosine`.
         findings: the vocabulary, if not NIH's.
         replace_other: replace an index of images.
         progress: called as the work proceeds.

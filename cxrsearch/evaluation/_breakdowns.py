@@ -1,4 +1,4 @@
-"""Further questions of an evaluation: strata, retrieval, and what fractions of the bank are worth."""
+"""The optional parts of an evaluation: strata, retrieval, and votes with fractions of the bank."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -22,12 +22,13 @@ from cxrsearch_indexes import build
 
 
 def in_strata(scored: Scored, catalogues: Sequence[Catalogue], replicates: int, seed: int) -> tuple[Stratum, ...]:
-    """Every model by view, sex and age band.
+    """The metrics of every model by view, sex and age band.
 
     Args:
         scored: the models' scores.
-        catalogues: of the scored images, in their order.
-        replicates, seed: of the bootstrap.
+        catalogues: the catalogues of the scored images, in their order.
+        replicates: bootstrap replicates.
+        seed: seed of the bootstrap.
 
     Raises:
         CatalogueError: neither view, sex nor age of any image is known.
@@ -43,17 +44,18 @@ def in_strata(scored: Scored, catalogues: Sequence[Catalogue], replicates: int, 
 
 
 def retrieve(index: Index, rows: Rows, k: int, replicates: int, seed: int, progress: Progress) -> SearchQuality:
-    """What the scored images find in the whole index, exactly, by the index's metric.
+    """Evaluate the neighbours of the scored images in the whole index, by exact search in the index's metric.
 
     Args:
         index: its embeddings and labels are used.
-        rows: of the index.
-        k: how many neighbours to look at.
-        replicates, seed: of the bootstrap.
-        progress: called as queries are answered.
+        rows: rows of the index; the scored ones are queries.
+        k: number of neighbours.
+        replicates: bootstrap replicates.
+        seed: seed of the bootstrap.
+        progress: called while queries are answered.
     """
     labels, patients = index.catalogue.labels, index.catalogue.patient_groups()
-    assert labels is not None  # `evaluate` has refused an index without
+    assert labels is not None  # `evaluate` has already refused an index without labels
     vectors = build("exact", index.stored.blocks, index.manifest.metric)
     find = partial(search_rows, index.stored, vectors, rows.scored, k, progress=progress)
     others = find(others_only(rows.scored, patients), "retrieving")
@@ -68,15 +70,15 @@ def vote_with_fractions(
 
     Args:
         index: its embeddings and labels are used.
-        rows: of the index.
-        fractions: in (0, 1].
-        seed: of the draws.
+        rows: rows of the index.
+        fractions: fractions in (0, 1].
+        seed: seed of the draws.
         progress: called for every draw.
 
     Raises:
         UsageError: no image is left to vote.
     """
     if not len(rows.fit):
-        raise UsageError("fractions of no images: the split has no training part", "use another --split")
+        raise UsageError("--fractions needs training images; the split has none", "use another --split")
     bank, queries = sample(index.stored, rows.fit), sample(index.stored, rows.scored)
     return fraction_curve(bank, queries, Searches(), fractions=fractions, seed=seed, progress=progress)

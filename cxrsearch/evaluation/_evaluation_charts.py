@@ -1,4 +1,4 @@
-"""The plots of an evaluation for paper, as SVG: ROC and calibration of a finding, fractions of the bank, strata."""
+"""The plots of an evaluation, as SVG for print: ROC and calibration of a finding, fractions of the bank, strata."""
 
 import base64
 import io
@@ -43,7 +43,7 @@ _STYLE: dict[Any, Any] = {
 
 
 def roc_chart(curve: RocCurve) -> str:
-    """One finding's ROC curve with its band, as a data URI; the same curve gives the same text."""
+    """Draw one finding's ROC curve with its band, as a data URI. The same curve gives the same text."""
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=style.PAPER_INK_QUIET, linewidth=0.8, linestyle=":")
@@ -58,7 +58,10 @@ def roc_chart(curve: RocCurve) -> str:
 
 
 def calibration_chart(before: tuple[Floats, Floats] | None, after: tuple[Floats, Floats] | None) -> str:
-    """One finding's mean probability and share of positives by bin, before and after calibration; see `reliability`."""
+    """Draw one finding's mean probability and share of positives by bin, before and after calibration.
+
+    The pairs come from `reliability`. Returns a data URI.
+    """
     kinds = [(pair, colour, marker) for pair, colour, marker in ((before, BEFORE, "s"), (after, AFTER, "o")) if pair]
     most = min(1.0, 1.08 * max((float(np.max(pair)) for pair, *_ in kinds), default=1.0) + 1e-3)
 
@@ -73,7 +76,7 @@ def calibration_chart(before: tuple[Floats, Floats] | None, after: tuple[Floats,
 
 
 def fraction_chart(curve: FractionCurve) -> str:
-    """Mean AUROC by fraction: the mean of the draws, and the range of all of them."""
+    """Draw the mean AUROC by fraction: the mean and the range of the draws. Returns a data URI."""
 
     def draw(axes: Axes) -> None:
         share, order = 100 * curve.fractions, np.argsort(curve.fractions)
@@ -90,18 +93,18 @@ def fraction_chart(curve: FractionCurve) -> str:
 
 
 def strata_chart(strata: Sequence[str], means: Mapping[str, Sequence[MeanInterval]]) -> str:
-    """Mean AUROC of up to six models in each stratum, with 95% intervals.
+    """Draw the mean AUROC of up to six models in each stratum, with 95% intervals. Returns a data URI.
 
     Args:
         strata: names, from top to bottom.
-        means: by model, one a stratum.
+        means: by model, one interval per stratum.
     """
-    shown = list(means.items())[: len(_MARKERS)]
+    models = list(means.items())[: len(_MARKERS)]
 
     def draw(axes: Axes) -> None:
-        for i, (model, values) in enumerate(shown):
+        for i, (model, values) in enumerate(models):
             colour, marker = style.PAPER_CATEGORIES[i], _MARKERS[i]
-            rows = np.arange(len(strata)) + 0.7 * ((i + 0.5) / len(shown) - 0.5)
+            rows = np.arange(len(strata)) + 0.7 * ((i + 0.5) / len(models) - 0.5)
             axes.hlines(rows, [v.low for v in values], [v.high for v in values], color=colour, linewidth=1.2)
             points = [v.point for v in values]
             axes.plot(points, rows, color=colour, marker=marker, markersize=5, linestyle="none", label=model)
@@ -111,12 +114,12 @@ def strata_chart(strata: Sequence[str], means: Mapping[str, Sequence[MeanInterva
         axes.set_xlabel("mean AUROC")
         axes.figure.legend(loc="outside upper left", ncols=3, frameon=False)
 
-    height = 90 + len(strata) * max(32, 11 * len(shown))
+    height = 90 + len(strata) * max(32, 11 * len(models))
     return _svg((_WIDE[0], height), draw)
 
 
 def _svg(size: tuple[int, int], draw: Callable[[Axes], None]) -> str:
-    """What is drawn, as the data URI of an SVG without date and version."""
+    """The drawing as the data URI of an SVG, without date and version, so that equal plots are equal bytes."""
     with matplotlib.style.context(["default", _STYLE]):
         figure = Figure(figsize=(size[0] * _PIXEL, size[1] * _PIXEL))
         FigureCanvasAgg(figure)

@@ -1,7 +1,9 @@
-"""An evaluation as a page for a paper's supplement: one file of HTML, which loads nothing and works offline."""
+"""An evaluation as a page for a paper's supplement: one HTML file that loads nothing and works offline."""
 
 import html
 from collections.abc import Sequence
+
+import numpy as np
 
 from cxrsearch.analysis.evaluation.evaluate_scores import ModelMetrics, make_comparable
 from cxrsearch.analysis.evaluation.published import OTHER_SPLIT
@@ -20,11 +22,11 @@ _NO_MEAN = "<p><strong>No plot: no finding has 10 positive patients, so there is
 
 
 def evaluation_page(result: EvaluationResult, facts: Sequence[tuple[str, str]]) -> bytes:
-    """Make the page; the same evaluation gives the same bytes.
+    """Make the page. The same evaluation gives the same bytes.
 
     Args:
-        result: of an evaluation.
-        facts: how to get the same numbers again, each a name and a value.
+        result: the result of an evaluation.
+        facts: names and values that a reader needs to reproduce the numbers.
     """
     sections = [_warnings(result), _table_2(result), _details(result), _roc(result), _calibration(result)]
     sections += [_strata(result), _fractions(result), _retrieval(result), _facts(facts)]
@@ -80,11 +82,11 @@ def _table_2(result: EvaluationResult) -> str:
 
 
 def _auroc(metrics: ModelMetrics, finding: int | None, stressed: bool) -> str:
-    own = metrics.auroc
+    auroc = metrics.auroc
     values = (
-        (own.mean.point, own.mean.low, own.mean.high)
+        (auroc.mean.point, auroc.mean.low, auroc.mean.high)
         if finding is None
-        else (own.point[finding], own.low[finding], own.high[finding])
+        else (auroc.point[finding], auroc.low[finding], auroc.high[finding])
     )
     text = _value(values[0])
     return (f"<strong>{text}</strong>" if stressed else text) + _range(values[1], values[2])
@@ -111,13 +113,13 @@ def _roc(result: EvaluationResult) -> str:
     panels = []
     for f, finding in enumerate(result.findings):
         labels = result.scored.labels[:, f]
-        own = result.metrics[result.drawn_model].auroc
+        auroc = result.metrics[result.drawn_model].auroc
         if labels.all() or not labels.any():
             continue
         curve = roc_curve(labels, scores[:, f], result.scored.patients, replicates=result.replicates, seed=result.seed)
-        said = f"{own.point[f]:.3f}" + (f" ({own.low[f]:.3f}–{own.high[f]:.3f})" if own.usable[f] else "")
-        alt = f"ROC curve of {_plain(finding)} by {result.drawn_model}: AUROC {said}"
-        panels.append(_panel(finding, said, roc_chart(curve), alt))
+        text = f"{auroc.point[f]:.3f}" + (f" ({auroc.low[f]:.3f}–{auroc.high[f]:.3f})" if auroc.usable[f] else "")
+        alt = f"ROC curve of {_plain(finding)} by {result.drawn_model}: AUROC {text}"
+        panels.append(_panel(finding, text, roc_chart(curve), alt))
     text = (
         "Below each curve its AUROC. Shaded: pointwise 95% band from resampled patients; none under 10 positive "
         "patients. Dotted: chance."
@@ -136,13 +138,13 @@ def _calibration(result: EvaluationResult) -> str:
             continue
         before = reliability(labels, raw[:, f])
         after = None if calibrated is None else reliability(labels, calibrated[:, f])
-        said = f"ECE {metrics.before.ece[f]:.3f}"
-        said += "" if metrics.after is None else f" → {metrics.after.ece[f]:.3f}"
-        alt = f"Predicted against observed share of {_plain(finding)} by {result.drawn_model}: {said}"
-        panels.append(_panel(finding, said, calibration_chart(before, after), alt))
+        text = f"ECE {metrics.before.ece[f]:.3f}"
+        text += "" if metrics.after is None else f" → {metrics.after.ece[f]:.3f}"
+        alt = f"Predicted against observed share of {_plain(finding)} by {result.drawn_model}: {text}"
+        panels.append(_panel(finding, text, calibration_chart(before, after), alt))
     text = (
-        "Orange squares: as predicted; blue circles: calibrated on the images that settings are chosen by. A mark is a "
-        "bin of equally many images. Below: ECE before → after. Dotted: perfect. The axes end where the marks do."
+        "Orange squares: as predicted. Blue circles: calibrated on the images that choose settings. A mark is a bin of "
+        "equally many images. Below: ECE before → after. Dotted: perfect. The axes end at the last mark."
     )
     return _section(f"Calibration of {result.drawn_model}", f"<p>{text}</p>{_panels(panels)}")
 
@@ -151,17 +153,17 @@ def _strata(result: EvaluationResult) -> str:
     if not result.strata:
         return ""
     means = {model: [stratum.auroc[model].mean for stratum in result.strata] for model in result.metrics}
-    # The plot takes six models: the first five, and what the view alone is worth.
+    # The plot has room for six models: the first five, and the baseline that uses the view alone.
     names = [*[m for m in means if m != "baseline-view"][: _CHART_MODELS - 1], "baseline-view"]
     drawn = {model: means[model] for model in names if model in means}
     rows = [
         [_text(s.name), f"{s.images:,}", f"{s.patients:,}", str(s.findings)]
-        + [_value(own[i].point) + _range(own[i].low, own[i].high) for own in means.values()]
+        + [_value(mean[i].point) + _range(mean[i].low, mean[i].high) for mean in means.values()]
         for i, s in enumerate(result.strata)
     ]
     text = (
-        "Means over the findings that have 10 positive patients in the stratum; as these differ, compare models within "
-        "a stratum rather than strata with each other."
+        "Means over the findings with at least 10 positive patients in the stratum. These findings differ, so compare "
+        "models within a stratum, not strata with each other."
     )
     alt = f"Mean AUROC with 95% intervals of {', '.join(drawn)} by stratum; the table below has the numbers"
     known = any(stratum.findings for stratum in result.strata)
@@ -174,8 +176,8 @@ def _fractions(result: EvaluationResult) -> str:
     if (curve := result.fractions) is None:
         return ""
     rows = [
-        [f"{fraction:.3g}", f"{images.mean():,.0f}", _value(own.mean()) + _range(own.min(), own.max())]
-        for fraction, images, own in zip(curve.fractions, curve.images, curve.mean, strict=True)
+        [f"{fraction:.3g}", f"{images.mean():,.0f}", _value(means.mean()) + _range(means.min(), means.max())]
+        for fraction, images, means in zip(curve.fractions, curve.images, curve.mean, strict=True)
     ]
     draws, findings = curve.images.shape[1], counted(curve.findings, "finding")
     caption = f"Mean AUROC over {findings}; below it, the lowest and the highest of {counted(draws, 'draw')}"
@@ -196,40 +198,40 @@ def _retrieval(result: EvaluationResult) -> str:
     heads = ["Queries with", "images", f"P@{k}", f"hit@{k}", f"mAP@{k}", f"nDCG@{k}"]
     others = _table(
         f"The first {first} of other patients, by {counted(quality.queries, 'query', 'queries')}; below a value its "
-        "interval, in brackets what a random order gives",
+        "interval, in brackets the value of a random order",
         heads,
         [_retrieval_row(name, quality.others, g) for g, name in enumerate(groups)],
     )
     everyone = _table(
-        "The same where images of the query's own patient may answer",
+        "The same, with images of the query's own patient allowed",
         heads,
         [_retrieval_row(name, quality.everyone, g) for g, name in list(enumerate(groups))[-2:]],
     )
-    own = quality.own
-    said = (
-        f"Of the {counted(own.images[0], 'query', 'queries')} whose patient has another image, {own.point[0, 0]:.1%} "
-        f"find it first (by chance {own.point[0, 2]:.2%}); of the first {first} that all queries find, "
-        f"{own.point[1, 1]:.1%} are the same patient's."
-        if own.images[0]
+    same = quality.own
+    text = (
+        f"Of the {counted(same.images[0], 'query', 'queries')} whose patient has another image, "
+        f"{same.point[0, 0]:.1%} find it first (by chance {same.point[0, 2]:.2%}); of the first {first} that all "
+        f"queries find, {same.point[1, 1]:.1%} are the same patient's."
+        if same.images[0]
         else "No query's patient has another image."
     )
-    return _section("Retrieval", f"{others}<p>{_text(said)}</p>{everyone}")
+    return _section("Retrieval", f"{others}<p>{_text(text)}</p>{everyone}")
 
 
 def _retrieval_row(name: str, summary: RetrievalSummary, group: int) -> list[str]:
-    own, chance = summary.values, summary.chance
-    return [_readable(name), f"{own.images[group]:,}"] + [
+    values, chance = summary.values, summary.chance
+    return [_readable(name), f"{values.images[group]:,}"] + [
         ""
-        if own.point[group, i] != own.point[group, i]
-        else f"{_value(own.point[group, i])} ({_value(chance[group, i])})"
-        + _range(own.low[group, i], own.high[group, i])
+        if np.isnan(values.point[group, i])
+        else f"{_value(values.point[group, i])} ({_value(chance[group, i])})"
+        + _range(values.low[group, i], values.high[group, i])
         for i in range(4)
     ]
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> str:
     items = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in facts)
-    return _section("How to get these numbers again", f"<dl>{items}</dl>")
+    return _section("How to reproduce these numbers", f"<dl>{items}</dl>")
 
 
 def _section(title: str, body: str) -> str:
@@ -237,7 +239,7 @@ def _section(title: str, body: str) -> str:
 
 
 def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]], *, last: bool = False) -> str:
-    """A table of cells that are HTML already; its first column names the rows; `last` sets the last row apart."""
+    """A table whose cells are already HTML. The first column names the rows; `last` sets the last row apart."""
     grey = [' class="paper"' if head.endswith(", paper") else "" for head in heads]
     head = "".join(f'<th scope="col"{mark}>{_text(name)}</th>' for name, mark in zip(heads, grey, strict=True))
     body = []
@@ -258,8 +260,8 @@ def _panels(panels: Sequence[str]) -> str:
     return f'<div class="panels">{"".join(panels)}</div>'
 
 
-def _panel(finding: str, said: str, source: str, alt: str) -> str:
-    return f"<figure><h3>{_readable(finding)}</h3>{_image(source, alt)}<figcaption>{_text(said)}</figcaption></figure>"
+def _panel(finding: str, text: str, source: str, alt: str) -> str:
+    return f"<figure><h3>{_readable(finding)}</h3>{_image(source, alt)}<figcaption>{_text(text)}</figcaption></figure>"
 
 
 def _figure(source: str, alt: str) -> str:

@@ -1,4 +1,4 @@
-"""How well the findings can be told from embeddings: the network's head, votes, forests and more, with intervals.
+"""Evaluate how well embeddings predict the findings: the network's head, votes, forests and more, with intervals.
 
 index -> rows to fit, choose and score (images) -> probabilities of every model (scoring) -> metrics (analysis)
 """
@@ -35,24 +35,28 @@ from cxrsearch.training.trainer import Report
 
 @dataclass(frozen=True)
 class Question:
-    """What an evaluation asks.
+    """The options of an evaluation.
 
     Attributes:
-        split: its definition; None: that of the encoder's training, else the table's column, else a patient hash.
+        split: the definition of the split. None: that of the encoder's training, else the table's column, else a
+            patient hash.
         part: the part to score.
-        models, baselines: by name, see `registry.create` and `BASELINES`.
-        fit_on: what second-stage models learn from: `train`, as the paper did although the network has learned from
-            these images too; or `val`, which it has not: half of the patients to fit, half to choose settings by.
-        allow_seen: score images that the encoder was trained on; the result says so.
-        max_train: images that the classical models learn from at most.
-        replicates, seed: of the bootstrap; the seed is also that of forests and samples.
+        models: names of second-stage models; see `cxrsearch.analysis.models.model_registry`.
+        baselines: names of pixel baselines; see `BASELINES`.
+        fit_on: the part that second-stage models learn from. `train` is the paper's choice, although the network has
+            learned from these images too. The network has not learned from `val`: half of its patients fit the
+            models, the other half choose their settings.
+        allow_seen: also score images that the encoder was trained on; the result says so.
+        max_train: classical models learn from at most this many images, at least 1.
+        replicates: bootstrap replicates, at least 1.
+        seed: seed of the bootstrap, of forests and of samples, at least 0.
         strata: also evaluate by view, sex and age band.
-        retrieval: also judge what the scored images find in the whole index.
-        k: how many neighbours retrieval looks at.
+        retrieval: also evaluate the neighbours of the scored images in the whole index.
+        k: number of neighbours for retrieval, at least 1.
         fractions: also vote with these fractions, in (0, 1], of the images that models are fitted on.
 
     Raises:
-        UsageError: an unknown part, model or baseline, or numbers that cannot be meant.
+        UsageError: unknown part, model or baseline, or invalid numbers.
     """
 
     split: str | None = None
@@ -76,32 +80,40 @@ class Question:
             raise UsageError(f"models fitted on {self.fit_on!r}", "use train or val")
         if self.replicates < 1 or self.seed < 0 or self.max_train < 1:
             got = f"{self.replicates} replicates, seed {self.seed}, at most {self.max_train} training images"
-            raise UsageError(got, "use numbers from 1 on, and a seed from 0 on")
+            raise UsageError(got, "use numbers of at least 1, and a seed of at least 0")
         if self.k < 1 or not all(0 < fraction <= 1 for fraction in self.fractions):
             got = f"k = {self.k}, fractions {list(self.fractions)}"
-            raise UsageError(got, "use k from 1 on, and fractions above 0 and up to 1")
+            raise UsageError(got, "use k of at least 1, and fractions above 0 and up to 1")
         self.wanted()
 
     def wanted(self) -> Wanted:
-        """The models."""
+        """The models and baselines to evaluate, with their options."""
         return Wanted(self.models, self.baselines, self.seed, self.max_train)
 
 
 @dataclass(frozen=True, eq=False)
 class _Fold:
-    """An index, its rows, what models say of them, and what the encoder has seen."""
+    """One fold: an index, its rows, the predictions for them, and warnings."""
 
     index: Index
     rows: Rows
-    found: Predictions
+    predictions: Predictions
     warnings: tuple[str, ...]
 
 
 def evaluate_index(index: Index, question: Question | None = None, progress: Progress = silent) -> EvaluationResult:
-    """Evaluate what an index holds.
+    """Evaluate the images of an index.
+
+    Args:
+        index: an open index whose images' findings are known.
+        question: the options; None: the defaults.
+        progress: called during the work.
+
+    Returns:
+        The metrics of every model, with intervals.
 
     Raises:
-        UsageError: a question that cannot be meant, or no model for it.
+        UsageError: invalid options, or no model to evaluate.
         CatalogueError: the findings are not known, or the part is empty.
         CxrsearchError: the encoder was trained on images that would be scored.
     """
@@ -129,21 +141,26 @@ def evaluate_images(
     progress: Progress = silent,
     **options: Any,
 ) -> EvaluationResult:
-    """Embed a folder of images into an index that is thrown away, and evaluate it.
+    """Build a temporary index of a folder of images, and evaluate it.
 
     Args:
-        images, labels: a folder of images, and NIH's table or a plain CSV.
-        question: what to ask.
-        progress: called as work goes on.
-        options: of `build_index`: `weights`, `arch`, `size`, `findings`, `cache`, `device`, `precision`, `workers` ...
+        images: a folder of images.
+        labels: NIH's table or a plain CSV.
+        question: the options; None: the defaults.
+        progress: called during the work.
+        options: options of `build_index`: `weights`, `arch`, `size`, `findings`, `cache`, `device`, `precision`,
+            `workers` ...
+
+    Returns:
+        The metrics of every model, with intervals.
 
     Raises:
         CxrsearchError: as `build_index` and `evaluate_index`.
     """
     with TemporaryDirectory(prefix="cxrsearch-") as temporary:
         built = build_index(images, labels, index=Path(temporary) / "index", progress=progress, **options)
-        found = evaluate_index(open_index(built.path), question, progress)
-        return replace(found, refused=built.refused, warnings=(*built.warnings, *found.warnings))
+        result = evaluate_index(open_index(built.path), question, progress)
+        return replace(result, refused=built.refused, warnings=(*built.warnings, *result.warnings))
 
 
 def cross_validate(
@@ -157,39 +174,43 @@ def cross_validate(
     progress: Progress = silent,
     report: Report = lambda _: None,
 ) -> EvaluationResult:
-    """Train an encoder for each fold, evaluate it on the patients it has not seen, and pool the folds.
+    """Train an encoder for each fold, evaluate it on patients it has not seen, and pool the folds.
 
-    Interrupted, the same call goes on where it was: each fold is a run, `out`/fold-i, and an index beside it.
+    After an interruption, the same call continues. Each fold has a run, `out`/fold-i, and an index, `out`/index-i.
 
     Args:
-        images, labels: a folder of images, and NIH's table or a plain CSV.
-        folds: K of the splits `patient-fold:i/K`.
-        question: what to ask; its split and part are those of the folds.
-        training: what each training is asked for, but for its split.
+        images: a folder of images.
+        labels: NIH's table or a plain CSV.
+        folds: number of folds K, at least 2; the splits are `patient-fold:i/K`.
+        question: the options of the evaluation. The folds set its split and part.
+        training: the request for each training. The folds set its split.
         out: folder of the runs and indexes.
-        progress, report: called as work goes on, see `train`.
+        progress: called during the work.
+        report: called after every step and epoch; see `train`.
+
+    Returns:
+        The metrics of every model over all folds, with intervals.
 
     Raises:
-        UsageError: fewer than two folds; a question with a split of its own, or of retrieval or fractions; a training
-            with a split of its own, on several devices or without a finding.
+        UsageError: fewer than two folds; options with a split, retrieval or fractions; a training with a split,
+            several devices or a held-out finding.
         CxrsearchError: as `train`, `build_index` and `evaluate_index`.
     """
     question = question or Question()
     if folds < 2 or question.split is not None or question.part != "test":
         raise UsageError(f"{folds} folds, split {question.split}, part {question.part}", "use --cv K alone, K >= 2")
     if question.retrieval or question.fractions:
-        raise UsageError(
-            "retrieval or fractions in a cross-validation, whose folds have an index each", "ask one index, --index"
-        )
+        raise UsageError("retrieval and fractions are not supported with --cv", "evaluate one index with --index")
     training = (training or Training()).settled(devices=1, holdout=None)
     training, done = replace(training, cache=training.cache or Path(out) / "pixels"), list[_Fold]()
     for fold in range(1, folds + 1):
         split, where = f"patient-fold:{fold}/{folds}", (Path(out) / f"fold-{fold}", Path(out) / f"index-{fold}")
-        asked = training.settled(split=split)
-        index, built = train_index(images, labels, asked, *where, pixels=fold == 1, progress=progress, report=report)
+        request = training.settled(split=split)
+        # The folds hold the same images, so only the first index keeps their pixels.
+        index, built = train_index(images, labels, request, *where, pixels=fold == 1, progress=progress, report=report)
         done.append(_fold(index, question, split, progress, done[0].index if done else None))
-    found = _result(question, f"patient-fold:1..{folds}/{folds}", done)
-    return replace(found, refused=built.refused, warnings=(*built.warnings, *found.warnings))
+    result = _result(question, f"patient-fold:1..{folds}/{folds}", done)
+    return replace(result, refused=built.refused, warnings=(*built.warnings, *result.warnings))
 
 
 def _fold(index: Index, question: Question, definition: str, progress: Progress, pixels: Index | None = None) -> _Fold:
@@ -200,17 +221,18 @@ def _fold(index: Index, question: Question, definition: str, progress: Progress,
     rows, warnings = divide(index.catalogue, definition, question.part, question.fit_on)
     seen = find_seen(index.manifest.encoder, index.catalogue)
     warnings += require_unseen(seen, rows.scored, allowed=question.allow_seen) + warn_of_fitted(seen, rows.fit)
-    found = predict(index, rows, question.wanted(), progress, pixels)
-    if not found.scored:
+    predictions = predict(index, rows, question.wanted(), progress, pixels)
+    if not predictions.scored:
         raise UsageError(
-            "nothing to evaluate: no head that was trained, and no model asked for or none that could be fitted",
+            "nothing to evaluate: no trained head, and no model was chosen or could be fitted",
             "name --models, or an index of an encoder with a trained head",
         )
-    return _Fold(index, rows, found, tuple(warnings + found.warnings))
+    return _Fold(index, rows, predictions, tuple(warnings + predictions.warnings))
 
 
 def _result(question: Question, definition: str, folds: Sequence[_Fold]) -> EvaluationResult:
-    common = [name for name in folds[0].found.scored if all(name in fold.found.scored for fold in folds)]
+    first, *_ = folds
+    common = [name for name in first.predictions.scored if all(name in fold.predictions.scored for fold in folds)]
     ordered = [name for name in common if not name.startswith("baseline-")]
     ordered += [name for name in common if name.startswith("baseline-")]
     catalogues = [fold.index.catalogue.take(fold.rows.scored) for fold in folds]
@@ -218,11 +240,11 @@ def _result(question: Question, definition: str, folds: Sequence[_Fold]) -> Eval
     scored = Scored(
         labels=np.concatenate([catalogue.labels for catalogue in catalogues if catalogue.labels is not None]),
         patients=groups,
-        scores={name: np.concatenate([fold.found.scored[name] for fold in folds]) for name in ordered},
+        scores={name: np.concatenate([fold.predictions.scored[name] for fold in folds]) for name in ordered},
         calibrated={
-            name: np.concatenate([fold.found.calibrated[name] for fold in folds])
+            name: np.concatenate([fold.predictions.calibrated[name] for fold in folds])
             for name in ordered
-            if all(name in fold.found.calibrated for fold in folds)
+            if all(name in fold.predictions.calibrated for fold in folds)
         },
         folds=np.repeat(np.arange(len(folds)), [len(fold.rows.scored) for fold in folds]),
     )
@@ -238,8 +260,8 @@ def _result(question: Question, definition: str, folds: Sequence[_Fold]) -> Eval
         metrics=evaluate_scores(scored, reference, replicates=question.replicates, seed=question.seed),
         replicates=question.replicates,
         seed=question.seed,
-        settings={name: [fold.found.settings.get(name) for fold in folds] for name in ordered},
-        warnings=tuple(_pooled([fold.warnings for fold in folds])),
+        settings={name: [fold.predictions.settings.get(name) for fold in folds] for name in ordered},
+        warnings=tuple(_pool([fold.warnings for fold in folds])),
         folds=len(folds),
         scored=scored,
         strata=in_strata(scored, catalogues, question.replicates, question.seed) if question.strata else (),
@@ -247,10 +269,10 @@ def _result(question: Question, definition: str, folds: Sequence[_Fold]) -> Eval
     )
 
 
-def _pooled(warnings: Sequence[Sequence[str]]) -> list[str]:
-    """Each warning once; of a cross-validation with the fold it is of, where not all have it."""
+def _pool(warnings: Sequence[Sequence[str]]) -> list[str]:
+    """The warnings of all folds, each once. A warning that not all folds have names its folds."""
     if len(warnings) == 1:
         return list(warnings[0])
-    every = dict.fromkeys(text for own in warnings for text in own)
-    folds = {text: [str(i) for i, own in enumerate(warnings, 1) if text in own] for text in every}
-    return [text if len(own) == len(warnings) else f"fold {', '.join(own)}: {text}" for text, own in folds.items()]
+    every = dict.fromkeys(text for fold in warnings for text in fold)
+    folds = {text: [str(i) for i, fold in enumerate(warnings, 1) if text in fold] for text in every}
+    return [text if len(ids) == len(warnings) else f"fold {', '.join(ids)}: {text}" for text, ids in folds.items()]

@@ -1,4 +1,4 @@
-"""An evaluation as one self-contained page of HTML, with all that is needed to get its numbers again."""
+"""Write an evaluation as one self-contained HTML page, with everything that is needed to reproduce its numbers."""
 
 import json
 import platform
@@ -27,15 +27,16 @@ def require_writable(path: Path) -> None:
 
 
 def write_report(result: EvaluationResult, path: Path | str, command: str | None = None) -> None:
-    """Write the page of an evaluation; the same result and command give the same bytes.
+    """Write the page of an evaluation. The same result and command give the same bytes.
 
     Args:
-        result: of an evaluation.
-        path: ends in .html.
-        command: what was called, for the reader.
+        result: the result of an evaluation.
+        path: the file, ending in .html.
+        command: the command that was called, for the reader.
 
     Raises:
-        UsageError, WriteError: as `require_writable`, or the disk is full.
+        UsageError: as `require_writable`.
+        WriteError: as `require_writable`, or the disk is full.
     """
     path = Path(path)
     require_writable(path)
@@ -51,12 +52,12 @@ def _facts(result: EvaluationResult, command: str | None) -> list[tuple[str, str
         ("Bootstrap", f"{result.replicates:,} replicates of the patients, seed {result.seed}"),
         ("Reference", result.reference or "none: the embeddings come without a trained head"),
     ]
-    facts += [(f"Settings of {name}", _settings(own)) for name, own in result.settings.items()]
+    facts += [(f"Settings of {name}", _settings(settings)) for name, settings in result.settings.items()]
     software = ", ".join(f"{name} {version(name)}" for name in _SOFTWARE)
     return [*facts, ("Software", f"Python {platform.python_version()}, {software}")]
 
 
-def _settings(own: object) -> str:
-    """A model's settings, once where there is one fold."""
-    folds = own if isinstance(own, list) else [own]
+def _settings(model: object) -> str:
+    """A model's settings as text, those of the folds separated by semicolons."""
+    folds = model if isinstance(model, list) else [model]
     return "; ".join(json.dumps(settings) for settings in folds)

@@ -1,4 +1,4 @@
-"""What an evaluation came to, for Python, as JSON, CSV and LaTeX."""
+"""The result of an evaluation, for Python, as JSON, CSV and LaTeX."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,23 +23,27 @@ MEAN = "Mean"
 
 @dataclass(frozen=True, repr=False)
 class EvaluationResult(Shown):
-    """How well models find each finding.
+    """How well models predict each finding.
 
     Attributes:
-        split, part: which images were scored.
-        encoder: what made the embeddings; of a cross-validation, of every fold.
-        images, patients: how many were scored.
+        split: the definition of the split.
+        part: the part that was scored.
+        encoder: name of the encoder; in a cross-validation, the names of all folds' encoders.
+        images: number of scored images, n.
+        patients: number of their patients.
         findings: the vocabulary, F findings.
-        reference: the model that the others are compared with; None where there is none.
-        metrics: of every model by its name, in the order of the table.
-        replicates, seed: of the bootstrap.
-        settings: what each model was fitted with.
+        reference: the model that the others are compared with; None if there is none.
+        metrics: the metrics of every model by its name, in the order of the table.
+        replicates: bootstrap replicates.
+        seed: seed of the bootstrap.
+        settings: the settings that each model was fitted with.
         warnings: what a reader must know.
-        folds: of a cross-validation; 1 without one.
-        image_ids: of the scored images, n.
-        scored: labels and scores of these images, for further questions.
-        strata: the AUROC by view, sex and age band; empty where not asked for.
-        retrieval, fractions: None where not asked for.
+        folds: number of folds; 1 without cross-validation.
+        image_ids: ids of the n scored images.
+        scored: labels and scores of these images, for further analysis.
+        strata: the AUROC by view, sex and age band; empty by default.
+        retrieval: the evaluation of the neighbours; None by default.
+        fractions: the votes with fractions of the training images; None by default.
         refused: image and reason for every file that could not be used.
     """
 
@@ -70,7 +74,7 @@ class EvaluationResult(Shown):
 
     @property
     def drawn_model(self) -> str:
-        """The model whose curves are drawn: the reference, or else the first."""
+        """The model whose curves are drawn: the reference, or else the first model."""
         return self.reference or next(iter(self.metrics))
 
     def stressed(self) -> list[frozenset[str]]:
@@ -79,7 +83,7 @@ class EvaluationResult(Shown):
         return [frozenset(m for m, cell in zip(self.metrics, row, strict=True) if cell.endswith("*")) for row in marked]
 
     def published(self) -> dict[str, list[float]]:
-        """The paper's AUROC of each finding and the mean, by model; nothing where the split or the part is another."""
+        """The paper's AUROC of each finding and the mean, by model; empty for another split or part."""
         return published_auroc(self.split, self.part, self.findings)
 
     def to_json(self) -> Json:
@@ -106,16 +110,19 @@ class EvaluationResult(Shown):
         }
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a finding and model, with the columns of the JSON's rows."""
+        """A table with one row per finding and model, and the columns of the JSON's rows."""
         return pd.DataFrame([row for model in self.metrics for row in self._rows(model)])
 
     def to_latex(self) -> str:
-        """Table 2: a row a finding and the mean, a column a model, AUROC; bold where it is best and apart."""
+        """Table 2 as LaTeX: the AUROC, one row per finding and the mean, one column per model.
+
+        Bold: the best of a row, if its difference to the reference excludes 0.
+        """
         models = list(self.metrics)
         names = [name.replace("_", " ") for name in (*self.findings, MEAN)]
         lines = [" & ".join([name, *row]) + r" \\" for name, row in zip(names, self.auroc_cells(_bold), strict=True)]
         head = " & ".join(["Finding", *models]) + r" \\"
-        caption = _escaped(f"AUROC. {self.heading()}. 95\\% patient-bootstrap intervals in the JSON.")
+        caption = _escape(f"AUROC. {self.heading()}. 95\\% patient-bootstrap intervals in the JSON.")
         body = "\n".join([r"\toprule", head, r"\midrule", *lines[:-1], r"\midrule", lines[-1], r"\bottomrule"])
         columns = "l" + "r" * len(models)
         return (
@@ -124,9 +131,10 @@ class EvaluationResult(Shown):
         )
 
     def auroc_cells(self, mark: Any = str) -> list[list[str]]:
-        """The AUROC of every finding and the mean, a row each, a cell a model; `mark` is applied to those to stress.
+        """The AUROC as text: one row per finding and the mean, one cell per model.
 
-        A cell is stressed where it is the row's best and its difference to the reference excludes 0.
+        Args:
+            mark: applied to a cell that is the best of its row, if its difference to the reference excludes 0.
         """
         rows = []
         for f in range(len(self.findings)):
@@ -198,5 +206,5 @@ def _bold(text: str) -> str:
     return rf"\textbf{{{text}}}"
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("_", r"\_").replace("\\%", "%").replace("%", r"\%")

@@ -1,4 +1,4 @@
-"""The further parts of an evaluation as JSON: None where they were not asked for."""
+"""The optional parts of an evaluation as JSON; None for a part that was not requested."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,37 +15,37 @@ ALL, WITH_FINDINGS = "all", "with findings"
 
 
 def strata_json(strata: Sequence[Stratum], findings: Sequence[str]) -> Json | None:
-    """`rows`, one a stratum, model and finding, and `means`, one a stratum and model."""
+    """`rows`, one per stratum, model and finding, and `means`, one per stratum and model."""
     if not strata:
         return None
     rows = [
         {"stratum": stratum.name, "finding": finding, "model": model}
-        | {"auroc": number(own.point[f]), "auroc_low": number(own.low[f]), "auroc_high": number(own.high[f])}
-        | {"positives": number(own.positives[f]), "patients": number(own.positive_patients[f])}
+        | {"auroc": number(auroc.point[f]), "auroc_low": number(auroc.low[f]), "auroc_high": number(auroc.high[f])}
+        | {"positives": number(auroc.positives[f]), "patients": number(auroc.positive_patients[f])}
         for stratum in strata
-        for model, own in stratum.auroc.items()
+        for model, auroc in stratum.auroc.items()
         for f, finding in enumerate(findings)
     ]
     means = [
         {"stratum": stratum.name, "model": model, "images": stratum.images, "patients": stratum.patients}
-        | {"findings": own.mean.findings, "auroc": number(own.mean.point)}
-        | {"auroc_low": number(own.mean.low), "auroc_high": number(own.mean.high)}
+        | {"findings": auroc.mean.findings, "auroc": number(auroc.mean.point)}
+        | {"auroc_low": number(auroc.mean.low), "auroc_high": number(auroc.mean.high)}
         for stratum in strata
-        for model, own in stratum.auroc.items()
+        for model, auroc in stratum.auroc.items()
     ]
     return {"rows": rows, "means": means}
 
 
 def group_names(findings: Sequence[str]) -> list[str]:
-    """The groups of queries that retrieval is reported for, in its order."""
+    """The groups of queries that retrieval is reported for, in the order of its arrays."""
     return [*findings, NO_FINDING, ALL, WITH_FINDINGS]
 
 
 def retrieval_json(quality: SearchQuality | None, findings: Sequence[str]) -> Json | None:
-    """`rows`, one a group of queries, other patients only; the same with own patients allowed; re-identification."""
+    """`rows`, one per group of queries, with other patients only; the same with all patients; re-identification."""
     if quality is None:
         return None
-    own = quality.own
+    same = quality.own
     names = ("nearest", "share")
     groups = ("with_another_image", "all")
     return {
@@ -54,11 +54,15 @@ def retrieval_json(quality: SearchQuality | None, findings: Sequence[str]) -> Js
         "rows": _retrieval_rows(quality.others, findings),
         "rows_same_patient_allowed": _retrieval_rows(quality.everyone, findings),
         "same_patient": {
-            group: {"images": int(own.images[g]), "patients": int(own.patients[g]), "chance": number(own.point[g, 2])}
+            group: {
+                "images": int(same.images[g]),
+                "patients": int(same.patients[g]),
+                "chance": number(same.point[g, 2]),
+            }
             | {
                 f"{name}{suffix}": number(values[g, i])
                 for i, name in enumerate(names)
-                for suffix, values in (("", own.point), ("_low", own.low), ("_high", own.high))
+                for suffix, values in (("", same.point), ("_low", same.low), ("_high", same.high))
             }
             for g, group in enumerate(groups)
         },
@@ -81,7 +85,7 @@ def _retrieval_rows(summary: RetrievalSummary, findings: Sequence[str]) -> list[
 
 
 def fractions_json(curve: FractionCurve | None, findings: Sequence[str]) -> Json | None:
-    """`rows`, one a fraction: the mean AUROC over its draws, the lowest and the highest; `findings_rows` alike."""
+    """`rows`, one per fraction: the mean, lowest and highest AUROC of its draws; `findings_rows`, also per finding."""
     if curve is None:
         return None
     rows = [
@@ -102,7 +106,7 @@ def _range(values: Any) -> Json:
 
 
 def published_json(columns: Mapping[str, Sequence[float]], findings: Sequence[str], mean: str) -> list[Json] | None:
-    """The paper's numbers, one row a finding and model, the mean included."""
+    """The paper's numbers, one row per finding and model, including the mean."""
     if not columns:
         return None
     names = [*findings, mean]

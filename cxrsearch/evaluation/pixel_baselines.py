@@ -1,4 +1,4 @@
-"""Baselines that take pixels: embeddings by grey levels, and by an untrained network, for the models of `analysis`."""
+"""Baselines that use pixels: grey levels, or embeddings of an untrained network, as input of second-stage models."""
 
 from collections.abc import Callable, Iterator
 
@@ -21,29 +21,32 @@ _Inputs = Callable[[Integers], Sample]
 
 
 def baseline_inputs(name: str, index: Index, rows: Integers, seed: int, progress: Progress) -> _Inputs | None:
-    """What makes samples of a baseline's embeddings of an index's images; None where the index holds no pixels.
+    """The inputs of a baseline, as a function from rows to their sample.
 
     Args:
-        name: `histogram`: the shares of 64 grey levels; `random`: the embedding by an untrained network of the index's
+        name: `histogram`: the shares of 64 grey levels; `random`: embeddings of an untrained network with the index's
             architecture and input size.
         index: its catalogue and stored pixels are used.
-        rows: all that will be asked for, ascending.
-        seed: of the untrained network.
-        progress: called as images are embedded.
+        rows: all rows that the function will be called with, ascending.
+        seed: seed of the untrained network.
+        progress: called while images are embedded.
+
+    Returns:
+        The function; None if the index holds no pixels.
     """
     if not index.stored.pixel_blocks:
         return None
     if name == "histogram":
-        return _sampled(index, rows, grey_levels(_pixels(index, rows)))
-    return _sampled(index, rows, _random(index, rows, seed, progress))
+        return _inputs(index, rows, grey_levels(_pixels(index, rows)))
+    return _inputs(index, rows, _random(index, rows, seed, progress))
 
 
-def _sampled(index: Index, known: Integers, values: NDArray[np.float32]) -> _Inputs:
+def _inputs(index: Index, rows: Integers, values: NDArray[np.float32]) -> _Inputs:
     labels, patients = index.catalogue.labels, index.catalogue.patient_groups()
     assert labels is not None
 
     def inputs(part: Integers) -> Sample:
-        return Sample(values[np.searchsorted(known, part)], labels[part], patients[part])
+        return Sample(values[np.searchsorted(rows, part)], labels[part], patients[part])
 
     return inputs
 

@@ -1,4 +1,4 @@
-"""What every model says of the scored images: the network's head, second-stage models, ensembles, baselines.
+"""The predictions of every model for the scored images: the network's head, second-stage models, ensembles, baselines.
 
 embeddings of an index (store) -> head (encoder), models and baselines fitted on its rows (analysis) -> probabilities
 """
@@ -25,14 +25,25 @@ from cxrsearch.protocol.samples import load_head, require_labels, sample
 from cxrsearch.query.index import Index
 
 _ON_BASELINES = {"logistic": "", "knn": "-knn"}
-"""What is fitted on a baseline's embeddings, and what that adds to its name."""
+"""Models that are fitted on a baseline's embeddings, and the suffix of the baseline's name."""
 
 DENSENET, FOREST, ENSEMBLE, ENSEMBLE_CALIBRATED = "densenet", "forest", "ensemble", "ensemble-calibrated"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which models to ask, by name, and what they need to know; see `registry.create`."""
+    """The models and baselines to evaluate, and their options; see `model_registry.create`.
+
+    Attributes:
+        models: names of second-stage models.
+        baselines: names of pixel baselines.
+        seed: seed of forests and samples.
+        max_train: classical models learn from at most this many images.
+        jobs: number of parallel jobs.
+
+    Raises:
+        UsageError: unknown model or baseline.
+    """
 
     models: tuple[str, ...]
     baselines: tuple[str, ...]
@@ -48,12 +59,13 @@ class Wanted:
 
 @dataclass
 class Predictions:
-    """Probabilities by model: of the images that settings are chosen by, and of the scored ones, float64 (n, F) each.
+    """Probabilities by model name, float64 (n, F) each.
 
     Attributes:
-        chosen, scored: by the model's name.
-        calibrated: of the scored images, calibrated on the others.
-        settings: what each model was fitted with.
+        chosen: for the images that choose settings.
+        scored: for the scored images.
+        calibrated: for the scored images, calibrated on the images that choose settings.
+        settings: the settings that each model was fitted with.
         warnings: what a reader must know.
     """
 
@@ -65,107 +77,108 @@ class Predictions:
 
 
 def predict(index: Index, rows: Rows, wanted: Wanted, progress: Progress, pixels: Index | None = None) -> Predictions:
-    """The predictions of every model that can be had; what cannot is said in a warning.
+    """The predictions of every model that can be fitted. A warning names each model that cannot.
 
     Args:
         index: its embeddings, labels and encoder are used.
-        rows: of the index.
-        wanted: which models.
-        progress: called as models are fitted.
+        rows: rows of the index to fit, choose and score.
+        wanted: the models.
+        progress: called while models are fitted.
         pixels: an index of the same images that holds their pixels, for the baselines; None: the index itself.
     """
-    found = Predictions()
-    _add_head(found, index, rows)
+    predictions = Predictions()
+    _add_head(predictions, index, rows)
     if len(rows.fit):
-        _add_models(found, lambda part: sample(index.stored, part), rows, wanted, wanted.models, progress)
-        _add_baselines(found, index if pixels is None else pixels, rows, wanted, progress)
+        _add_models(predictions, lambda part: sample(index.stored, part), rows, wanted, wanted.models, progress)
+        _add_baselines(predictions, index if pixels is None else pixels, rows, wanted, progress)
     elif wanted.models or wanted.baselines:
-        found.warnings.append("no image is left to fit models on: the network's own head alone is scored")
-    _add_ensembles(found, index, rows)
+        predictions.warnings.append("no images left to fit models on: only the network's head is scored")
+    _add_ensembles(predictions, index, rows)
     if len(rows.choose):
-        _calibrate(found, require_labels(index.stored)[rows.choose])
-    return found
+        _calibrate(predictions, require_labels(index.stored)[rows.choose])
+    return predictions
 
 
-def _add_head(found: Predictions, index: Index, rows: Rows) -> None:
-    """The network's own head, applied to the stored embeddings, which are its input."""
+def _add_head(predictions: Predictions, index: Index, rows: Rows) -> None:
+    """Add the network's head. It is applied to the stored embeddings, because these are its input."""
     spec = index.manifest.encoder
     if spec is None or spec["findings"] is None:
         return
     lacking = [name for name in index.manifest.findings if name not in spec["findings"]]
     if lacking:
-        found.warnings.append(f"the network's head does not predict {', '.join(lacking)}: it is left out")
+        predictions.warnings.append(f"the network's head does not predict {', '.join(lacking)}: it is left out")
         return
-    own = load_head(index.stored, index.manifest.findings)
-    assert own is not None
-    weights, bias, _ = own
-    for part, kept in ((rows.choose, found.chosen), (rows.scored, found.scored)):
-        kept[DENSENET] = expit(index.stored.vectors.take(part) @ weights + bias)
-    found.settings[DENSENET] = {"label": spec["label"]}
+    head = load_head(index.stored, index.manifest.findings)
+    assert head is not None
+    weights, bias, _ = head
+    for part, scores in ((rows.choose, predictions.chosen), (rows.scored, predictions.scored)):
+        scores[DENSENET] = expit(index.stored.vectors.take(part) @ weights + bias)
+    predictions.settings[DENSENET] = {"label": spec["label"]}
 
 
 def _add_models(
-    found: Predictions,
-    sampled: Callable[[Integers], Sample],
+    predictions: Predictions,
+    sample_of: Callable[[Integers], Sample],
     rows: Rows,
     wanted: Wanted,
     names: Sequence[str],
     progress: Progress,
 ) -> None:
-    """Fit models on samples, and let them predict."""
-    fit, choose, scored = (sampled(part) for part in (rows.fit, rows.choose, rows.scored))
+    """Fit models and add their predictions; `sample_of` makes the sample of some rows."""
+    fit, choose, scored = (sample_of(part) for part in (rows.fit, rows.choose, rows.scored))
     models = create(names, seed=wanted.seed, jobs=wanted.jobs, max_train=wanted.max_train, progress=progress)
     for name, model in models.items():
         fitted = model.fit(fit, choose)
-        found.chosen[name], found.scored[name] = fitted.predict(choose), fitted.predict(scored)
-        found.settings[name] = {"train": len(fitted.train), **fitted.settings}
-        found.warnings += [f"{name}: {note}" for note in fitted.notes]
+        predictions.chosen[name], predictions.scored[name] = fitted.predict(choose), fitted.predict(scored)
+        predictions.settings[name] = {"train": len(fitted.train), **fitted.settings}
+        predictions.warnings += [f"{name}: {note}" for note in fitted.notes]
 
 
-def _add_baselines(found: Predictions, index: Index, rows: Rows, wanted: Wanted, progress: Progress) -> None:
+def _add_baselines(predictions: Predictions, index: Index, rows: Rows, wanted: Wanted, progress: Progress) -> None:
     if "view" in wanted.baselines:
-        _add_view(found, index, rows)
+        _add_view(predictions, index, rows)
     everyone = np.unique(np.concatenate([rows.fit, rows.choose, rows.scored]))
     for baseline in [name for name in wanted.baselines if name != "view"]:
         inputs = baseline_inputs(baseline, index, everyone, wanted.seed, progress)
         if inputs is None:
-            found.warnings.append(f"no baseline-{baseline}: the index holds no pixels")
+            predictions.warnings.append(f"no baseline-{baseline}: the index holds no pixels")
             continue
         one = Predictions()
         _add_models(one, inputs, rows, wanted, list(_ON_BASELINES), progress)
         for model, suffix in _ON_BASELINES.items():
             name = f"baseline-{baseline}{suffix}"
-            found.chosen[name], found.scored[name] = one.chosen[model], one.scored[model]
-            found.settings[name] = one.settings[model] | {"model": model}
+            predictions.chosen[name], predictions.scored[name] = one.chosen[model], one.scored[model]
+            predictions.settings[name] = one.settings[model] | {"model": model}
 
 
-def _add_view(found: Predictions, index: Index, rows: Rows) -> None:
+def _add_view(predictions: Predictions, index: Index, rows: Rows) -> None:
     views = index.catalogue.frame["view"]
     known = views.iloc[rows.fit], require_labels(index.stored)[rows.fit]
     chosen, scored = (by_view(*known, views.iloc[part]) for part in (rows.choose, rows.scored))
     if chosen is None or scored is None:
-        found.warnings.append("no baseline-view: no view is known")
+        predictions.warnings.append("no baseline-view: no view is known")
         return
-    found.chosen["baseline-view"], found.scored["baseline-view"] = chosen, scored
-    found.settings["baseline-view"] = {"train": len(rows.fit)}
+    predictions.chosen["baseline-view"], predictions.scored["baseline-view"] = chosen, scored
+    predictions.settings["baseline-view"] = {"train": len(rows.fit)}
 
 
-def _add_ensembles(found: Predictions, index: Index, rows: Rows) -> None:
-    """The paper's mean of network and forest, and that of their calibrated log-odds."""
+def _add_ensembles(predictions: Predictions, index: Index, rows: Rows) -> None:
+    """Add the paper's mean of network and forest, and the mean of their calibrated log-odds."""
     members = [DENSENET, FOREST]
-    if any(name not in found.scored for name in members):
+    if any(name not in predictions.scored for name in members):
         return
-    found.chosen[ENSEMBLE], found.scored[ENSEMBLE] = (
-        mean_probability([part[name] for name in members]) for part in (found.chosen, found.scored)
+    predictions.chosen[ENSEMBLE], predictions.scored[ENSEMBLE] = (
+        mean_probability([part[name] for name in members]) for part in (predictions.chosen, predictions.scored)
     )
-    fitted = Ensemble.fit(require_labels(index.stored)[rows.choose], [found.chosen[name] for name in members])
-    found.chosen[ENSEMBLE_CALIBRATED], found.scored[ENSEMBLE_CALIBRATED] = (
-        fitted([part[name] for name in members]) for part in (found.chosen, found.scored)
+    fitted = Ensemble.fit(require_labels(index.stored)[rows.choose], [predictions.chosen[name] for name in members])
+    predictions.chosen[ENSEMBLE_CALIBRATED], predictions.scored[ENSEMBLE_CALIBRATED] = (
+        fitted([part[name] for name in members]) for part in (predictions.chosen, predictions.scored)
     )
-    found.settings[ENSEMBLE] = {"members": members, "weights": [0.5, 0.5]}
-    found.settings[ENSEMBLE_CALIBRATED] = {"members": members, "weights": [float(w) for w in fitted.weights]}
+    predictions.settings[ENSEMBLE] = {"members": members, "weights": [0.5, 0.5]}
+    predictions.settings[ENSEMBLE_CALIBRATED] = {"members": members, "weights": [float(w) for w in fitted.weights]}
 
 
-def _calibrate(found: Predictions, labels: NDArray[np.bool_]) -> None:
-    for name, scores in found.chosen.items():
-        found.calibrated[name] = Calibration.fit(labels, scores)(found.scored[name])
+def _calibrate(predictions: Predictions, labels: NDArray[np.bool_]) -> None:
+    """Calibrate every model on the images that choose settings, never on the scored ones."""
+    for name, scores in predictions.chosen.items():
+        predictions.calibrated[name] = Calibration.fit(labels, scores)(predictions.scored[name])

@@ -1,7 +1,7 @@
-"""Where findings are: one image's maps and boxes, and maps against readers' boxes.
+"""Localise findings: the heat maps and boxes of one image, and an evaluation against readers' boxes.
 
 localise               `localise_image`
-overlays               its maps and boxes as sheets
+overlays               heat maps and boxes as sheets
 evaluate_localisation  `evaluate_localisation`
 localisation_result    the result
 """

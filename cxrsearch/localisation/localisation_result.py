@@ -1,4 +1,4 @@
-"""What an evaluation of maps came to: a row a finding, model, measure and T; as JSON and CSV."""
+"""The result of an evaluation of heat maps: one row per finding, model, measure and T; as JSON and CSV."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,19 +17,21 @@ from cxrsearch.words import images_of
 
 @dataclass(frozen=True)
 class LocalisationRow:
-    """How often boxes are found.
+    """How often the readers' boxes are found. A case is one finding in one image.
 
     Attributes:
-        finding: or `all`.
-        model: `map`, `random` (noise as coarse as the map), `other image` (the finding's map of another patient
-            who has it), or a paired difference such as `map - random`.
+        finding: the finding, or `all`.
+        model: `map`, `random` (noise as coarse as the heat map), `other image` (the finding's heat map of another
+            patient who has it), or a paired difference such as `map - random`.
         measure: `iobb` or `iou`.
         level: T, which the overlap must exceed.
-        accuracy: the share of a case's boxes that are found, averaged over cases, a finding in an image each; or a
-            difference of two.
-        low, high: its 95% patient-bootstrap interval, None under 10 patients.
-        false_positives: boxes a case that overlap no reader's box by more than T.
-        images, patients, boxes: how many.
+        accuracy: the share of a case's boxes that are found, averaged over cases; or a difference of two such means.
+        low: lower end of the 95% patient-bootstrap interval; None under 10 patients.
+        high: upper end of that interval; None under 10 patients.
+        false_positives: boxes per case that overlap no reader's box by more than T.
+        images: number of images.
+        patients: number of patients.
+        boxes: number of readers' boxes.
     """
 
     finding: str
@@ -47,17 +49,20 @@ class LocalisationRow:
 
 @dataclass(frozen=True, repr=False)
 class LocalisationResult(Shown):
-    """What an evaluation of maps came to.
+    """The result of an evaluation of heat maps.
 
     Attributes:
-        encoder: what it is called.
+        encoder: the encoder's name.
         method: `cam` or `grad-cam`.
-        cells: height and width of a map.
-        split, part: what was scored, beside boxed images that were kept out of training.
-        images, patients: scored.
-        validation_images: boxed images that the thresholds were chosen by.
-        thresholds: of each model, a share of a map's range.
-        replicates, seed: of the bootstrap.
+        cells: height and width of a heat map.
+        split: the definition of the split.
+        part: the part that was scored, together with boxed images that were kept out of the training.
+        images: number of scored images.
+        patients: number of their patients.
+        validation_images: number of boxed images that chose the thresholds.
+        thresholds: the threshold of each model, a share of a heat map's range.
+        replicates: bootstrap replicates.
+        seed: seed of the bootstrap.
         rows: see `LocalisationRow`.
         warnings: what a reader must know.
         refused: image and reason for every boxed file that cannot be used.
@@ -79,7 +84,7 @@ class LocalisationResult(Shown):
     refused: tuple[tuple[str, str], ...] = ()
 
     def heading(self) -> str:
-        """What was scored, in words."""
+        """What was scored, in one line."""
         height, width = self.cells
         return (
             f"{self.encoder}, {self.method} of {height} x {width} cells: "
@@ -87,12 +92,12 @@ class LocalisationResult(Shown):
         )
 
     def row(self, finding: str, model: str, measure: str, level: float) -> LocalisationRow:
-        """One of the rows."""
+        """The row of a finding, model, measure and T."""
         key = (finding, model, measure, level)
         return next(row for row in self.rows if (row.finding, row.model, row.measure, row.level) == key)
 
     def to_frame(self) -> pd.DataFrame:
-        """A row a finding, model, measure and T."""
+        """A table with one row per finding, model, measure and T."""
         return pd.DataFrame([asdict(row) for row in self.rows])
 
     def to_json(self) -> Json:
@@ -107,13 +112,18 @@ class LocalisationResult(Shown):
 def rows_of(
     findings: Sequence[str], averages: Mapping[str, tuple[Averages, NDArray[Any]]]
 ) -> Iterator[LocalisationRow]:
-    """The rows of every finding that has an image."""
+    """The rows of every finding that has an image.
+
+    Args:
+        findings: the names of the groups.
+        averages: by model, the averages and the number of boxes of each group.
+    """
     for group, finding in enumerate(findings):
-        for model, (found, boxes) in averages.items():
-            if not found.images[group]:
+        for model, (mean, boxes) in averages.items():
+            if not mean.images[group]:
                 continue
-            counts = int(found.images[group]), int(found.patients[group]), int(boxes[group])
+            counts = int(mean.images[group]), int(mean.patients[group]), int(boxes[group])
             for i, (measure, level) in enumerate(LEVELS):
-                point, low, high = (float(values[group, i]) for values in (found.point, found.low, found.high))
-                false = float(found.point[group, len(LEVELS) + i])
+                point, low, high = (float(values[group, i]) for values in (mean.point, mean.low, mean.high))
+                false = float(mean.point[group, len(LEVELS) + i])
                 yield LocalisationRow(finding, model, measure, level, point, number(low), number(high), false, *counts)

@@ -1,4 +1,4 @@
-"""Sheets of maps: where the findings of an image are believed to be, and what makes it like another one."""
+"""Sheets of heat maps: where the network sees the findings of an image, and what makes it like another image."""
 
 import numpy as np
 from PIL import Image
@@ -9,14 +9,14 @@ from cxrsearch.report.contact_sheet import Tile
 from cxrsearch.report.overlay import Layer, overlay_sheet
 
 MOST_SHOWN = 4
-"""Findings that are drawn where none were named."""
+"""Number of findings that are drawn if none were named."""
 
 _NO_BOXES = np.zeros((0, 4))
-_COARSE = "A map is as coarse as the network's feature map: a place means its surroundings, too."
+_COARSE = "A heat map is as coarse as the network's feature map: a place means its surroundings, too."
 
 
 def localised_sheet(result: Localised, most: int = MOST_SHOWN) -> Image.Image:
-    """Draw an image and the maps of its first findings."""
+    """Draw an image and the heat maps of its first `most` findings, as an RGB image."""
     exact = result.found.method == "cam"
     cells = result.found.maps[0].size if exact else 1
     layers = [
@@ -34,20 +34,20 @@ def localised_sheet(result: Localised, most: int = MOST_SHOWN) -> Image.Image:
         layers,
         title=f"Where {result.encoder} sees its findings",
         names=("image", "findings" if len(layers) > 1 else "finding"),
-        scale="what a cell of the map adds to the finding's logit" if exact else "Grad-CAM, in units of its own",
+        scale="what a cell of the heat map adds to the finding's logit" if exact else "Grad-CAM, in arbitrary units",
         footer=f"{_COARSE} {style.DISCLAIMER}.",
     )
 
 
 def alike_sheet(result: Alike) -> Image.Image:
-    """Draw an image, what of it is like an indexed one, and what of that one is like it."""
+    """Draw an image and an indexed image, each with a heat map of what makes it like the other, as an RGB image."""
     cells = result.maps[0].size
-    own = Layer(result.pixels, result.shown[0] / cells, _name(result.image), ["what is like the other"], _NO_BOXES)
+    image = Layer(result.pixels, result.shown[0] / cells, _name(result.image), ["what is like the other"], _NO_BOXES)
     other = Layer(result.other_pixels, result.shown[1] / cells, result.other, ["what is like the image"], _NO_BOXES)
     bare = Tile(result.pixels, _name(result.image), [f"cosine {result.cosine:.4f}"], emphasised=True)
     return overlay_sheet(
         bare,
-        [own, other],
+        [image, other],
         title="Which regions make two images alike",
         names=("image", "image and indexed image"),
         scale="what a cell adds to the product of the embeddings",

@@ -1,4 +1,4 @@
-"""One finding held out of an index: who is known, what head there is, and every score of the scored images."""
+"""One finding held out of an index: the known images, the head, and every score of the scored images."""
 
 from dataclasses import dataclass, field
 
@@ -26,19 +26,21 @@ OWN_HEAD, FITTED_HEAD = "the network's own", "a logistic regression of the known
 
 @dataclass(frozen=True, eq=False)
 class NoveltySetup:
-    """What a held-out finding is looked for with.
+    """Everything that the scores of a held-out finding need.
 
     Attributes:
         index: its embeddings and labels are used.
-        held: what is held out.
-        rows: fit and choose are without the finding, scored is the whole part.
-        known, choosing: the images of fit and choose; `choosing` is None where nobody is left.
-        cases: the images of the training part that show the finding; None where none does.
-        supervised: those of fit and choose before anything was held out, for the ceiling.
-        head, outputs: of the known findings, and the columns of the labels that its outputs are of.
+        held: the held-out finding.
+        rows: the rows of fit and choose are without the finding; scored is the whole part.
+        known: the images of fit.
+        choosing: the images of choose; None if there are none.
+        cases: the images of the training part that show the finding; None if there are none.
+        supervised: the images of fit and choose before the finding was held out, for the ceiling.
+        head: a head for the known findings.
+        outputs: the columns of the labels that the head's outputs belong to.
         whose: the head's origin.
-        seed: of samples.
-        warnings: what a reader must know; grows as scores turn out not to be computable.
+        seed: seed of samples.
+        warnings: what a reader must know. Scores that cannot be computed add to it.
     """
 
     index: Index
@@ -65,7 +67,7 @@ class NoveltySetup:
         rows = Rows(parts.fit[~out[parts.fit]], parts.choose[~out[parts.choose]], parts.scored)
         if not len(rows.fit):
             raise CatalogueError(
-                f"every one of the {len(parts.fit)} images to learn from shows {held.finding}: nothing else remains",
+                f"all {len(parts.fit)} images to learn from show {held.finding}: no other image is left",
                 "hold out another finding, or use a split with more images",
             )
         known, choosing = (
@@ -73,7 +75,7 @@ class NoveltySetup:
             sample(index.stored, rows.choose) if len(rows.choose) else None,
         )
         labels = require_labels(index.stored)[:, index.manifest.findings.index(held.finding)]
-        shown = parts.fit[labels[parts.fit]]
+        cases = parts.fit[labels[parts.fit]]
         head, outputs, whose = _head(index, held, known, choosing, progress)
         return cls(
             index,
@@ -81,7 +83,7 @@ class NoveltySetup:
             rows,
             known,
             choosing,
-            sample(index.stored, shown) if len(shown) else None,
+            sample(index.stored, cases) if len(cases) else None,
             (sample(index.stored, parts.fit), sample(index.stored, parts.choose)),
             head,
             outputs,
@@ -96,20 +98,20 @@ class NoveltySetup:
 
     @property
     def labels(self) -> Flags:
-        """Of the scored images, bool (m, F)."""
+        """The labels of the scored images, bool (m, F)."""
         return require_labels(self.index.stored)[self.rows.scored]
 
     @property
     def patients(self) -> NDArray[np.int64]:
-        """Of the scored images, int64 (m,)."""
+        """The patients of the scored images as numbers, int64 (m,)."""
         return self.index.catalogue.patient_groups()[self.rows.scored]
 
     def choose(self, names: list[str], progress: Progress) -> Choice:
-        """What the choosing images prefer; see `selection.choose`."""
+        """The score and the k that validation prefers; see `selection.choose`."""
         if not names:
             return _UNCHOSEN
         if self.choosing is None:
-            self.warnings.append(f"no image without {self.held.finding} is left to choose by: k = {K}")
+            self.warnings.append(f"no validation image without {self.held.finding} is left: k = {K}")
             return _UNCHOSEN
         choice = choose(names, self.known, self.choosing, self.head, self.outputs, seed=self.seed, progress=progress)
         if choice.score is None:
@@ -119,17 +121,17 @@ class NoveltySetup:
     def scores(
         self, names: tuple[str, ...], choice: Choice, embeddings: Embeddings, progress: Progress
     ) -> dict[str, Floats | None]:
-        """Each score of the scored images; None for one that cannot be computed, which a warning then says."""
-        found: dict[str, Floats | None] = {}
+        """Every score of the scored images. A score that cannot be computed is None, and a warning says why."""
+        scores: dict[str, Floats | None] = {}
         for done, name in enumerate(names):
             progress("scoring", done, len(names))
             try:
-                found[name] = self._score(name, choice, embeddings)
+                scores[name] = self._score(name, choice, embeddings)
             except UsageError as error:
-                found[name] = None
+                scores[name] = None
                 self.warnings.append(f"no {name}: {error.problem}")
         progress("scoring", len(names), len(names))
-        return found
+        return scores
 
     def _score(self, name: str, choice: Choice, embeddings: Embeddings) -> Floats:
         if name in SCORES:
@@ -146,11 +148,11 @@ class NoveltySetup:
 def _head(
     index: Index, held: Holdout, known: Sample, choosing: Sample | None, progress: Progress
 ) -> tuple[Head, Integers, str]:
-    """The network's head without the held-out finding's output; without a head a regression of the known images."""
+    """The network's head without the held-out finding's output; or a logistic regression, if there is no head."""
     findings = index.manifest.findings
-    own = load_head(index.stored, [name for name in findings if name != held.finding])
-    if own is not None:
-        weight, bias, names = own
+    network = load_head(index.stored, [name for name in findings if name != held.finding])
+    if network is not None:
+        weight, bias, names = network
         return Head(weight, bias), np.array([findings.index(name) for name in names]), OWN_HEAD
     learned = Logistic(progress=progress).learn(known, known if choosing is None else choosing)
     if learned is None:

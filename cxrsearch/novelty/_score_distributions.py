@@ -1,4 +1,4 @@
-"""The distributions of novelty scores, a panel each, among known and held-out images."""
+"""Draw the distributions of novelty scores among known and held-out images, one panel per score."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ from cxrsearch.report.drawing import Drawing, PixelFigure, fit_text
 _COLUMNS = 4
 _PLOT = (276, 150)
 _SCALE, _AXIS = 44, 28
-"""What the shares need at the right of a plot, and the scores under it."""
+"""Room for the shares at the right of a plot, and for the scores below it."""
 _BINS = 20
 _CLIP = 0.5, 99.5
-"""Percentiles between which a score is shown; what lies beyond counts in the outermost bins."""
+"""Percentiles at which the axis of a score ends. Values beyond count in the outermost bins."""
 _FEW = 10
-"""Images of a group under which each is a tick, as a histogram would be noise."""
+"""A group with fewer images is drawn as ticks, because its histogram would be noise."""
 _ROUND = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
-"""Shares that a line may mark."""
+"""Shares that the horizontal line can mark."""
 _NOT_COMPUTED, _CONSTANT = "not computed", "the same for every image"
 
 
@@ -34,8 +34,8 @@ class ScorePanel:
     """A score of n images.
 
     Attributes:
-        name: of the score.
-        values: float64 (n,), higher is more novel, nan where an image has none; None where it could not be computed.
+        name: the score's name.
+        values: float64 (n,), higher is more novel, nan for images without a value; None if it could not be computed.
         caption: a line under the name, such as its AUROC.
     """
 
@@ -45,36 +45,36 @@ class ScorePanel:
 
 
 def histogram(values: Floats, group: Flags) -> tuple[Floats, Floats]:
-    """The bins of a score, and how a group fills them.
+    """The bins of a score, and the shares of a group's images in them.
 
     Args:
-        values: (n,), one at least finite; nan is left out.
+        values: (n,), at least one finite; nan is left out.
         group: bool (n,).
 
     Returns:
-        The edges of 20 bins (21,), the same for every group, and the share of the group's images in each (20,), all 0
-        for a group without; outliers are in the outermost.
+        The edges of 20 bins, (21,), the same for every group; and the share of the group's images in each, (20,), all
+        0 for an empty group. Outliers are in the outermost bins.
     """
     low, high = np.percentile(values[np.isfinite(values)], _CLIP)
     if _constant(low, high):
         margin = max(0.5, 1e-6 * abs(low))
         low, high = low - margin, high + margin
     edges = np.linspace(low, high, _BINS + 1)
-    own = values[group & ~np.isnan(values)]
-    counts = np.histogram(np.clip(own, edges[0], edges[-1]), edges)[0]
-    return edges, counts / max(1, len(own))
+    inside = values[group & ~np.isnan(values)]
+    counts = np.histogram(np.clip(inside, edges[0], edges[-1]), edges)[0]
+    return edges, counts / max(1, len(inside))
 
 
 def distributions(
     panels: Sequence[ScorePanel], groups: Mapping[str, Flags], *, title: str, note: str = ""
 ) -> Image.Image:
-    """Draw the distribution of each score in each group, an RGB image; the same values give the same pixels.
+    """Draw the distribution of each score in each group, as an RGB image. The same values give the same pixels.
 
     Args:
         panels: the scores.
-        groups: up to seven by name, bool (n,); the last one is the held-out finding. Of under ten images, each is a
-            tick.
-        title: what the figure shows.
+        groups: up to seven groups by name, bool (n,); the last one is the held-out finding. Fewer than ten images are
+            drawn as ticks.
+        title: the figure's title.
         note: a sentence under it, without a full stop.
     """
     return _drawing(title, panels, groups, note).image()
@@ -83,7 +83,7 @@ def distributions(
 def save_distributions(
     path: Path, title: str, panels: Sequence[ScorePanel], groups: Mapping[str, Flags], note: str = ""
 ) -> None:
-    """Write what `distributions` draws, as PNG or SVG by the name, whole or not at all.
+    """Write the figure of `distributions` as PNG or SVG, by the file's name, atomically.
 
     Raises:
         UsageError: the name ends in neither `.png` nor `.svg`.
@@ -93,7 +93,7 @@ def save_distributions(
 
 
 def _drawing(title: str, panels: Sequence[ScorePanel], groups: Mapping[str, Flags], note: str) -> Drawing:
-    columns = min(_COLUMNS, max(3, len(panels)))  # under three the title would have no room
+    columns = min(_COLUMNS, max(3, len(panels)))  # fewer than three columns leave no room for the title
     head = style.line_height(style.HEADING) + style.line_height(style.BODY) + style.TIGHT // 2
     across, down = _PLOT[0] + _SCALE + style.TIGHT, head + _PLOT[1] + _AXIS + style.GAP
 
@@ -113,12 +113,12 @@ def _drawing(title: str, panels: Sequence[ScorePanel], groups: Mapping[str, Flag
 
 def _notes(panels: Sequence[ScorePanel], groups: Mapping[str, Flags], note: str) -> list[str]:
     notes = ["Share of a group's images by score, higher is more novel"]
-    known = [panel.values for panel in panels if panel.values is not None and _computed(panel.values)]
-    beyond = max(map(_beyond, known), default=0)
+    computed = [panel.values for panel in panels if panel.values is not None and _computed(panel.values)]
+    beyond = max(map(_beyond, computed), default=0)
     if beyond:
         notes.append(
             f"An axis ends at the percentiles {_CLIP[0]} and {_CLIP[1]}; beyond it, and counted in the outermost bins, "
-            f"are at most {beyond:,} of {len(known[0]):,} images of a score"
+            f"are at most {beyond:,} of {len(computed[0]):,} images of a score"
         )
     if any(0 < group.sum() < _FEW for group in groups.values()):
         notes.append(f"Of a group of under {_FEW} images, each is a tick")
@@ -126,7 +126,7 @@ def _notes(panels: Sequence[ScorePanel], groups: Mapping[str, Flags], note: str)
 
 
 def _beyond(values: Floats) -> int:
-    """How many images lie outside the axis of a score."""
+    """The number of images outside the axis of a score."""
     low, high = np.percentile(values[np.isfinite(values)], _CLIP)
     return int(((values < low) | (values > high)).sum())
 
@@ -140,7 +140,7 @@ def _constant(low: float, high: float) -> bool:
 
 
 def _colours(groups: Mapping[str, Flags]) -> dict[str, str]:
-    """The last group, which was asked about, in the accent."""
+    """The colours of the groups; the last one, the held-out finding, has the accent colour."""
     names = list(groups)
     return dict(zip(names, [*style.CATEGORIES[: len(names) - 1], style.ACCENT], strict=True))
 
@@ -161,19 +161,17 @@ def _say(axes: Axes, text: str) -> None:
 
 
 def _draw_groups(axes: Axes, values: Floats, groups: Mapping[str, Flags]) -> None:
-    """A histogram or ticks of each group, the last one above the others."""
+    """Draw a histogram or ticks for each group, the last one on top."""
     most, edges = 0.0, histogram(values, np.zeros(len(values), dtype=np.bool_))[0]
     for place, (name, colour) in enumerate(_colours(groups).items()):
-        own = groups[name] & ~np.isnan(values)
+        group = groups[name] & ~np.isnan(values)
         last = place == len(groups) - 1
-        if own.sum() < _FEW:
-            inside = np.clip(values[own], edges[0], edges[-1])
-            height = np.full(
-                len(inside), 0.06 + 0.12 * place
-            )  # so that the ticks of two groups do not cover each other
+        if group.sum() < _FEW:
+            inside = np.clip(values[group], edges[0], edges[-1])
+            height = np.full(len(inside), 0.06 + 0.12 * place)  # one height per group, so that ticks stay apart
             axes.plot(inside, height, "|", color=colour, markersize=12, mew=2, transform=axes.get_xaxis_transform())
             continue
-        shares = histogram(values, own)[1]
+        shares = histogram(values, group)[1]
         most = max(most, float(shares.max()))
         axes.stairs(shares, edges, color=colour, linewidth=2.2 if last else 1.5)
         if not last:
@@ -182,7 +180,7 @@ def _draw_groups(axes: Axes, values: Floats, groups: Mapping[str, Flags]) -> Non
 
 
 def _draw_scales(axes: Axes, edges: Floats, most: float) -> None:
-    """The scores under the plot, and one round share at its right."""
+    """Draw the scores under the plot, and one round share at its right."""
     margin = 0.02 * (edges[-1] - edges[0])
     axes.set_xlim(edges[0] - margin, edges[-1] + margin)
     ticks = [
@@ -200,7 +198,7 @@ def _draw_scales(axes: Axes, edges: Floats, most: float) -> None:
 
 
 def _labels(ticks: Sequence[float]) -> list[str]:
-    """Evenly spaced numbers in as few digits as hold them; with an exponent where they are large or small."""
+    """Evenly spaced numbers as text with as few digits as possible; large or small ones have an exponent."""
     largest = max(map(abs, ticks), default=0.0)
     kind = "f" if 1e-3 <= largest < 1e6 else "e"
     labels: list[str] = []
@@ -212,7 +210,7 @@ def _labels(ticks: Sequence[float]) -> list[str]:
 
 
 def _plain(number: str) -> str:
-    """A number with signs of minus and without zeros in its exponent, and 0 as just that."""
+    """A number as text with a typographic minus sign and no zeros in its exponent; zero is `0`."""
     if float(number) == 0:
         return "0"
     return re.sub(r"e([+-])0*(\d+)", lambda e: f"e{e[1].strip('+')}{e[2]}", number).replace("-", "−")

@@ -1,6 +1,6 @@
-"""Does a finding that nobody knew stand out from what is known?
+"""Evaluate novelty: do images of a held-out finding stand out from the known images?
 
-index -> known images without the finding, images to choose by and to score (rows) -> scores (novelty_trial)
+index -> known images without the finding, images to choose by and to score (rows) -> scores (_novelty_setup)
       -> AUROC against three kinds of others, with intervals (analysis) -> NoveltyResult
 """
 
@@ -36,18 +36,19 @@ MOST_NOVEL = 10
 
 @dataclass(frozen=True)
 class NoveltyQuestion:
-    """What a novelty evaluation asks.
+    """The options of a novelty evaluation.
 
     Attributes:
-        split: its definition; None: as of an evaluation (`choose_split`). Its train part is known, its val part
-            chooses, its test part is scored.
-        strict: hold out all images of the patients who have the finding in one.
-        scores: of `SCORES` and `REFERENCES`.
-        shots: numbers of patients with the finding that may be known after all.
-        replicates, seed: of the bootstrap; the seed is also that of samples and draws.
+        split: the definition of the split; None: the default of an evaluation (`choose_split`). The train part is
+            known, the val part chooses the score, and the test part is scored.
+        strict: also hold out every image of the patients who have the finding in any image.
+        scores: names of `SCORES` and `REFERENCES`.
+        shots: numbers of patients with the finding that are known after all, each at least 0.
+        replicates: bootstrap replicates, at least 1.
+        seed: seed of the bootstrap, of samples and of draws, at least 0.
 
     Raises:
-        UsageError: an unknown score, none, or numbers that cannot be meant.
+        UsageError: unknown score, no score, or invalid numbers.
     """
 
     split: str | None = None
@@ -64,7 +65,7 @@ class NoveltyQuestion:
             raise UsageError(got, f"choose from {', '.join((*SCORES, *REFERENCES))}")
         if self.replicates < 1 or self.seed < 0 or any(n < 0 for n in self.shots):
             got = f"{self.replicates} replicates, seed {self.seed}, shots {list(self.shots)}"
-            raise UsageError(got, "use replicates from 1 on, and a seed and shots from 0 on")
+            raise UsageError(got, "use at least 1 replicate, and a seed and shots of at least 0")
 
 
 def evaluate_novelty(
@@ -75,20 +76,25 @@ def evaluate_novelty(
     progress: Progress = silent,
     **asked: Any,
 ) -> NoveltyResult:
-    """Hold one finding out of an index, and see whether its images stand out.
+    """Hold one finding out of an index, and measure whether its images stand out.
 
     Args:
-        index: open, or its folder.
-        holdout: the finding, in any case.
-        question: what to ask; attributes of it may be given as keywords instead, as `seed=1`.
-        progress: called as work goes on.
+        index: an open index, or its folder.
+        holdout: the finding, in upper or lower case.
+        question: the options; None: the defaults.
+        progress: called during the work.
+        asked: attributes of the question as keywords, as `seed=1`; they replace those of `question`.
+
+    Returns:
+        The AUROC of every score, with intervals.
 
     Raises:
-        UsageError: a question that cannot be meant, or no such finding.
-        CatalogueError: the findings are not known, the split cannot be applied, or nothing but the finding remains.
+        UsageError: invalid options, or no such finding.
+        CatalogueError: the findings are not known, the split cannot be applied, or no image without the finding is
+            left.
         StoreError: the index cannot be opened.
     """
-    question, index = replace(question or NoveltyQuestion(), **asked), _opened(index)
+    question, index = replace(question or NoveltyQuestion(), **asked), _open(index)
     held = hold_out(holdout, index.catalogue.vocabulary, strict=question.strict)
     definition = question.split or choose_split(
         index.catalogue, index.manifest.encoder, index.manifest.split_definition
@@ -97,19 +103,19 @@ def evaluate_novelty(
     knowledge = assess_knowledge(index.manifest.encoder, held)
     trial = NoveltySetup.of(index, held, parts, question.seed, progress)
     trial.warnings.extend(warnings + _about(trial, knowledge))
-    return _evaluated(trial, question, definition, knowledge, progress)
+    return _evaluate(trial, question, definition, knowledge, progress)
 
 
-def _evaluated(
+def _evaluate(
     trial: NoveltySetup, question: NoveltyQuestion, definition: str, knowledge: Knowledge, progress: Progress
 ) -> NoveltyResult:
-    """Choose, score and compare."""
+    """Choose a score on validation, score the images, and compare them with the other images."""
     index, scored = trial.index, trial.rows.scored
     choice = trial.choose([name for name in question.scores if name in SCORES], progress)
     scores = trial.scores(question.scores, choice, index.stored.vectors.take(scored), progress)
     progress("drawing patients for intervals", 0, 1)
-    drawn = {"replicates": question.replicates, "seed": question.seed}
-    compared = compare(trial.labels, trial.finding, trial.patients, scores, **drawn)
+    bootstrap = {"replicates": question.replicates, "seed": question.seed}
+    compared = compare(trial.labels, trial.finding, trial.patients, scores, **bootstrap)
     progress("drawing patients for intervals", 1, 1)
     shots = _shots(trial, question, choice) if question.shots else []
     chosen = _chosen(index, choice)
@@ -146,37 +152,44 @@ def evaluate_every(
     progress: Progress = silent,
     **asked: Any,
 ) -> NoveltyTable:
-    """Hold every finding out in turn; arguments and errors as of `evaluate_novelty`. One without images is skipped."""
-    question, index = replace(question or NoveltyQuestion(), **asked), _opened(index)
-    shown = with_images(index.catalogue)
-    results = tuple(evaluate_novelty(index, finding, question, progress=progress) for finding in shown)
-    return table_of(results, tuple(name for name in index.manifest.findings if name not in shown))
+    """Hold every finding out in turn. Findings without images are skipped.
+
+    Arguments and errors are those of `evaluate_novelty`.
+    """
+    question, index = replace(question or NoveltyQuestion(), **asked), _open(index)
+    present = with_images(index.catalogue)
+    results = tuple(evaluate_novelty(index, finding, question, progress=progress) for finding in present)
+    return table_of(results, tuple(name for name in index.manifest.findings if name not in present))
 
 
 def with_images(catalogue: Catalogue) -> list[str]:
-    """The findings that some image shows, in the order of the vocabulary; labels must be known."""
+    """The findings that at least one image shows, in the order of the vocabulary. Labels must be known."""
     assert catalogue.labels is not None
-    shown = [own.any() for own in catalogue.labels.T]
-    return [name for name, own in zip(catalogue.vocabulary.findings, shown, strict=True) if own]
+    present = [column.any() for column in catalogue.labels.T]
+    return [name for name, some in zip(catalogue.vocabulary.findings, present, strict=True) if some]
 
 
 def table_of(results: tuple[NoveltyResult, ...], skipped: tuple[str, ...]) -> NoveltyTable:
-    """The table of several findings; each warning once, with the findings it is of where it is not of all.
+    """The table of several findings. Each warning appears once; one that not all findings have names its findings.
+
+    Args:
+        results: the results, one per finding.
+        skipped: the findings without images.
 
     Raises:
-        CatalogueError: there is none.
+        CatalogueError: there is no result.
     """
     if not results:
-        raise CatalogueError("no image shows any finding: nothing can be held out", "use images that show some, too")
+        raise CatalogueError("no image shows any finding: nothing can be held out", "use images with findings")
     every: dict[str, list[str]] = {}
     for result in results:
         for warning in result.warnings:
             words = warning.replace(result.holdout, "the held-out finding") if warning == result.seen else warning
             every.setdefault(words, []).append(result.holdout)
-    said = [text if len(own) == len(results) else f"{', '.join(own)}: {text}" for text, own in every.items()]
+    warnings = [text if len(names) == len(results) else f"{', '.join(names)}: {text}" for text, names in every.items()]
     if skipped:
-        said.append(f"no image shows {', '.join(skipped)}: skipped")
-    return NoveltyTable(results, skipped, tuple(said))
+        warnings.append(f"no image shows {', '.join(skipped)}: skipped")
+    return NoveltyTable(results, skipped, tuple(warnings))
 
 
 def evaluate_novelty_of_images(
@@ -188,14 +201,15 @@ def evaluate_novelty_of_images(
     progress: Progress = silent,
     **options: Any,
 ) -> NoveltyResult | NoveltyTable:
-    """Embed a folder of images with an encoder into an index that is thrown away, and evaluate it.
+    """Build a temporary index of a folder of images, and evaluate novelty with it.
 
     Args:
-        images, labels: a folder of images, and NIH's table or a plain CSV.
+        images: a folder of images.
+        labels: NIH's table or a plain CSV.
         holdout: the finding, or `all`.
-        question: what to ask.
-        progress: called as work goes on.
-        options: of `build_index`: `weights`, such as a run that was trained without the finding, and others.
+        question: the options; None: the defaults.
+        progress: called during the work.
+        options: options of `build_index`: `weights`, such as a run that was trained without the finding, and others.
 
     Raises:
         CxrsearchError: as `build_index` and `evaluate_novelty`.
@@ -203,16 +217,16 @@ def evaluate_novelty_of_images(
     with TemporaryDirectory(prefix="cxrsearch-") as temporary:
         built = build_index(images, labels, index=Path(temporary) / "index", progress=progress, **options)
         index = open_index(built.path)
-        found = (
+        result = (
             evaluate_every(index, question, progress=progress)
             if holdout.lower() == "all"
             else evaluate_novelty(index, holdout, question, progress=progress)
         )
-        return replace(found, refused=built.refused, warnings=(*built.warnings, *found.warnings))
+        return replace(result, refused=built.refused, warnings=(*built.warnings, *result.warnings))
 
 
-def _opened(index: Index | Path | str) -> Index:
-    """The index, its findings known."""
+def _open(index: Index | Path | str) -> Index:
+    """Open the index, and require that its findings are known."""
     opened = index if isinstance(index, Index) else open_index(index)
     if opened.catalogue.labels is None:
         raise CatalogueError(
@@ -223,19 +237,19 @@ def _opened(index: Index | Path | str) -> Index:
 
 
 def _about(trial: NoveltySetup, knowledge: Knowledge) -> list[str]:
-    """What a reader must know of encoder and numbers."""
-    said = [] if knowledge.clean else [knowledge.sentence]
+    """Warnings about the encoder and about small numbers of patients."""
+    warnings = [] if knowledge.clean else [knowledge.sentence]
     seen = find_seen(trial.index.manifest.encoder, trial.index.catalogue)
-    said += require_unseen(seen, trial.rows.scored, allowed=True)
-    shown = trial.labels[:, trial.finding]
-    patients = len(np.unique(trial.patients[shown]))
-    if not shown.any():
-        said.append(f"no scored image shows {trial.held.finding}: nothing can be computed")
+    warnings += require_unseen(seen, trial.rows.scored, allowed=True)
+    positive = trial.labels[:, trial.finding]
+    patients = len(np.unique(trial.patients[positive]))
+    if not positive.any():
+        warnings.append(f"no scored image shows {trial.held.finding}: nothing can be computed")
     elif patients < MIN_POSITIVE_PATIENTS:
-        said.append(
+        warnings.append(
             f"{trial.held.finding} is shown by {counted(patients, 'scored patient')}: under 10 there is no interval"
         )
-    return said
+    return warnings
 
 
 def _chosen(index: Index, choice: Choice) -> Chosen:
@@ -248,16 +262,16 @@ def _shots(trial: NoveltySetup, question: NoveltyQuestion, choice: Choice) -> li
     positive = trial.labels[:, trial.finding]
     options = {"k": choice.k["knn"], "seed": question.seed}
     shots = few_shots(trial.known, trial.cases, embeddings, positive, question.shots, **options)
-    there = 0 if trial.cases is None else len(np.unique(trial.cases.patients))
-    if max(question.shots) > there:
+    available = 0 if trial.cases is None else len(np.unique(trial.cases.patients))
+    if max(question.shots) > available:
         trial.warnings.append(
-            f"{counted(there, 'patient')} with {trial.held.finding} to draw few shots from: more cannot be had"
+            f"only {counted(available, 'patient')} with {trial.held.finding} for few shots: no larger number is scored"
         )
     return shots
 
 
 def _most_novel(trial: NoveltySetup, score: Floats | None) -> list[Json]:
-    """The scored images of the highest scores, the first of equals first."""
+    """The ten scored images with the highest scores; ties in the order of the index."""
     if score is None:
         return []
     frame, findings = trial.index.catalogue.frame, trial.index.manifest.findings

@@ -1,4 +1,4 @@
-"""A novelty evaluation as pictures: distributions of the scores, the chart of all findings, the most novel images."""
+"""Draw a novelty evaluation: distributions of the scores, the chart of all findings, the most novel images."""
 
 from pathlib import Path
 
@@ -19,8 +19,8 @@ def save_figure(result: NoveltyResult | NoveltyTable, path: Path) -> None:
     """Draw the distributions of one finding's scores, or the chart of several findings, as PNG or SVG.
 
     Raises:
-        UsageError: another kind of file.
-        WriteError: it cannot be written.
+        UsageError: the file is neither PNG nor SVG.
+        WriteError: the file cannot be written.
     """
     if isinstance(result, NoveltyTable):
         _save_chart(result, path)
@@ -29,12 +29,12 @@ def save_figure(result: NoveltyResult | NoveltyTable, path: Path) -> None:
 
 
 def novel_sheet(result: NoveltyResult) -> Image.Image:
-    """The most novel images, with what they show; the held-out finding is named in the first line under each."""
+    """Draw the most novel images with their findings. A line under an image says if it shows the held-out finding."""
     tiles = []
     for image, pixels in zip(result.most_novel, result.most_novel_pixels, strict=True):
         shows = result.holdout in image["findings"]
-        found = ", ".join(image["findings"]).replace("_", " ")
-        lines = [f"{result.shown_score} {image['score']:.4g}", f"shows {result.holdout}" if shows else "", found]
+        findings = ", ".join(image["findings"]).replace("_", " ")
+        lines = [f"{result.shown_score} {image['score']:.4g}", f"shows {result.holdout}" if shows else "", findings]
         tiles.append(Tile(pixels, f"{image['rank']} · {image['image']}", [line for line in lines if line]))
     title = f"{result.holdout} held out: the most novel images by {result.shown_score}"
     seen = f"{result.seen[0].upper()}{result.seen[1:]}"
@@ -44,9 +44,9 @@ def novel_sheet(result: NoveltyResult) -> Image.Image:
 def _save_distributions(result: NoveltyResult, path: Path) -> None:
     scored = result.scored
     assert scored is not None
-    own: Flags = scored.labels[:, result.findings.index(result.holdout)]
-    shown = np.array([row.any() for row in scored.labels])
-    groups = {"other findings": ~own & shown, NO_FINDING: ~shown, f"{result.holdout}, held out": own}
+    held: Flags = scored.labels[:, result.findings.index(result.holdout)]
+    any_finding = np.array([row.any() for row in scored.labels])
+    groups = {"other findings": ~held & any_finding, NO_FINDING: ~any_finding, f"{result.holdout}, held out": held}
     named = {f"{name} ({int(flags.sum()):,})": flags for name, flags in groups.items()}
     panels = [
         ScorePanel(name, values, f"AUROC {_auroc(result.row(name, 'any', 'all'))}")
@@ -54,7 +54,7 @@ def _save_distributions(result: NoveltyResult, path: Path) -> None:
     ]
     save_distributions(
         path,
-        f"{result.holdout} held out: novelty of {len(own):,} images",
+        f"{result.holdout} held out: novelty of {len(held):,} images",
         panels,
         named,
         f"{result.seen[0].upper()}{result.seen[1:]}",
@@ -64,8 +64,8 @@ def _save_distributions(result: NoveltyResult, path: Path) -> None:
 def _save_chart(table: NoveltyTable, path: Path) -> None:
     lines = []
     for result in table.results:
-        shown = {name: shown_row(result, name) for name in shown_scores(table.results)}
-        points = {name: _point(row) for name, row in shown.items() if row is not None}
+        rows = {name: shown_row(result, name) for name in shown_scores(table.results)}
+        points = {name: _point(row) for name, row in rows.items() if row is not None}
         lines.append(FindingLine(result.holdout, points, result.rows[0].n_positive, result.rows[0].n_patients))
     save_findings(path, f"Findings held out one by one, {table.mode} encoder", lines)
 

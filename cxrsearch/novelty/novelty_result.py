@@ -1,4 +1,4 @@
-"""What a novelty evaluation came to: for Python, as JSON, CSV and a table for a paper."""
+"""The result of a novelty evaluation, for Python, as JSON, CSV and a table for a paper."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,13 +21,13 @@ from cxrsearch.words import images_of
 
 @dataclass(frozen=True)
 class Chosen:
-    """Which score validation prefers, by findings other than the held-out one; `score` is None where it tells nothing.
+    """The score that validation prefers, judged by findings other than the held-out one.
 
     Attributes:
-        score: its name.
-        k: of `knn` and of `class-knn`.
+        score: its name; None if validation cannot tell.
+        k: the numbers of neighbours of `knn` and `class-knn`.
         auroc: by name, the mean validation AUROC over these findings; nan is left out.
-        findings: that were held out in turn.
+        findings: the findings that were held out in turn.
     """
 
     score: str | None
@@ -38,12 +38,12 @@ class Chosen:
 
 @dataclass(frozen=True, eq=False)
 class ScoredImages:
-    """The scored images, for figures; m of them.
+    """The m scored images, for figures.
 
     Attributes:
         rows: int64 (m,), rows of the index.
         labels: bool (m, F).
-        scores: by name, float64 (m,), higher is more novel; None for what could not be computed.
+        scores: by name, float64 (m,), higher is more novel; None for a score that could not be computed.
     """
 
     rows: NDArray[np.int64]
@@ -53,25 +53,30 @@ class ScoredImages:
 
 @dataclass(frozen=True, repr=False)
 class NoveltyResult(Shown):
-    """Whether a finding that nobody knew stands out.
+    """How much images of a held-out finding stand out.
 
     Attributes:
-        holdout: the finding.
-        mode: `retrain` if the encoder was trained without it, which its provenance proves; else `frozen`.
+        holdout: the held-out finding.
+        mode: `retrain` if the encoder was trained without it, as its provenance proves; else `frozen`.
         seen: one sentence: whether the encoder has seen the finding.
-        split, encoder, head: what was used; `head` says whose outputs the scores of a head took.
-        strict: all images of patients with the finding were held out.
+        split: the definition of the split.
+        encoder: the encoder's name.
+        head: the origin of the head whose outputs some scores use.
+        strict: whether all images of patients with the finding were held out.
         findings: the index's vocabulary.
-        known, known_patients: images and patients that the scores were fitted on.
-        scored_images, scored_patients: those that were scored.
-        rows: a score in a comparison each.
+        known: number of images that the scores were fitted on.
+        known_patients: number of their patients.
+        scored_images: number of scored images.
+        scored_patients: number of their patients.
+        rows: one row per score and comparison.
         chosen: the score that validation prefers.
-        shots: with a few known cases.
-        most_novel: the ten scored images that the preferred score (else `knn`) finds most novel.
-        replicates, seed: of the bootstrap; and of everything random.
+        shots: the results with a few known cases.
+        most_novel: the ten most novel scored images by the preferred score, else by `knn`.
+        replicates: bootstrap replicates.
+        seed: seed of everything random.
         warnings: what a reader must know.
-        refused: image and reason, of files that could not be embedded.
-        most_novel_pixels: the stored pixels of these, uint8 (side, side); None where the index has none.
+        refused: image and reason for every file that could not be embedded.
+        most_novel_pixels: the stored pixels of the most novel images, uint8 (side, side); None without pixels.
         scored: the scores themselves.
     """
 
@@ -100,25 +105,25 @@ class NoveltyResult(Shown):
 
     @property
     def shown_score(self) -> str:
-        """The score that the ten images are chosen by."""
+        """The score that chooses the most novel images."""
         return self.chosen.score or "knn"
 
     def heading(self) -> str:
-        """What was held out, and of what."""
+        """The held-out finding and the numbers of images, in one line."""
         return (
             f"{self.holdout} held out: {images_of(self.known, self.known_patients, 'known image')}, "
             f"{self.scored_images} scored of {self.scored_patients} ({self.split}, part test)"
         )
 
     def row(self, score: str, positives: Positives, negatives: Negatives) -> NoveltyRow:
-        """One score in one comparison. Raises KeyError where there is none."""
+        """The row of one score in one comparison. Raises KeyError if there is none."""
         for row in self.rows:
             if (row.score, row.positives, row.negatives) == (score, positives, negatives):
                 return row
         raise KeyError((score, positives, negatives))
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a score and comparison; columns as of `NoveltyRow`, null where not computed."""
+        """A table with one row per score and comparison; columns as in `NoveltyRow`, null if not computed."""
         return pd.DataFrame([asdict(row) for row in self.rows])
 
     def to_json(self) -> Json:
@@ -144,7 +149,7 @@ class NoveltyResult(Shown):
         }
 
     def to_latex(self) -> str:
-        """Scores against the three kinds of negatives, any image with the finding being positive."""
+        """A LaTeX table: every score against the three kinds of negatives. Any image with the finding is positive."""
         head = r"Score & against all & against No Finding & against other findings \\"
         lines = (
             " & ".join([name, *(_latex(self.row(name, "any", negatives)) for negatives in NEGATIVES)]) + r" \\"
@@ -155,12 +160,13 @@ class NoveltyResult(Shown):
 
 @dataclass(frozen=True, repr=False)
 class NoveltyTable(Shown):
-    """Every finding held out in turn.
+    """The results of all findings, each held out in turn.
 
     Attributes:
-        results: one a finding that has images, in the order of the vocabulary.
+        results: one result per finding with images, in the order of the vocabulary.
         skipped: findings without images.
         warnings: what a reader must know, each once.
+        refused: image and reason for every file that could not be embedded.
     """
 
     results: tuple[NoveltyResult, ...]
@@ -170,16 +176,16 @@ class NoveltyTable(Shown):
 
     @property
     def mode(self) -> str:
-        """That of all the results, `mixed` where they differ."""
+        """The mode of all results; `mixed` if they differ."""
         modes = {result.mode for result in self.results}
         return modes.pop() if len(modes) == 1 else "mixed"
 
     def heading(self) -> str:
-        """What was held out, in one line."""
+        """The number of held-out findings, in one line."""
         return f"{len(self.results)} findings, each held out in turn"
 
     def to_frame(self) -> pd.DataFrame:
-        """As of one result, with the columns `holdout` and `mode` before."""
+        """The tables of all results below each other, with `holdout` and `mode` as first columns."""
         frames = [result.to_frame().assign(holdout=result.holdout, mode=result.mode) for result in self.results]
         every = pd.concat(frames, ignore_index=True)
         return every[["holdout", "mode", *[name for name in every if name not in ("holdout", "mode")]]]
@@ -197,7 +203,7 @@ class NoveltyTable(Shown):
         }
 
     def to_latex(self) -> str:
-        """A finding a line: its numbers, and the AUROC of some scores against all other images."""
+        """A LaTeX table, one line per finding: its numbers, and the AUROC of some scores against all other images."""
         scores = shown_scores(self.results)
         head = " & ".join(["Finding", "Images", "Patients", *scores]) + r" \\"
         lines = (_latex_line(result, scores) for result in self.results)
@@ -205,19 +211,19 @@ class NoveltyTable(Shown):
 
 
 def shown_scores(results: Sequence[NoveltyResult]) -> list[str]:
-    """The scores of a table of findings: `knn`, `mahalanobis`, what validation chose, `ceiling`, as far as they are."""
-    there = {row.score for result in results for row in result.rows}
-    return [name for name in ("knn", "mahalanobis", "chosen", "ceiling") if name in there or name == "chosen"]
+    """The scores in a table of findings: `knn`, `mahalanobis`, `chosen` and `ceiling`, if they were computed."""
+    computed = {row.score for result in results for row in result.rows}
+    return [name for name in ("knn", "mahalanobis", "chosen", "ceiling") if name in computed or name == "chosen"]
 
 
 def shown_row(result: NoveltyResult, name: str) -> NoveltyRow | None:
-    """The row of a score against all others, any image being positive; `chosen` is what validation chose."""
+    """The row of a score against all other images. `chosen` means the score that validation chose."""
     score = result.chosen.score if name == "chosen" else name
     return None if score is None else result.row(score, "any", "all")
 
 
 def findings_of(labels: Flags, findings: Sequence[str]) -> list[str]:
-    """The names in one row of labels, bool (F,), or `No Finding`."""
+    """The names of the findings in one row of labels, bool (F,), or `No Finding`."""
     return [name for name, present in zip(findings, labels, strict=True) if present] or [NO_FINDING]
 
 

@@ -1,10 +1,10 @@
-"""Novelty to the letter: an encoder trained without the finding, an index of its embeddings, and the scores.
+"""Evaluate novelty with retraining: train an encoder without the finding, index all images with it, and score.
 
-    <out>/<finding>/run/          what `train` leaves
-                    index/        of all images
-                    novelty.json  written last
+    <out>/<finding>/run/          the folder of the training run
+                    index/        the index of all images
+                    novelty.json  the result, written last
 
-Interrupted, the same call goes on where it was: a queue of findings is a folder each.
+After an interruption, the same call continues. Each finding has its own folder.
 """
 
 from dataclasses import replace
@@ -38,29 +38,31 @@ def retrain(
     progress: Progress = silent,
     report: Report = lambda _: None,
 ) -> NoveltyResult:
-    """Train without a finding, embed everything, and evaluate.
+    """Train an encoder without a finding, embed all images, and evaluate novelty.
 
     Args:
-        images, labels: a folder of images, and NIH's table or a plain CSV.
-        holdout: the finding, in any case.
-        question: what to ask; its split, seed and strictness are those of the training, too.
-        training: what the training is asked for; without a cache of their own all findings share one in `out`.
-        out: the folder that holds a folder a finding.
-        progress, report: called as work goes on, see `train`.
+        images: a folder of images.
+        labels: NIH's table or a plain CSV.
+        holdout: the finding, in upper or lower case.
+        question: the options of the evaluation. Its split, seed and `strict` also apply to the training.
+        training: the request for the training. Without a `cache`, all findings share one in `out`.
+        out: the folder that holds one folder per finding.
+        progress: called during the work.
+        report: called after every step and epoch; see `train`.
 
     Raises:
-        UsageError: no such finding, a training that contradicts the question, or on several devices.
+        UsageError: no such finding, a training that contradicts the question, or several devices.
         CxrsearchError: as `train`, `build_index` and `evaluate_novelty`.
     """
     question, training = question or NoveltyQuestion(), training or Training()
     held = hold_out(holdout, training.vocabulary(), strict=question.strict)
     split = question.split or choose_split(read_table(Path(labels), training.vocabulary()))
-    asked = training.settled(split=split, seed=question.seed, holdout=held.finding, strict=held.strict, devices=1)
-    asked, folder = replace(asked, cache=asked.cache or Path(out) / "pixels"), Path(out) / held.finding
+    request = training.settled(split=split, seed=question.seed, holdout=held.finding, strict=held.strict, devices=1)
+    request, folder = replace(request, cache=request.cache or Path(out) / "pixels"), Path(out) / held.finding
     where = folder / "run", folder / "index"
-    index, built = train_index(images, labels, asked, *where, progress=progress, report=report)
-    found = evaluate_novelty(index, held.finding, question, split=split, progress=progress)
-    result = replace(found, refused=built.refused, warnings=(*built.warnings, *found.warnings))
+    index, built = train_index(images, labels, request, *where, progress=progress, report=report)
+    result = evaluate_novelty(index, held.finding, question, split=split, progress=progress)
+    result = replace(result, refused=built.refused, warnings=(*built.warnings, *result.warnings))
     write_json(folder / RESULT, result.to_json())
     return result
 
@@ -75,10 +77,13 @@ def retrain_every(
     progress: Progress = silent,
     report: Report = lambda _: None,
 ) -> NoveltyTable:
-    """`retrain` for every finding that an image in the folder shows, one after the other; arguments as there."""
+    """Call `retrain` for every finding that an image in the folder shows, one after the other.
+
+    Arguments and errors are those of `retrain`.
+    """
     vocabulary = (training or Training()).vocabulary()
-    shown = with_images(read_images(open_source(images), Path(labels), vocabulary).catalogue)
+    present = with_images(read_images(open_source(images), Path(labels), vocabulary).catalogue)
     one = partial(retrain, question=question, training=training, out=out, progress=progress, report=report)
-    results = tuple(one(images, labels, name) for name in shown)
-    found = table_of(results, tuple(name for name in vocabulary.findings if name not in shown))
-    return replace(found, refused=results[0].refused)
+    results = tuple(one(images, labels, name) for name in present)
+    table = table_of(results, tuple(name for name in vocabulary.findings if name not in present))
+    return replace(table, refused=results[0].refused)

@@ -1,4 +1,4 @@
-"""A whole index at a glance.
+"""Overviews of a whole index: its statistics and its embedding map.
 
 index_statistics   `index_statistics`: Table 1 of Wu and Yang
 statistics_result  the result

@@ -1,4 +1,4 @@
-"""A map of images as a figure for paper: a dot an image, in the colours of one legend."""
+"""The embedding map as a figure for print: one dot per image, coloured by one legend."""
 
 import io
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ from cxrsearch.report import style
 
 _DPI = 200
 _PIXEL = 1 / 100
-"""A pixel of `style`, in inches: the figure has two dots for it."""
+"""A pixel of `style`, in inches; the figure has two dots per pixel."""
 _POINT = 72 * _PIXEL
 _MAP, _LEGEND = 720, 300
 """The square in which the dots lie, and the width of the legend beside it."""
 
 _RASTER = 5000
-"""Dots from which on an SVG holds them as one picture: a drawn dot is 100 bytes."""
+"""From this number of dots, an SVG holds them as one picture, because each drawn dot takes 100 bytes."""
 _COVERED = 0.6
-"""Share of the square that the dots would cover side by side, but for the bounds of a dot's diameter."""
+"""The share of the square that the dots would cover side by side, within the limits of a dot's diameter."""
 _DIAMETER = (1.4, 7.0)
 
 _STYLE: dict[Any, Any] = {
@@ -44,7 +44,7 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Scatter:
-    """A map of n images, ready to be drawn.
+    """An embedding map of n images, ready to be drawn.
 
     Attributes:
         coordinates: float32 (n, 2).
@@ -60,7 +60,7 @@ class Scatter:
 
 
 def scatter_file(scatter: Scatter, file_format: Literal["png", "svg"]) -> bytes:
-    """Draw a map; the same values give the same bytes (without date and version of the software)."""
+    """Draw an embedding map. The same values give the same bytes (date and software version are left out)."""
     with matplotlib.style.context(["default", _STYLE]):
         figure = _figure(scatter)
         file = io.BytesIO()
@@ -70,7 +70,7 @@ def scatter_file(scatter: Scatter, file_format: Literal["png", "svg"]) -> bytes:
 
 
 def order_of_drawing(colouring: Colouring) -> NDArray[np.int64]:
-    """The images in an order in which the quiet ones come first and, among the others, chance decides who is on top."""
+    """The order of drawing: quiet images first, so that they lie below; the others in random order."""
     shuffled = np.random.default_rng(0).permutation(len(colouring.codes))
     loud = ~np.asarray(colouring.quiet)[colouring.codes[shuffled]]
     return np.concatenate([shuffled[~loud], shuffled[loud]])
@@ -143,7 +143,7 @@ def _dot(colour: str) -> Line2D:
 
 
 def _wrap(text: str, size: int, width: int) -> list[str]:
-    """`text` in lines of at most `width` pixels in the figure's typeface, broken at spaces."""
+    """Break `text` at spaces into lines of at most `width` pixels in the figure's typeface."""
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else ""

@@ -1,7 +1,6 @@
-"""What the colours of a map mean: findings, view, age or novelty, each in a few classes that people can tell apart.
+"""The colours of an embedding map: by finding, view, age or novelty, in a few classes that people can tell apart.
 
-Classes that are in order have colours in order of lightness. Of a quiet class it only matters that it is there: it lies
-under the others.
+Ordered classes have colours ordered by lightness. A quiet class is background: it is drawn under the others.
 """
 
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from cxrsearch.report import style
 _Class = tuple[str, str, bool]
 
 QUIET = "#6e7884"
-"""The many that are there to be compared with."""
+"""The colour of the quiet classes."""
 SCALE = style.SCALE
 
 _AGES = (20, 40, 60, 80)
@@ -32,12 +31,12 @@ class Colouring:
     """A colour for each of n images.
 
     Attributes:
-        name: what is coloured: `finding`, `view`, `age` or `novelty`.
+        name: the kind of colouring: `finding`, `view`, `age` or `novelty`.
         title: the legend's heading.
-        classes: the legend's entries, none of them empty.
-        colours: of each class, `#rrggbb`.
-        quiet: whether a class lies under those that are not.
-        codes: uint8 (n,), each image's class.
+        classes: the legend's entries; each has at least one image.
+        colours: the colour of each class, `#rrggbb`.
+        quiet: for each class, whether it is drawn under the others.
+        codes: uint8 (n,), the class of each image.
     """
 
     name: str
@@ -49,45 +48,45 @@ class Colouring:
 
     @property
     def counts(self) -> list[int]:
-        """Images a class."""
+        """The number of images of each class."""
         return [int(count) for count in np.bincount(self.codes, minlength=len(self.classes))]
 
     @classmethod
     def of(cls, name: str, title: str, classes: Sequence[_Class], codes: NDArray[np.integer]) -> "Colouring":
-        """A colouring without the classes that no image has; `codes` count in all of `classes`."""
+        """Make a colouring without empty classes; `codes` are positions in `classes`."""
         present, renumbered = np.unique(codes, return_inverse=True)
         names, colours, quiet = zip(*(classes[code] for code in present), strict=True)
         return cls(name, title, names, colours, quiet, renumbered.astype(np.uint8))
 
 
 def by_finding(catalogue: Catalogue) -> Colouring:
-    """The six commonest findings; an image with several of them has the colour of the rarest.
+    """Colour by the six most frequent findings. An image with several of them has the colour of the rarest.
 
     Raises:
         CatalogueError: the findings are not known.
     """
     labels = _labels(catalogue)
     counts = labels.sum(axis=0)
-    shown = np.argsort(-counts, kind="stable")[: len(style.CATEGORIES)]
-    names = [readable(catalogue.vocabulary.findings[finding]) for finding in shown]
+    frequent = np.argsort(-counts, kind="stable")[: len(style.CATEGORIES)]
+    names = [readable(catalogue.vocabulary.findings[finding]) for finding in frequent]
     classes = [(name, colour, False) for name, colour in zip(names, style.CATEGORIES, strict=False)]
     other, none = len(classes), len(classes) + 1
     codes = np.where(labels.any(axis=1), other, none)
-    for code, finding in enumerate(shown):  # the rarer ones last
+    for code, finding in enumerate(frequent):  # rarer findings come later, and so overwrite the more frequent ones
         codes[labels[:, finding]] = code
     classes += [("other findings", style.INK_QUIET, False), (NO_FINDING, QUIET, True)]
     return Colouring.of("finding", "Finding (of several, the rarest)", classes, codes)
 
 
 def by_view(catalogue: Catalogue) -> Colouring:
-    """PA, AP, and unknown."""
+    """Colour by view: PA, AP and unknown."""
     codes = catalogue.frame["view"].map({"PA": 0, "AP": 1}).fillna(2).to_numpy(dtype=np.int64)
     classes = [("PA", style.CATEGORIES[0], False), ("AP", style.CATEGORIES[3], False), ("unknown", QUIET, True)]
     return Colouring.of("view", "View", classes, codes)
 
 
 def by_age(catalogue: Catalogue) -> Colouring:
-    """Bands of twenty years, and unknown."""
+    """Colour by age in bands of twenty years, and unknown."""
     age = catalogue.frame["age"]
     bands = np.searchsorted(_AGES, age.fillna(0).to_numpy(dtype=np.int64), side="right")
     codes = np.where(age.isna().to_numpy(dtype=np.bool_), len(SCALE), bands)
@@ -98,13 +97,13 @@ def by_age(catalogue: Catalogue) -> Colouring:
 
 
 def by_novelty(distances: NDArray[np.float64], k: int) -> Colouring:
-    """Bands of the distance to the k-th neighbour of another patient, float64 (n,): the lower half to the top 1%."""
+    """Colour by the distance to the k-th neighbour of another patient, float64 (n,): the lower half to the top 1%."""
     limits = np.percentile(distances, _SHARES)
     codes = np.searchsorted(limits, distances, side="left")
     between = [f"{low}-{high}%" for low, high in pairwise(_SHARES)]
     bands = zip([*between, f"highest {100 - _SHARES[-1]}%"], limits, strict=True)
-    named = [f"lowest {_SHARES[0]}%", *(f"{band}, over {limit:.4g}" for band, limit in bands)]
-    classes = [(name, colour, False) for name, colour in zip(named, SCALE, strict=True)]
+    names = [f"lowest {_SHARES[0]}%", *(f"{band}, over {limit:.4g}" for band, limit in bands)]
+    classes = [(name, colour, False) for name, colour in zip(names, SCALE, strict=True)]
     return Colouring.of("novelty", f"Distance to neighbour {k} of other patients", classes, codes)
 
 
@@ -126,8 +125,8 @@ def rows_with(catalogue: Catalogue, finding: str) -> tuple[str, Flags]:
     return name, rows
 
 
-def highlighted(colouring: Colouring, finding: str, rows: Flags) -> Colouring:
-    """The same colouring with all but these images quiet; of a colouring by finding, only that one is left."""
+def highlight(colouring: Colouring, finding: str, rows: Flags) -> Colouring:
+    """The colouring with all other images quiet. A colouring by finding keeps only the highlighted one."""
     if colouring.name == "finding":
         classes, codes = [(readable(finding), style.ACCENT, False)], np.where(rows, 0, 1)
     else:
@@ -146,5 +145,5 @@ def _labels(catalogue: Catalogue) -> Flags:
 
 
 def readable(finding: str) -> str:
-    """A finding's name for people."""
+    """A finding's name for people: with spaces, not underscores."""
     return finding.replace("_", " ")

@@ -1,8 +1,8 @@
-"""A map of images as a page to explore: one file of HTML, which loads nothing from elsewhere and works offline.
+"""The embedding map as a page to explore: one HTML file that loads nothing from elsewhere and works offline.
 
-The page draws on a canvas what is packed into it: coordinates in 1/65535 of the map's side, an age and a view in a byte
-each, a bit a finding, a byte an image and colouring. Images come in an order that chance gives: none is drawn over
-another for a reason, and the first ones, which have thumbnails, are a sample of all.
+The page draws packed data on a canvas: coordinates in 1/65535 of the embedding map's side, one byte for age and one for
+view, one bit per finding, and one byte per image and colouring. Images come in a random order. So no class is
+systematically drawn over another, and the first images, which have thumbnails, are a random sample.
 """
 
 import base64
@@ -24,7 +24,7 @@ from cxrsearch.report.template import fill_template, read_asset
 
 _HERE = "cxrsearch.overview"
 THUMBNAILS = 2000
-"""Images that have a thumbnail, at most: about 2 kB each."""
+"""At most this many images have a thumbnail, of about 2 kB each."""
 THUMBNAIL_SIDE = 96
 _QUALITY = 80
 _STEPS = 65535
@@ -44,26 +44,26 @@ def scatter_page(
     highlight: str | None = None,
     pixels_of: PixelsOf = lambda row: None,
 ) -> bytes:
-    """Make the page of a map; the same arguments give the same bytes.
+    """Make the page of an embedding map. The same arguments give the same bytes.
 
     Args:
         coordinates: float32 (n, 2).
-        catalogue: of the n images.
-        colourings: to choose from, the first one shown first; at least one.
-        title: what the map shows.
-        lines: how it was made, and what to know of it.
-        highlight: a finding as the catalogue's vocabulary writes it, or `No Finding`, that stands out at first.
-        pixels_of: the pixels of a row's image, uint8 (side, side), or None; asked for at most 2,000 rows.
+        catalogue: the n images.
+        colourings: the colourings to choose from, at least one; the first is shown first.
+        title: the page's title.
+        lines: lines on how the embedding map was made.
+        highlight: a finding as the catalogue's vocabulary writes it, or `No Finding`, that is highlighted at first.
+        pixels_of: maps a row to its pixels, uint8 (side, side), or None. It is called for at most 2,000 rows.
     """
     order = np.random.default_rng(0).permutation(len(catalogue))
     pictures = _pictures(order[:THUMBNAILS], pixels_of)
-    shown = catalogue.take(order)
+    shuffled = catalogue.take(order)
     data = {
-        "images": shown.ids,
+        "images": shuffled.ids,
         **_places(coordinates[order]),
-        "ages": _packed(shown.frame["age"].fillna(_UNKNOWN_AGE).to_numpy(dtype=np.uint8)),
-        "views": _packed(shown.frame["view"].map({"PA": 0, "AP": 1}).fillna(2).to_numpy(dtype=np.uint8)),
-        "findings": _findings(shown, highlight),
+        "ages": _pack(shuffled.frame["age"].fillna(_UNKNOWN_AGE).to_numpy(dtype=np.uint8)),
+        "views": _pack(shuffled.frame["view"].map({"PA": 0, "AP": 1}).fillna(2).to_numpy(dtype=np.uint8)),
+        "findings": _findings(shuffled, highlight),
         "colourings": [_colouring(colouring, order) for colouring in colourings],
         "pictures": pictures,
         "pictures_note": _note(pictures, len(catalogue)),
@@ -72,7 +72,7 @@ def scatter_page(
         "panel": style.PANEL,
         "quiet": QUIET,
     }
-    text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")  # which would end the script
+    text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")  # "</script" in an id would end the script
     parts = {
         "title": html.escape(title),
         "lines": "".join(f"<p>{html.escape(line)}</p>" for line in [*lines, style.DISCLAIMER]),
@@ -92,25 +92,25 @@ def _properties() -> str:
     return " ".join(f"--{name}: {value};" for name, value in values.items())
 
 
-def _packed(array: NDArray[Any]) -> str:
+def _pack(array: NDArray[Any]) -> str:
     return base64.b64encode(array.tobytes()).decode("ascii")
 
 
 def _places(coordinates: NDArray[np.float32]) -> dict[str, str]:
-    """Both coordinates in steps of the map's longer side, little-endian uint16."""
+    """Both coordinates in 1/65535 of the embedding map's longer side, little-endian uint16, as base64."""
     placed = coordinates.astype(np.float64) - coordinates.min(axis=0)
     steps = np.rint(placed / (placed.max() or 1.0) * _STEPS).astype("<u2")
-    return {"across": _packed(steps[:, 0]), "up": _packed(steps[:, 1])}
+    return {"across": _pack(steps[:, 0]), "up": _pack(steps[:, 1])}
 
 
 def _findings(catalogue: Catalogue, highlight: str | None) -> dict[str, Any] | None:
-    """The names, each image's flags (bit f % 8 of byte f // 8), and the number of the highlighted one."""
+    """The names, each image's flags (bit f % 8 of byte f // 8), and the number of the highlighted finding."""
     if catalogue.labels is None:
         return None
     names = list(catalogue.vocabulary.findings)
     flags = np.packbits(catalogue.labels, axis=1, bitorder="little")
     number = None if highlight is None else names.index(highlight) if highlight in names else len(names)
-    return {"names": [readable(name) for name in names], "flags": _packed(flags), "highlight": number}
+    return {"names": [readable(name) for name in names], "flags": _pack(flags), "highlight": number}
 
 
 def _colouring(colouring: Colouring, order: NDArray[np.int64]) -> dict[str, Any]:
@@ -121,12 +121,12 @@ def _colouring(colouring: Colouring, order: NDArray[np.int64]) -> dict[str, Any]
         "colours": colouring.colours,
         "quiet": colouring.quiet,
         "counts": colouring.counts,
-        "codes": _packed(colouring.codes[order]),
+        "codes": _pack(colouring.codes[order]),
     }
 
 
 def _pictures(rows: NDArray[np.int64], pixels_of: PixelsOf) -> dict[str, Any] | None:
-    """Thumbnails of these rows, in one JPEG of 40 columns; None where the first row has no pixels."""
+    """Thumbnails of these rows in one JPEG of 40 columns; None if the first row has no pixels."""
     if pixels_of(int(rows[0])) is None:
         return None
     side, columns = THUMBNAIL_SIDE, min(_COLUMNS, len(rows))

@@ -1,4 +1,4 @@
-"""Drawing an index as a map: its embeddings in the plane, as a figure and as a page to explore.
+"""Draw the embedding map of an index: its embeddings in the plane, as a figure and as a page to explore.
 
 embeddings --projection (analysis)--> coordinates --colours, figure, page (report)--> files
 """
@@ -24,7 +24,7 @@ from cxrsearch.overview._scatter_colours import (
     by_finding,
     by_novelty,
     by_view,
-    highlighted,
+    highlight,
     rows_with,
 )
 from cxrsearch.overview._scatter_page import scatter_page
@@ -38,25 +38,25 @@ COLOURS: tuple[Colour, ...] = get_args(Colour)
 FORMATS = (".png", ".svg", ".html")
 
 NOVELTY_K = 20
-"""Novelty is the distance to this neighbour of another patient, as in typicality."""
+"""Novelty is the distance to the neighbour of this rank of another patient, as in typicality."""
 
 MOST_THREADS = 8
-"""More gain little."""
+"""Threads of t-SNE by default, at most; more gain little."""
 
 
 @dataclass(frozen=True)
 class MapResult:
-    """A map that was drawn.
+    """An embedding map.
 
     Attributes:
         index: path, generation and encoder of the index.
         images: ids of the n images, in the order of the coordinates.
-        patients: how many patients these are of.
-        projection: the coordinates, and how they came about.
-        colouring: what the colours of the figure mean.
-        finding: the highlighted finding, if any.
-        threads: that t-SNE ran on.
-        files: what was written.
+        patients: number of their patients.
+        projection: the coordinates, and how they were computed.
+        colouring: the meaning of the figure's colours.
+        finding: the highlighted finding, or None.
+        threads: threads of t-SNE.
+        files: the files that were written.
         warnings: what a reader must know.
     """
 
@@ -71,7 +71,7 @@ class MapResult:
     warnings: tuple[str, ...]
 
     def to_frame(self) -> pd.DataFrame:
-        """One row an image: columns image, x, y, class."""
+        """A table with one row per image: columns image, x, y, class."""
         across, up = self.projection.coordinates.T
         classes = np.array(self.colouring.classes, dtype=object)[self.colouring.codes]
         return pd.DataFrame({"image": list(self.images), "x": across, "y": up, "class": classes})
@@ -108,22 +108,23 @@ def draw_map(
     threads: int | None = None,
     progress: Progress = silent,
 ) -> MapResult:
-    """Draw the embeddings of an index in the plane; the same index, seed and threads give the same bytes.
+    """Draw the embedding map of an index. The same index, seed and threads give the same bytes.
 
     Args:
-        index: an open index; neighbours are those of its metric, but for `ip`, where they are those of `l2`.
-        out: files to write, each `.png`, `.svg` or `.html`, the page that can be explored.
-        colour: what colours mean: `finding`, `view`, `age` or `novelty`. A page lets its reader choose among those
-            that are known, novelty only where it is asked for: it takes as many searches as there are images.
-        finding: a finding, or `No Finding`, whose images stand out.
+        index: an open index. Neighbours are those of its metric; with `ip`, those of `l2`.
+        out: files to write, each `.png`, `.svg` or `.html` (a page to explore).
+        colour: the meaning of the colours: `finding`, `view`, `age` or `novelty`. The reader of a page can choose
+            among those that are known. Novelty is among them only if it is requested, because it takes one search
+            per image.
+        finding: a finding, or `No Finding`, whose images are highlighted.
         method: `tsne` or `umap`.
-        seed: of the map.
-        threads: of t-SNE; None: all cores, at most 8.
-        progress: called as work goes on.
+        seed: seed of the projection.
+        threads: threads of t-SNE; None: all cores, at most 8.
+        progress: called during the work.
 
     Raises:
-        UsageError: arguments that cannot be meant, or an index that is too small for a map or for novelty.
-        CatalogueError: the findings are asked for and not known.
+        UsageError: invalid arguments, or an index that is too small for an embedding map or for novelty.
+        CatalogueError: the colours or the highlight need findings, and these are not known.
         MissingDependencyError: UMAP is not installed.
         WriteError: a file cannot be written.
     """
@@ -131,7 +132,7 @@ def draw_map(
     catalogue, manifest = index.catalogue, index.manifest
     plain = _colouring(index, colour, progress)
     name, rows = (None, None) if finding is None else rows_with(catalogue, finding)
-    colouring = plain if name is None or rows is None else highlighted(plain, name, rows)
+    colouring = plain if name is None or rows is None else highlight(plain, name, rows)
     threads = _default_threads() if threads is None else threads
     projection = project(
         index.stored.vectors,
@@ -146,7 +147,7 @@ def draw_map(
     scatter = Scatter(projection.coordinates, colouring, _title(len(catalogue), patients), _lines(index, projection))
     for done, path in enumerate(paths):
         progress("drawing", done, len(paths))
-        write_bytes(path, _drawn(path, scatter, index, [plain, *_others(catalogue, colour)], name))
+        write_bytes(path, _draw(path, scatter, index, [plain, *_others(catalogue, colour)], name))
     progress("drawing", len(paths), len(paths))
     source = {"path": str(index.stored.folder), "generation": manifest.generation, "encoder": manifest.encoder_label}
     return MapResult(
@@ -155,9 +156,9 @@ def draw_map(
 
 
 def novelty(index: Index, progress: Progress = silent) -> tuple[NDArray[np.float64], int]:
-    """Each image's distance to its k-th neighbour of another patient, float64 (n,), and k.
+    """The distance of each image to its k-th neighbour of another patient, float64 (n,), and k.
 
-    k is 20, or the largest number of such neighbours that every image has.
+    k is 20, or less if some image has fewer such neighbours.
 
     Raises:
         UsageError: the index holds one patient only.
@@ -168,19 +169,19 @@ def novelty(index: Index, progress: Progress = silent) -> tuple[NDArray[np.float
     )
     k = int(neighbours.counts.min(initial=NOVELTY_K))
     if k == 0:
-        raise UsageError("novelty in an index of one patient: there are no others to compare with", "use --colour view")
+        raise UsageError("novelty needs at least two patients; the index has one", "use --colour view")
     return neighbours.last(k), k
 
 
 def _writable(out: Sequence[Path | str]) -> list[Path]:
-    """The files to write, refused before the work where they could not be written."""
+    """The files to write. One that cannot be written is refused before the work."""
     paths = [Path(path) for path in out]
     for path in paths:
         if path.suffix.lower() not in FORMATS:
-            raise UsageError(f"a map as {path.name!r}", f"give names that end in {', '.join(FORMATS)}")
+            raise UsageError(f"an embedding map as {path.name!r}", f"give names that end in {', '.join(FORMATS)}")
         require_folder(path)
     if not paths:
-        raise UsageError("a map without a file to write", "name at least one")
+        raise UsageError("an embedding map without a file to write", "name at least one")
     return paths
 
 
@@ -201,12 +202,12 @@ def _colouring(index: Index, colour: str, progress: Progress) -> Colouring:
 
 
 def _others(catalogue: Catalogue, colour: str) -> list[Colouring]:
-    """The other colourings that cost no search."""
+    """The other colourings of a page; all of them are cheap, as none needs a search."""
     makers = {"view": by_view, "age": by_age} | ({} if catalogue.labels is None else {"finding": by_finding})
     return [makers[name](catalogue) for name in COLOURS if name in makers and name != colour]
 
 
-def _drawn(path: Path, scatter: Scatter, index: Index, colourings: Sequence[Colouring], highlight: str | None) -> bytes:
+def _draw(path: Path, scatter: Scatter, index: Index, colourings: Sequence[Colouring], highlight: str | None) -> bytes:
     suffix = path.suffix.lower()
     if suffix != ".html":
         return scatter_file(scatter, "png" if suffix == ".png" else "svg")
@@ -232,6 +233,6 @@ def _lines(index: Index, projection: Projection) -> tuple[str, ...]:
     return (
         f"{encoder[:1].upper()}{encoder[1:]}, {manifest.dim} dimensions{length}; index {manifest.generation}.",
         f"{projection.description}.",
-        "Only neighbourhoods mean something: areas, gaps and axes do not.",
+        "Only neighbourhoods are meaningful: areas, gaps and axes are not.",
         *(f"{note[:1].upper()}{note[1:]}." for note in index.manifest.warnings),
     )

@@ -1,4 +1,4 @@
-"""How the findings lie in an index: mean distances, a test whether they cluster, and the shape of the whole.
+"""The statistics of an index: mean distances of findings, a test whether they cluster, and the shape of the embeddings.
 
 embeddings -> space -> sums over all pairs -> means, silhouettes; permutation test; hubs among the index's neighbours
 """
@@ -33,10 +33,10 @@ STRATA = ("view", "sex")
 METRICS = ("l2", "squared_l2", "l1")
 
 PERMUTATIONS = 1000
-"""Fewer give no p worth quoting."""
+"""The least number of permutations for a p-value that is worth quoting."""
 
 NEIGHBOURS = 20
-"""Of each image, for hubness: as many as vote."""
+"""Neighbours per image for hubness: as many as vote by default."""
 
 
 def index_statistics(
@@ -54,17 +54,20 @@ def index_statistics(
 
     Args:
         index: an open index whose images' findings are known.
-        space: in which distances are taken: `standardised`, `raw`, `l2` or `whitened`.
-        permutations: of the cluster test.
-        seed: of everything random.
-        stratify: what patients who exchange labels must have alike, of `view` and `sex`.
-        reproduce: the share of the images on which the paper's own test is repeated; None leaves it out.
-        device: where the L2 of all pairs is summed: `cpu`, `cuda`, `cuda:N`, or `auto`, a GPU where there is one. They
+        space: the space of the distances: `standardised`, `raw`, `l2` or `whitened`.
+        permutations: permutations of the cluster test.
+        seed: seed of everything random.
+        stratify: columns in which patients who exchange labels must agree, of `view` and `sex`.
+        reproduce: the share of the images on which the paper's own test is repeated; None: not repeated.
+        device: where the L2 of all pairs is summed: `cpu`, `cuda`, `cuda:N`, or `auto`: a GPU if there is one. Devices
             agree to about 1e-6 of a mean.
-        progress: called as the work goes on.
+        progress: called during the work.
+
+    Returns:
+        One row of statistics per finding, and the hubness.
 
     Raises:
-        UsageError: arguments that cannot be meant.
+        UsageError: invalid arguments.
         CatalogueError: the findings of the images are not known.
         StoreError: embeddings that are not finite.
     """
@@ -83,9 +86,9 @@ def index_statistics(
     )
     warnings = [*result.warnings, *manifest.warnings]
     if manifest.patient_source == "file":
-        warnings.append("patients are not known: every image counts as a patient of its own")
+        warnings.append("patients are not known: every image counts as its own patient")
     if manifest.kind in KINDS and KINDS[manifest.kind].approximate:
-        warnings.append(f"hubness is that of {manifest.kind}'s neighbours, of which some may be missing")
+        warnings.append(f"hubness uses the neighbours of {manifest.kind}, which may miss some")
     return replace(result, hubness=_hubness(index, progress), warnings=tuple(warnings))
 
 
@@ -101,9 +104,25 @@ def embedding_statistics(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> StatisticsResult:
-    """The statistics of anybody's embeddings, floating (n, dim), one row an image of the catalogue.
+    """The statistics of any embeddings.
 
-    Arguments and errors as of `index_statistics`; embeddings that are not finite are a UsageError here.
+    Args:
+        embeddings: floating (n, dim), one row per image of the catalogue.
+        catalogue: the n images, with their findings and patients.
+        space: the space of the distances: `standardised`, `raw`, `l2` or `whitened`.
+        permutations: permutations of the cluster test.
+        seed: seed of everything random.
+        stratify: columns in which patients who exchange labels must agree, of `view` and `sex`.
+        reproduce: the share of the images on which the paper's own test is repeated; None: not repeated.
+        device: where the L2 of all pairs is summed, as in `index_statistics`.
+        progress: called during the work.
+
+    Returns:
+        One row of statistics per finding, without hubness.
+
+    Raises:
+        UsageError: invalid arguments, or embeddings that are not finite.
+        CatalogueError: the findings of the images are not known.
     """
     labels, where = _labels(catalogue, len(embeddings)), str(resolve_device(device))
     strata, warnings = _strata(catalogue, stratify)
@@ -113,16 +132,8 @@ def embedding_statistics(
     placed = to_space(embeddings, space)
     reproduction = None if reproduce is None else paper_test(embeddings, groups, sample=reproduce, seed=seed)
     same = same_patient(placed.points, patients)
-    test = cluster_test(
-        placed.points,
-        groups[:, 1:],
-        patients,
-        same,
-        strata=strata,
-        permutations=permutations,
-        seed=seed,
-        progress=progress,
-    )
+    drawn = {"permutations": permutations, "seed": seed}
+    test = cluster_test(placed.points, groups[:, 1:], patients, same, strata=strata, progress=progress, **drawn)
     distances = group_distances(placed.points, groups, same, progress, where)
     table = _table(names, groups, patients, distances, test)
     n = len(labels)
@@ -133,13 +144,12 @@ def embedding_statistics(
         live_dims=placed.live_dims,
         participation_ratio=number(participation_ratio(placed.points)),
         identity=2 * placed.live_dims * n / (n - 1) if placed.unit_variance and n > 1 else None,
-        permutations=permutations,
-        seed=seed,
         stratified=tuple(stratify),
         groups=table,
         hubness=None,
         reproduction=reproduction,
         warnings=(*warnings, *_warnings(placed, table, test, stratify)),
+        **drawn,
     )
 
 
@@ -158,18 +168,18 @@ def _labels(catalogue: Catalogue, n: int) -> NDArray[np.bool_]:
             "build the index with --labels TABLE",
         )
     if len(catalogue) != n:
-        raise UsageError(f"{n} embeddings for a catalogue of {len(catalogue)} images", "give one row an image")
+        raise UsageError(f"{n} embeddings for a catalogue of {len(catalogue)} images", "give one row per image")
     return catalogue.labels
 
 
 def _strata(catalogue: Catalogue, columns: Sequence[str]) -> tuple[NDArray[np.int64], list[str]]:
-    """Each image's stratum as a number, and warnings about what is not known."""
+    """The stratum of each image as a number, and warnings about unknown values."""
     wrong = [column for column in columns if column not in STRATA]
     if wrong:
         raise UsageError(f"cannot stratify by {wrong[0]!r}", f"use {', '.join(STRATA)} or both")
     frame = catalogue.frame[list(columns)].fillna("")
     warnings = [
-        f"the {column} of {missing} of {len(frame)} images is not known: these are a stratum of their own"
+        f"the {column} of {missing} of {len(frame)} images is not known: these are a separate stratum"
         for column in columns
         if (missing := int(frame[column].eq("").sum()))
     ]
@@ -184,7 +194,7 @@ def _table(
     distances: GroupDistances,
     test: ClusterTest,
 ) -> tuple[GroupStatistics, ...]:
-    """One row a group, the columns in the order of `GroupStatistics`."""
+    """One row per group, with the columns in the order of `GroupStatistics`."""
     nearest = _nearest(distances.all_pairs.mean("l2"))
     columns = {
         "group": list(names),
@@ -224,14 +234,14 @@ def _means(sums: PairSums, suffix: str, nearest: Sequence[int | None]) -> dict[s
 
 def _nearest(mean_l2: NDArray[np.float64]) -> list[int | None]:
     """The nearest other finding of each group, None for all images together; findings are groups 1 to K - 2."""
-    found: list[int | None] = [None]
+    nearest: list[int | None] = [None]
     for group in range(1, len(mean_l2)):
         to_findings = np.full(len(mean_l2), np.inf)
         to_findings[1:-1] = np.where(np.isnan(mean_l2[group, 1:-1]), np.inf, mean_l2[group, 1:-1])
         to_findings[group] = np.inf
         near = int(to_findings.argmin())
-        found.append(near if np.isfinite(to_findings[near]) else None)
-    return found
+        nearest.append(near if np.isfinite(to_findings[near]) else None)
+    return nearest
 
 
 def _numbers(values: NDArray[np.float64]) -> list[float | None]:
@@ -246,7 +256,7 @@ def _warnings(
         reason = "do not vary, or follow from the others" if placed.name == "whitened" else "do not vary"
         yield f"{constant} of {placed.dim} dimensions {reason}: they are left out"
     if placed.name != "standardised":
-        yield f"the test is defined in the standardised space; here it is taken in the {placed.name} one"
+        yield f"the test is defined in the standardised space; here it uses the {placed.name} space"
     if placed.name == "whitened" and placed.live_dims == len(placed.points) - 1:
         yield "as many whitened dimensions as images allow: all images are equally far from each other"
     if test.permutations < PERMUTATIONS:
@@ -264,12 +274,12 @@ def _warnings(
 
 
 def _hubness(index: Index, progress: Progress) -> Hubness | None:
-    """The hubness of the index's own search, other patients only; None where all images are one patient's."""
+    """The hubness of the index's search, with other patients only; None if there is only one patient."""
     patients = index.catalogue.patient_groups()
     if len(np.unique(patients)) < 2:
         return None
     n = len(index)
-    found = open_vectors(index.stored, "cpu").search_all(
+    neighbours = open_vectors(index.stored, "cpu").search_all(
         NEIGHBOURS, patients, lambda done: progress("neighbours of all images", done, n)
     )
-    return hubness(found, NEIGHBOURS, n)
+    return hubness(neighbours, NEIGHBOURS, n)

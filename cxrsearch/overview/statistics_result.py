@@ -1,4 +1,4 @@
-"""What the statistics of an index are: for Python, as JSON, as a table for a paper."""
+"""The statistics of an index, for Python, as JSON and as a table for a paper."""
 
 from dataclasses import asdict, dataclass
 
@@ -18,22 +18,28 @@ Group & Images & Patients & $L_2$ & $L_2^2$ & $L_1$ & Effect & 95\% interval & $
 
 @dataclass(frozen=True)
 class GroupStatistics:
-    """One group: all images (`Global`), those with a finding, or those with none (`No Finding`).
+    """The statistics of one group: all images (`Global`), images with a finding, or images without (`No Finding`).
 
-    None is what cannot be computed. A mean without suffix is over all pairs of images, one with `_other_patients` over
-    the pairs of different patients; `_between` is to all images outside the group, `_nearest` to those of the nearest
-    other finding, an image with both findings being on both sides.
+    A value that cannot be computed is None. A mean without a suffix is over all pairs of images. The suffix
+    `_other_patients` means pairs of different patients only. `_between` is to all images outside the group. `_nearest`
+    is to the images of the nearest other finding; an image with both findings counts on both sides.
 
     Attributes:
-        group: its name.
-        images, patients: how many.
-        mean_l2, mean_squared_l2, mean_l1: within the group, from 2 images on.
+        group: the group's name.
+        images: number of images.
+        patients: number of patients.
+        mean_l2: mean L2 distance within the group, with at least 2 images.
+        mean_squared_l2: mean squared L2 distance within the group, with at least 2 images.
+        mean_l1: mean L1 distance within the group, with at least 2 images.
         nearest_finding: the other finding with the lowest mean L2 over all pairs; None for `Global`.
-        separation: the mean silhouette of its images, pairs of different patients only.
-        statistic: mean squared L2 to the rest minus within, pairs of different patients; high is clustered.
-        effect, effect_low, effect_high: `statistic` over the global mean, and its 95% interval over patients.
-        p_value: of the permutation test; None for `Global` and for images of fewer than 10 patients.
-        p_holm: adjusted for the number of findings tested; `No Finding` is none of them, and keeps its `p_value`.
+        separation: the mean silhouette of its images, over pairs of different patients.
+        statistic: mean squared L2 to the rest minus that within, over pairs of different patients; high is clustered.
+        effect: `statistic` divided by the global mean.
+        effect_low: lower end of the 95% interval of `effect`, over patients.
+        effect_high: upper end of that interval.
+        p_value: p-value of the permutation test; None for `Global` and for images of fewer than 10 patients.
+        p_holm: p-value adjusted for the number of tested findings. `No Finding` is not a finding: it keeps its
+            `p_value`.
     """
 
     group: str
@@ -72,16 +78,18 @@ class StatisticsResult(Shown):
     """The statistics of n embeddings.
 
     Attributes:
-        space: in which distances are taken.
-        n, dim: images, and dimensions of an embedding.
+        space: the space of the distances.
+        n: number of images.
+        dim: dimensions of an embedding.
         live_dims: dimensions of the space in which the images vary.
-        participation_ratio: the effective dimension; None where nothing varies.
-        identity: 2 D n / (n - 1), what the global mean squared L2 must be; None in a space without unit variances.
-        permutations, seed: of the test.
-        stratified: what patients who exchange labels must have alike, `view` and `sex`.
+        participation_ratio: the effective dimension; None if nothing varies.
+        identity: 2 D n / (n - 1), the exact global mean squared L2; None in a space without unit variances.
+        permutations: permutations of the cluster test.
+        seed: seed of everything random.
+        stratified: columns in which patients who exchange labels must agree, of `view` and `sex`.
         groups: `Global`, the findings in the order of the vocabulary, `No Finding`.
-        hubness: of the index's own neighbours of other patients; None without an index, or with one patient only.
-        reproduction: the paper's own test; None where it was not asked for.
+        hubness: hubness of the index's neighbours of other patients; None without an index, or with only one patient.
+        reproduction: the paper's own test; None if it was not requested.
         warnings: what a reader must know.
     """
 
@@ -105,12 +113,12 @@ class StatisticsResult(Shown):
 
     @property
     def digits(self) -> int:
-        """With how many decimals its distances are worth showing."""
+        """The number of decimals to show of its distances."""
         overall = self.groups[0].mean_l2
         return 2 if overall is None or overall >= 10 else 4
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a group; the columns are the attributes of `GroupStatistics`, null where they are None."""
+        """A table with one row per group; the columns are the attributes of `GroupStatistics`, null for None."""
         return pd.DataFrame([asdict(group) for group in self.groups])
 
     def to_json(self) -> Json:
@@ -132,14 +140,14 @@ class StatisticsResult(Shown):
         }
 
     def to_latex(self) -> str:
-        """The table of a paper, for the package booktabs."""
+        """A LaTeX table for a paper; it needs the package booktabs."""
         return "\n".join(
             [_LATEX_HEAD, *(_latex_row(group, self.digits) for group in self.groups), r"\bottomrule", r"\end{tabular}"]
         )
 
     @staticmethod
-    def _hubness(found: Hubness) -> Json:
-        return {"k": found.k, "skew": number(found.skew), "anti_hub_share": found.anti_hub_share}
+    def _hubness(hubness: Hubness) -> Json:
+        return {"k": hubness.k, "skew": number(hubness.skew), "anti_hub_share": hubness.anti_hub_share}
 
     def _reproduction(self, test: PaperTest) -> Json:
         names = ("images", "live_dims", "expected", "identity", "low", "high")

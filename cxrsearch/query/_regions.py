@@ -1,4 +1,4 @@
-"""Asking by a region: candidates by embedding, each then judged by its region that is most like the one asked for.
+"""Query by a region: find candidates by embedding, then rank them by their most similar region.
 
 box in the original -> shares of the feature map -> pooled vector -> candidates' feature maps -> best windows
 """
@@ -17,44 +17,47 @@ from cxrsearch.progress import Progress
 from cxrsearch.query.embedded import Embedded, network_pixels
 
 CANDIDATES = 200
-"""Images whose embeddings are the nearest to the region's vector, which are judged by their regions."""
+"""Number of candidates: the images whose embeddings are nearest to the region's vector. Their regions are compared."""
 
 _BATCH = 16
 
 
 def box_shares(box: Box, size: tuple[int, int], preprocess: Preprocess) -> Box:
-    """A box in pixels of the original image, as shares of the sides of what the network sees.
+    """Convert a box in pixels of the original image to shares of the part that the network sees.
 
     Args:
         box: left, top, width and height in pixels.
         size: width and height of the original.
-        preprocess: of the encoder.
+        preprocess: the encoder's.
+
+    Returns:
+        Left, top, width and height as shares.
 
     Raises:
-        UsageError: numbers that are not finite, no area, a box that leaves the image, or one that the encoder's centre
-            crop leaves out.
+        UsageError: numbers that are not finite, no area, a box that is not inside the image, or a box that the
+            encoder's centre crop leaves out.
     """
     left, top, width, height = box
     if not np.isfinite(box).all() or width <= 0 or height <= 0:
         raise UsageError(f"the box {_text(box)} has no area", "give x,y,w,h: its upper left corner, width and height")
     if left < 0 or top < 0 or left + width > size[0] or top + height > size[1]:
         raise UsageError(
-            f"the box {_text(box)} leaves the image of {size[0]} x {size[1]} pixels",
+            f"the box {_text(box)} is not inside the image of {size[0]} x {size[1]} pixels",
             "give x,y,w,h in pixels of this file",
         )
     start, seen = preprocess.window()
     side = preprocess.pixel_side
     (x, w), (y, h) = (
-        _seen(low * side / whole, extent * side / whole, start, seen)
+        _clip(low * side / whole, extent * side / whole, start, seen)
         for low, extent, whole in ((left, width, size[0]), (top, height, size[1]))
     )
     if w <= 0 or h <= 0:
-        raise UsageError(f"the box {_text(box)} lies outside the middle that the encoder sees", "choose another box")
+        raise UsageError(f"the box {_text(box)} lies outside the centre that the encoder sees", "choose another box")
     return x, y, w, h
 
 
 def image_shares(windows: Floats, preprocess: Preprocess) -> Floats:
-    """Windows as shares of what the network sees, float64 (n, 4), as shares of the whole image."""
+    """Convert windows, float64 (n, 4), from shares of the part that the network sees to shares of the whole image."""
     start, seen = preprocess.window()
     shares: Floats = (windows * seen + np.array([start, start, 0, 0])) / preprocess.pixel_side
     return shares
@@ -69,37 +72,37 @@ def match_regions(
     pixels: Callable[[int], Pixels],
     progress: Progress,
 ) -> tuple[NDArray[np.int64], Floats, Floats]:
-    """Order candidates by their best matching region.
+    """Rank candidates by their best matching region.
 
     Args:
         embedder: the encoder.
-        query: with activations.
-        box: as shares of what the network sees.
+        query: an embedded image with activations.
+        box: the region, as shares of the part that the network sees.
         centre: float64 (dim,), the mean embedding.
-        candidates: the rows, int64 (m,), to judge, given the region's vector, float64 (dim,).
-        pixels: the stored pixels of a row.
+        candidates: maps the region's vector, float64 (dim,), to the rows to compare, int64 (m,).
+        pixels: maps a row to its stored pixels.
         progress: called while feature maps are computed.
 
     Returns:
-        Rows, int64 (m,), nearest first, equal ones by row; distances, float64 (m,), 1 minus the cosine of the
-        deviations from the centre; and the matching regions, float64 (m, 4), as shares of the images' sides.
+        Rows, int64 (m,), nearest first, ties by row. Distances, float64 (m,): 1 - cosine of the deviations from the
+        centre. Matching regions, float64 (m, 4), as shares of the images' sides.
     """
     assert query.activations is not None
     region = pool(query.activations, box)
     rows = candidates(region)
-    found = [(np.zeros(0), np.zeros((0, 4)))]
+    matches = [(np.zeros(0), np.zeros((0, 4)))]  # so that no candidates at all concatenate, too
     for start in range(0, len(rows), _BATCH):
         progress("matching regions", start, len(rows))
         batch = network_pixels(embedder, [pixels(int(row)) for row in rows[start : start + _BATCH]])
-        found.append(best_windows(embedder.activations(batch), region, box[2:], centre))
+        matches.append(best_windows(embedder.activations(batch), region, box[2:], centre))
     progress("matching regions", len(rows), len(rows))
-    distances, windows = (np.concatenate(part) for part in zip(*found, strict=True))
+    distances, windows = (np.concatenate(part) for part in zip(*matches, strict=True))
     order = np.lexsort((rows, distances))
     return rows[order], distances[order], image_shares(windows[order], embedder.spec.preprocess)
 
 
-def _seen(low: float, extent: float, start: int, seen: int) -> tuple[float, float]:
-    """The part of a stretch of stored pixels that the network sees, as its start and extent in shares."""
+def _clip(low: float, extent: float, start: int, seen: int) -> tuple[float, float]:
+    """Clip an interval of stored pixels to what the network sees: its start and extent as shares of that."""
     begin, end = max(low, start), min(low + extent, start + seen)
     return (begin - start) / seen, (end - begin) / seen
 

@@ -1,4 +1,4 @@
-"""What an index answers to one query: neighbours, votes, predictions and typicality, for Python and as JSON."""
+"""The answer to one query: neighbours, votes, predictions and typicality, for Python and as JSON."""
 
 from dataclasses import dataclass
 
@@ -19,16 +19,17 @@ from cxrsearch.words import counted
 
 @dataclass(frozen=True)
 class Retrieved:
-    """The neighbours of a query, nearest first; m of them.
+    """The m neighbours of a query, nearest first.
 
     Attributes:
         row: int64 (m,), rows of the catalogue.
-        image, patient: str (m,).
+        image: str (m,), image ids.
+        patient: str (m,), patient ids.
         distance: float64 (m,), in the index's metric; lower is nearer.
-        findings: m tuples, None where the findings are not known, empty for No Finding.
-        view: `PA`, `AP` or None.
-        region: float64 (m, 4), where the image is most like the region that was asked for: left, top, width and height
-            as shares of its sides; None where the whole image was asked for.
+        findings: m tuples; None if the findings are not known, empty for No Finding.
+        view: m views, `PA`, `AP` or None.
+        region: float64 (m, 4), the region of each image that is most like the query's: left, top, width and height as
+            shares of its sides. None if the query is a whole image.
     """
 
     row: NDArray[np.int64]
@@ -43,7 +44,7 @@ class Retrieved:
         return len(self.row)
 
     def records(self) -> list[Json]:
-        """One JSON object a neighbour."""
+        """One JSON object per neighbour, nearest first."""
         columns = zip(self.image, self.patient, self.distance, self.findings, self.view, strict=True)
         regions = [{}] * len(self) if self.region is None else [{"region": box} for box in self.region.tolist()]
         return [
@@ -62,24 +63,25 @@ class Retrieved:
 
 @dataclass(frozen=True, repr=False)
 class QueryResult(Shown):
-    """What an index answers.
+    """The answer to a query.
 
     Attributes:
-        query: the image's path as it was given.
-        embedded: the image as the index sees it.
+        query: the image's path, as the caller wrote it.
+        embedded: the image after one pass through the network.
         index: path, generation and encoder of the index.
         neighbours: the nearest images of other patients.
-        query_patient: the query's patient; None when not known.
-        query_image: the id of the indexed image that is the query, by file or pixels; None where none is.
-        query_findings: that image's findings, empty for No Finding; None where there is none, or they are not known.
-        left_out: how many indexed images were left out, the query's patient's and the query itself; None where
-            `same_patient` let all answer.
+        query_patient: the query's patient; None if not known.
+        query_image: id of the indexed image that is the query, by file or pixels; None if there is none.
+        query_findings: findings of that indexed image, empty for No Finding. None if there is no such image, or if its
+            findings are not known.
+        left_out: number of indexed images that were left out: the query itself and other images of its patient. None
+            if `same_patient` allowed all images.
         findings: the index's vocabulary, F findings.
-        votes: the neighbours' votes, None where their findings are not known.
+        votes: the neighbours' votes; None if their findings are not known.
         typicality: how far the query lies from the index.
         warnings: what a reader must know.
-        box: the region that was asked for, left, top, width and height in pixels of the query's file; None: all of it.
-        size: width and height of the query's file.
+        box: the query's region: left, top, width and height in pixels of its file. None: the whole image.
+        size: width and height of the query's file in pixels; None if the file was not read.
     """
 
     query: str
@@ -99,40 +101,40 @@ class QueryResult(Shown):
 
     @property
     def pixels(self) -> Pixels:
-        """The image as the index would keep it, uint8 (side, side)."""
+        """The query's stored pixels, uint8 (side, side)."""
         return self.embedded.pixels
 
     @property
     def head(self) -> Head | None:
-        """The trained head's findings, and its probabilities, float64; None without a trained head."""
+        """Findings of the trained head and their probabilities, float64; None without a trained head."""
         return self.embedded.head
 
     def heading(self) -> str:
-        """What was found, and who was left out."""
-        found = counted(len(self.neighbours), "nearest image")
+        """One line: the number of neighbours, and which images were left out."""
+        count = counted(len(self.neighbours), "nearest image")
         if self.left_out is None:
-            return f"{found}, the query's own patient included"
+            return f"{count}, the query's own patient included"
         if self.query_patient is None:
-            return f"{found}, the query's patient is not known"
+            return f"{count}, the query's patient is not known"
         if self.left_out == 0:
-            return f"{found}, patient {self.query_patient} has none in the index"
-        return f"{found} of other patients ({self.left_out} of patient {self.query_patient} left out)"
+            return f"{count}, patient {self.query_patient} has none in the index"
+        return f"{count} of other patients ({self.left_out} of patient {self.query_patient} left out)"
 
     def known(self) -> str | None:
-        """What the index says of the query itself, where it holds it."""
+        """The findings of the query in the index, in one line; None if the index does not hold the image."""
         if self.query_image is None:
             return None
         findings = _findings(self.query_findings)
         return f"the query is in the index as {self.query_image}: {', '.join(findings or ['findings unknown'])}"
 
     def to_frame(self) -> pd.DataFrame:
-        """The neighbours: columns rank, image, patient, distance, findings, view; with a box also region."""
+        """The neighbours as a table: rank, image, patient, distance, findings, view; with a box also region."""
         region = [] if self.neighbours.region is None else ["region"]
         columns = ["rank", "image", "patient", "distance", "findings", "view", *region]
         return pd.DataFrame(self.neighbours.records(), columns=columns)
 
     def votes_frame(self) -> pd.DataFrame:
-        """The votes: columns finding, probability, prevalence, lift."""
+        """The votes as a table: finding, probability, prevalence, lift."""
         return pd.DataFrame(self.votes_records(), columns=["finding", "probability", "prevalence", "lift"])
 
     def to_json(self) -> Json:
@@ -158,7 +160,7 @@ class QueryResult(Shown):
         }
 
     def votes_records(self) -> list[Json]:
-        """One JSON object a finding, none without votes."""
+        """One JSON object per finding; empty without votes."""
         if self.votes is None:
             return []
         columns = (self.votes.probability[0], self.votes.prevalence, self.votes.lift[0])
@@ -168,11 +170,11 @@ class QueryResult(Shown):
         ]
 
     def predictions_records(self) -> list[Json]:
-        """One JSON object a finding of the trained head, none without one."""
+        """One JSON object per finding of the trained head; empty without one."""
         if self.head is None:
             return []
         return [{"finding": f, "probability": float(p)} for f, p in zip(*self.head, strict=True)]
 
 
-def _findings(known: tuple[str, ...] | None) -> list[str] | None:
-    return None if known is None else list(known) or [NO_FINDING]
+def _findings(findings: tuple[str, ...] | None) -> list[str] | None:
+    return None if findings is None else list(findings) or [NO_FINDING]

@@ -1,4 +1,4 @@
-"""The contact sheet of an answer: the query, its neighbours, and what is known of each."""
+"""The contact sheet of an answer: the query and its neighbours, with findings and patients."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,10 @@ from cxrsearch.report.contact_sheet import Tile, contact_sheet
 
 
 def query_sheet(index: Index, result: QueryResult) -> Image.Image:
-    """Draw the contact sheet of one answer of `index`, from the pixels the index keeps."""
+    """Draw the contact sheet of one answer of `index`, from the pixels that the index keeps, as an RGB image."""
     patient = f"patient {result.query_patient}" if result.query_patient else "patient unknown"
     query = Tile(
-        _marked(result.pixels, _asked(result)),
+        _frame(result.pixels, _query_region(result)),
         result.query.rpartition("/")[2],
         [patient, *_votes(result)],
         emphasised=True,
@@ -35,19 +35,19 @@ def _tile(index: Index, row: int, record: Json) -> Tile:
     where = f"patient {record['patient']} · {record['view'] or 'view unknown'} · {record['distance']:.4g}"
     pixels, region = index.stored_pixels(row), record.get("region")
     if pixels is not None and region is not None:
-        pixels = _marked(pixels, region)
+        pixels = _frame(pixels, region)
     return Tile(pixels, f"{record['rank']} · {record['image']}", [where, findings.replace("_", " ")])
 
 
-def _asked(result: QueryResult) -> Sequence[float] | None:
-    """The region that was asked for, as shares of the sides."""
+def _query_region(result: QueryResult) -> Sequence[float] | None:
+    """The query's region as shares of the sides; None if the query is a whole image."""
     if result.box is None or result.size is None:
         return None
     return [side / whole for side, whole in zip(result.box, 2 * result.size, strict=True)]
 
 
-def _marked(pixels: Pixels, region: Sequence[float] | None) -> Pixels:
-    """An image with a region framed, uint8 (side, side, 3); as it is without one."""
+def _frame(pixels: Pixels, region: Sequence[float] | None) -> Pixels:
+    """Draw a frame around a region, uint8 (side, side, 3). Without a region, the image is unchanged."""
     if region is None:
         return pixels
     image = Image.fromarray(pixels).convert("RGB")
@@ -58,7 +58,7 @@ def _marked(pixels: Pixels, region: Sequence[float] | None) -> Pixels:
 
 
 def _votes(result: QueryResult) -> list[str]:
-    """The findings that any neighbour has, the most voted first."""
+    """Lines of text: the findings that any neighbour has, by falling vote."""
     votes = sorted(result.votes_records(), key=lambda vote: -(vote["probability"] or 0))
     lines = [f"{vote['finding'].replace('_', ' ')} {vote['probability']:.0%}" for vote in votes if vote["probability"]]
     return ["", "votes of the neighbours:", *lines] if lines else []

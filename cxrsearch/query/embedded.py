@@ -1,4 +1,4 @@
-"""An image as an index sees it, after one pass through the network."""
+"""An image after one pass through the network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ Head = tuple[tuple[str, ...], Floats]
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """An image that is embedded.
+    """An image with its embedding.
 
     Attributes:
-        pixels: its stored pixels, uint8 (side, side); empty where they are not known.
+        pixels: its stored pixels, uint8 (side, side); empty if they are not known.
         embedding: float32 (1, dim).
-        head: the findings of the trained head and their probabilities; None without a trained head.
-        activations: the rectified last feature map, float32 (dim, h, w), from which every map of the image derives;
-            None where a stored embedding was taken.
+        head: findings of the trained head and their probabilities; None without a trained head.
+        activations: the last feature map after its ReLU, float32 (dim, h, w). Every heat map of the image is computed
+            from it. None if only a stored embedding is known.
     """
 
     pixels: Pixels
@@ -42,7 +42,7 @@ def embed_images(embedder: Embedder, stored: Sequence[Pixels]) -> list[Embedded]
 
     Raises:
         UsageError: pixels of another shape or type.
-        CheckpointError: the network answers with values that are not finite.
+        CheckpointError: the network's output is not finite.
     """
     look, findings = embedder.look(network_pixels(embedder, stored)), embedder.spec.findings
     heads: list[Head | None] = [None] * len(stored)
@@ -53,10 +53,17 @@ def embed_images(embedder: Embedder, stored: Sequence[Pixels]) -> list[Embedded]
 
 
 def network_pixels(embedder: Embedder, stored: Sequence[Pixels]) -> Pixels:
-    """The network's input, uint8 (b, size, size), of stored pixels. Raises UsageError for another shape or type."""
+    """The network's input of b images with stored pixels, uint8 (b, size, size).
+
+    Raises:
+        UsageError: pixels of another shape or type.
+    """
     preprocess = embedder.spec.preprocess
     side = preprocess.pixel_side
     for pixels in stored:
         if pixels.shape != (side, side) or pixels.dtype != np.uint8:
-            raise UsageError(f"stored pixels {pixels.dtype} {pixels.shape}, not uint8 {(side, side)}", "resize them")
+            raise UsageError(
+                f"stored pixels {pixels.dtype} {pixels.shape}, not uint8 {(side, side)}",
+                "use `Index.preprocess.stored_pixels`",
+            )
     return np.stack([preprocess.network_pixels(pixels) for pixels in stored])

@@ -1,7 +1,7 @@
-"""Whose image a query is, and so which indexed images may not answer it.
+"""Find the patient of a query, and so the indexed images that must not be its neighbours.
 
-An image of the query's own patient among the answers makes every number too good. So the patient is looked for in every
-way there is, and where none helps, a warning says so.
+A neighbour of the query's own patient makes every number too good. So the patient is looked up in every possible way.
+If none succeeds, a warning says so.
 """
 
 from dataclasses import dataclass, replace
@@ -18,70 +18,77 @@ from cxrsearch.store.reader import StoredIndex
 
 
 class Source(Protocol):
-    """What is known of the file that a query was decoded from, as `Radiograph` has it."""
+    """The file that a query was decoded from. `Radiograph` follows this protocol."""
 
     @property
     def source_sha256(self) -> str:
-        """Of the file's bytes."""
+        """Hash of the file's bytes."""
         ...
 
     @property
     def pixel_sha256(self) -> str:
-        """Of its decoded pixels."""
+        """Hash of the decoded pixels."""
         ...
 
     @property
     def size(self) -> tuple[int, int]:
-        """Its width and height."""
+        """Width and height in pixels."""
         ...
 
     @property
     def tags(self) -> DicomTags | None:
-        """What a DICOM header says."""
+        """The tags of a DICOM header; None for other files."""
         ...
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Whose image it is.
+    """The patient of an image.
 
     Attributes:
-        patient: as the catalogue writes it; None where it is not known.
-        own: bool (n,), the rows that are this image or another one of its patient.
+        patient: as the catalogue writes it; None if it is not known.
+        patient_rows: bool (n,), the rows of this image and of other images of its patient.
         warnings: what makes the answer less certain.
-        row: the first row that is this image, by file or pixels; None where none is.
+        row: the first row that is this image, by file or pixels; None if there is none.
     """
 
     patient: str | None
-    own: Flags
+    patient_rows: Flags
     warnings: tuple[str, ...] = ()
     row: int | None = None
 
 
-def identify(stored: StoredIndex, path: PurePath, radiograph: Source, given: str | None = None) -> Identity:
+def identify(stored: StoredIndex, path: PurePath, radiograph: Source, patient: str | None = None) -> Identity:
     """Find a query's patient by the first of: the caller, the same file or pixels, the same id, DICOM, NIH's file name.
 
     Args:
         stored: the index.
         path: the query's file. A `PurePath` is a name only: no file is looked for.
-        radiograph: what was read from it.
-        given: its patient, where the caller knows; for an index of hashed DICOM patients the PatientID or its hash.
-            Whom an index that holds the image has it from is left out as well.
+        radiograph: the decoded file.
+        patient: the query's patient, if the caller knows it. For an index with hashed DICOM patients: the PatientID
+            or its hash. If the index holds the image under another patient, that patient is left out as well.
 
     Raises:
-        UsageError: an empty patient is given.
+        UsageError: the patient is empty.
     """
     copies = copies_of(stored, radiograph)
-    identity = _identify(stored, path, radiograph, copies, given)
+    identity = _identify(stored, path, radiograph, copies, patient)
     row = int(copies.argmax()) if copies.any() else None
-    return _cautioned(stored, replace(identity, own=identity.own | copies, row=row))
+    return _add_warning(stored, replace(identity, patient_rows=identity.patient_rows | copies, row=row))
 
 
-def identity_of_row(stored: StoredIndex, row: int, given: str | None = None) -> Identity:
-    """Whose image an indexed one is: the caller's patient, else the catalogue's; copies of the image are `own`, too.
+def identity_of_row(stored: StoredIndex, row: int, patient: str | None = None) -> Identity:
+    """Find the patient of an indexed image: the caller's, else the catalogue's.
+
+    Copies of the image count as the patient's images, too.
+
+    Args:
+        stored: the index.
+        row: the image's row.
+        patient: as in `identify`.
 
     Raises:
-        UsageError: an empty patient is given.
+        UsageError: the patient is empty.
     """
     copies = np.zeros(stored.manifest.n, dtype=np.bool_)
     copies[row] = True
@@ -90,36 +97,36 @@ def identity_of_row(stored: StoredIndex, row: int, given: str | None = None) -> 
         if isinstance(digest, str) and digest:  # imported images have none
             copies |= stored.files[column].eq(digest).to_numpy(dtype=np.bool_)
     owners = replace(_owners(stored, copies), patient=stored.catalogue.patients[row])
-    identity = owners if given is None else _as_given(stored, given, copies)
-    return _cautioned(stored, replace(identity, own=identity.own | copies, row=row))
+    identity = owners if patient is None else _named(stored, patient, copies)
+    return _add_warning(stored, replace(identity, patient_rows=identity.patient_rows | copies, row=row))
 
 
-def _cautioned(stored: StoredIndex, identity: Identity) -> Identity:
-    """With a warning where the index's patients are the files themselves."""
+def _add_warning(stored: StoredIndex, identity: Identity) -> Identity:
+    """Add a warning if every file of the index counts as its own patient."""
     if stored.manifest.patient_source != "file":
         return identity
     note = "patients of this index are not known: images of the query's own patient may be among the answers"
     return replace(identity, warnings=(*identity.warnings, note))
 
 
-def _identify(stored: StoredIndex, path: PurePath, radiograph: Source, copies: Flags, given: str | None) -> Identity:
-    if given is not None:
-        return _as_given(stored, given, copies)
+def _identify(stored: StoredIndex, path: PurePath, radiograph: Source, copies: Flags, patient: str | None) -> Identity:
+    if patient is not None:
+        return _named(stored, patient, copies)
     for rows in (copies, stored.catalogue.frame["id"].isin(_ids(stored, path)).to_numpy(dtype=np.bool_)):
         if rows.any():
             return _owners(stored, rows)
     if radiograph.tags is not None and radiograph.tags.patient_id:
-        patient = _hashed(stored, radiograph.tags.patient_id)
-        return Identity(patient, _images_of(stored, [patient]))
+        dicom_patient = _hash(stored, radiograph.tags.patient_id)
+        return Identity(dicom_patient, _images_of(stored, [dicom_patient]))
     if (number := parse_nih_name(path.name)) is not None:
-        return _numbered(stored, number)
+        return _nih_patient(stored, number)
     nobody = np.zeros(stored.manifest.n, dtype=np.bool_)
     note = "the query's patient is not known, so no image was left out as the same patient's (--patient ID)"
     return Identity(None, nobody, (note,))
 
 
 def copies_of(stored: StoredIndex, radiograph: Source) -> Flags:
-    """The rows that are this image, bool (n,): the same file, or the same pixels in another file."""
+    """The rows of this image, bool (n,): the same file, or the same pixels in another file."""
     same_file = stored.files["source_sha256"].eq(radiograph.source_sha256)
     return (same_file | stored.files["pixel_sha256"].eq(radiograph.pixel_sha256)).to_numpy(dtype=np.bool_)
 
@@ -128,36 +135,36 @@ def _images_of(stored: StoredIndex, patients: list[str]) -> Flags:
     return stored.catalogue.frame["patient"].isin(patients).to_numpy(dtype=np.bool_)
 
 
-def _hashed(stored: StoredIndex, patient_id: str) -> str:
-    """A patient id as the catalogue writes it: hashed, where the index's DICOM patients are."""
+def _hash(stored: StoredIndex, patient_id: str) -> str:
+    """A patient id as the catalogue writes it: hashed if the index hashes its DICOM patients."""
     salt = stored.manifest.patient_salt
     return patient_id if salt is None else hash_patient(patient_id, salt)
 
 
-def _as_given(stored: StoredIndex, given: str, copies: Flags) -> Identity:
-    if not given.strip():
+def _named(stored: StoredIndex, patient: str, copies: Flags) -> Identity:
+    """The patient that the caller named, by id or by PatientID."""
+    if not patient.strip():
         raise UsageError("an empty patient", "name the patient, or leave --patient out")
-    for patient in (given, _hashed(stored, given)):
-        if (own := _images_of(stored, [patient])).any():
-            return _with_owners(stored, Identity(patient, own), copies)
+    for written in (patient, _hash(stored, patient)):
+        if (rows := _images_of(stored, [written])).any():
+            return _with_owners(stored, Identity(written, rows), copies)
     left_out = "only this image itself was" if copies.any() else "none was"
-    note = (
-        f"the patient that was given has no image in the index, so {left_out} left out: ids count as they are written"
-    )
-    return _with_owners(stored, Identity(given, own, (note,)), copies)
+    note = f"the named patient has no image in the index, so {left_out} left out: ids must match exactly"
+    return _with_owners(stored, Identity(patient, rows, (note,)), copies)
 
 
 def _with_owners(stored: StoredIndex, identity: Identity, copies: Flags) -> Identity:
-    """Leave out, too, whom the index has the image from: one of the two may be mistyped."""
+    """Also leave out the patient under whom the index holds the image: one of the two ids may be mistyped."""
     owners = _owners(stored, copies) if copies.any() else identity
-    if owners.patient == identity.patient or not (owners.own & ~identity.own & ~copies).any():
+    if owners.patient == identity.patient or not (owners.patient_rows & ~identity.patient_rows & ~copies).any():
         return identity
-    note = f"the index has this image of patient {owners.patient}: that patient's images were left out as well"
-    return replace(identity, own=identity.own | owners.own, warnings=(*identity.warnings, note))
+    note = f"the index holds this image under patient {owners.patient}: that patient's images were left out as well"
+    rows = identity.patient_rows | owners.patient_rows
+    return replace(identity, patient_rows=rows, warnings=(*identity.warnings, note))
 
 
 def _owners(stored: StoredIndex, rows: Flags) -> Identity:
-    """The patient of rows that are one image, and a warning where the table gives that image to several."""
+    """The patient of the rows of one image, with a warning if the table gives that image to several patients."""
     places = np.flatnonzero(rows)
     patients = list(dict.fromkeys(stored.catalogue.patients[row] for row in places))
     warnings = []
@@ -167,8 +174,8 @@ def _owners(stored: StoredIndex, rows: Flags) -> Identity:
     return Identity(patients[0], _images_of(stored, patients), tuple(warnings))
 
 
-def _numbered(stored: StoredIndex, number: str) -> Identity:
-    """NIH's patient, however the index writes it: `13`, `00000013`, or only in the images' names."""
+def _nih_patient(stored: StoredIndex, number: str) -> Identity:
+    """An NIH patient, in every form that an index may have: `13`, `00000013`, or only in the images' names."""
     frame = stored.catalogue.frame
     written = frame["patient"].str.lstrip("0").eq(number)
     named = frame["id"].str.contains(rf"(?:^|/){int(number):08d}_[0-9]{{3}}\.png$")
@@ -177,8 +184,8 @@ def _numbered(stored: StoredIndex, number: str) -> Identity:
 
 
 def _ids(stored: StoredIndex, path: PurePath) -> set[str]:
-    """What the catalogue may call a file: its name, or its path in the folder that was indexed."""
-    if not isinstance(path, Path):  # somebody's upload: its name must not lead to this machine's files
+    """The ids that the catalogue may give a file: its name, or its path in the indexed folder."""
+    if not isinstance(path, Path):  # an upload: its name must not lead to files of this machine
         return {path.name}
     root, resolved = Path(stored.manifest.images_root), path.resolve()
     inside = {resolved.relative_to(root).as_posix()} if resolved.is_relative_to(root) else set()

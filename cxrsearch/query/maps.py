@@ -1,6 +1,6 @@
-"""Where a finding is believed to be, and which regions make two images alike: maps of an encoder's answers.
+"""Heat maps: where the network sees a finding, and which regions make two images alike.
 
-stored pixels -> network pixels (images) -> feature maps (encoder) -> maps (analysis)
+stored pixels -> network pixels (images) -> feature maps (encoder) -> heat maps (analysis)
 """
 
 from dataclasses import dataclass
@@ -23,12 +23,14 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 @dataclass(frozen=True, eq=False)
 class FindingMaps:
-    """Where a trained head sees its F findings.
+    """The heat maps of a trained head's F findings.
 
     Attributes:
         findings: their names, in the head's order.
-        maps: float64 (F, h, w), higher is more. Of `cam`: the mean over a map, plus the head's bias, is the logit.
-        logits, probabilities: float64 (F,), of the whole image.
+        maps: float64 (F, h, w), higher is more. With `cam`, the mean over a heat map, plus the head's bias, is the
+            logit.
+        logits: float64 (F,), of the whole image.
+        probabilities: float64 (F,), of the whole image.
         method: `cam` (exact, h = w = size // 32) or `grad-cam` (not negative, h = w = size // 16).
     """
 
@@ -40,18 +42,21 @@ class FindingMaps:
 
 
 def finding_maps(embedder: Embedder, image: Embedded, method: Method = "cam") -> FindingMaps | None:
-    """The maps of one image; None without a trained head.
+    """The heat maps of one image.
 
-    `cam` derives from the image's activations. `grad-cam` needs gradients, hence another pass through the network.
+    `cam` uses the image's activations. `grad-cam` needs gradients, so it runs the network once more.
 
     Args:
         embedder: the encoder that embedded the image.
-        image: with activations.
+        image: an embedded image with activations.
         method: `cam` or `grad-cam`.
 
+    Returns:
+        The heat maps; None without a trained head.
+
     Raises:
-        UsageError: an unknown method.
-        CheckpointError: the network answers with values that are not finite.
+        UsageError: an unknown method, or an image without activations.
+        CheckpointError: the network's output is not finite.
     """
     if method not in METHODS:
         raise UsageError(f"unknown method {method!r}", f"use one of {', '.join(METHODS)}")
@@ -68,13 +73,17 @@ def finding_maps(embedder: Embedder, image: Embedded, method: Method = "cam") ->
 
 
 def similarity_maps(image: Embedded, other: Embedded) -> tuple[Floats, Floats]:
-    """What each place of two images adds to the inner product of their embeddings.
+    """What each cell of two images adds to the inner product of their embeddings.
 
     Args:
-        image, other: with activations, of one encoder.
+        image: an embedded image with activations.
+        other: another one, of the same encoder.
 
     Returns:
-        float64 (h, w) of the first image and of the other; the mean of either is the inner product.
+        float64 (h, w) of the first image and of the other. The mean of either is the inner product.
+
+    Raises:
+        UsageError: an image without activations.
     """
     one, two = (_activations(each).astype(np.float64) for each in (image, other))
     return similarity(one, two.mean(axis=(1, 2))), similarity(two, one.mean(axis=(1, 2)))
@@ -82,14 +91,15 @@ def similarity_maps(image: Embedded, other: Embedded) -> tuple[Floats, Floats]:
 
 def _activations(image: Embedded) -> Embeddings:
     if image.activations is None:
-        raise UsageError("an image without its feature map has no maps", "embed it from its pixels")
+        raise UsageError("an image without its feature map has no heat maps", "embed it from its pixels")
     return image.activations
 
 
 def on_stored(preprocess: Preprocess, values: Floats) -> Floats:
-    """A map (h, w) over the whole of the stored pixels, float64 (side, side); its least value where nothing was seen.
+    """Enlarge a heat map (h, w) to the size of the stored pixels, float64 (side, side).
 
-    The network sees the middle of the stored pixels only, where the encoder was made for a centre crop.
+    With a centre crop, the network sees only the middle of the stored pixels. The rest gets the heat map's lowest
+    value.
     """
     start, seen = preprocess.window()
     whole = np.full((preprocess.pixel_side,) * 2, float(values.min()))

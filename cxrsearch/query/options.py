@@ -1,4 +1,4 @@
-"""What is asked of an index beside the image."""
+"""The options of a query."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,20 +17,20 @@ _NO_FILTERS = Filters()
 
 @dataclass(frozen=True)
 class QueryOptions:
-    """What is asked of an index beside the image; checked as it is made.
+    """The options of a query, checked when the object is made.
 
     Attributes:
-        k: neighbours wanted; fewer come where fewer may answer.
+        k: number of neighbours, at least 1. There are fewer if fewer images match.
         vote: `uniform`, `distance`, `softmax` or `mlknn`.
-        patient: the query's patient, where it is known better than from the file.
-        same_patient: let images of the query's own patient, and the image itself, answer too.
-        filters: which images may answer.
-        alarm: the share of ordinary images that may be called unlike the index, in (0, 1); see `Typicality`.
-        box: ask by this region, left, top, width and height in pixels of the image's file.
-        candidates: with a box, how many images are judged by their regions: as many as k at least.
+        patient: the query's patient, if the caller knows it better than the file does.
+        same_patient: also allow images of the query's patient, and the image itself, as neighbours.
+        filters: which images may be neighbours.
+        alarm: the share of ordinary images that may be flagged as atypical, in (0, 1); see `Typicality`.
+        box: query by this region: left, top, width and height in pixels of the image's file.
+        candidates: with a box, the number of images whose regions are compared, at least k.
 
     Raises:
-        UsageError: k < 1, an alarm outside (0, 1), an unknown vote, or with a box ML-kNN or too few candidates.
+        UsageError: k < 1, alarm outside (0, 1), or an unknown vote; with a box, `mlknn` or too few candidates.
     """
 
     k: int = 20
@@ -43,14 +43,14 @@ class QueryOptions:
     candidates: int = CANDIDATES
 
     def __post_init__(self) -> None:
-        _require_meant(self.k, self.vote, self.alarm)
+        _require_valid(self.k, self.vote, self.alarm)
         if self.box is not None:
             _require_candidates(self.candidates, self.k, self.vote)
 
 
-def _require_meant(k: int, vote: str, alarm: float) -> None:
-    if not hasattr(k, "__index__") or k < 1:
-        raise UsageError(f"k = {k!r}", "ask for a whole number of neighbours, at least one")
+def _require_valid(k: int, vote: str, alarm: float) -> None:
+    if not hasattr(k, "__index__") or k < 1:  # NumPy integers are accepted as well as int
+        raise UsageError(f"k = {k!r}", "use a whole number of neighbours, at least 1")
     require_alarm(alarm)
     if vote not in VOTES:
         raise UsageError(f"unknown vote {vote!r}", f"use one of {', '.join(VOTES)}")
@@ -58,6 +58,6 @@ def _require_meant(k: int, vote: str, alarm: float) -> None:
 
 def _require_candidates(candidates: int, k: int, vote: str) -> None:
     if vote == "mlknn":
-        raise UsageError("ML-kNN of regions, whose neighbours are those of whole images", "use another vote")
+        raise UsageError("mlknn does not support --box", "use another vote")
     if not hasattr(candidates, "__index__") or candidates < k:
-        raise UsageError(f"{candidates!r} candidates for {k} neighbours", "ask for as many candidates as neighbours")
+        raise UsageError(f"{candidates!r} candidates for {k} neighbours", f"use at least {k}")

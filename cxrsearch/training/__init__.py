@@ -1,11 +1,11 @@
-"""How an encoder is made: from images and a table to the folder of a run.
+"""Train encoders: images and a table go in, the folder of a run comes out.
 
 train       `train`: one run
-tune        `tune`: many runs, a search
-request     `Training`: what a training is asked for
-recipe      everything that decides how an encoder is trained
-trainer     the loop: one step, one epoch, what is saved
+tune        `tune`: a search over many runs
+request     `Training`: the request for a training
+recipe      all settings of a training
+trainer     the loop: one step, one epoch, the saved files
 losses      the losses
-state       what a training has come to, and its file
+state       the state of a training, and its file
 search/     the parts of a hyper-parameter search; `search.trial` is one of its trainings
 """

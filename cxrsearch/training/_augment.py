@@ -1,7 +1,7 @@
-"""From stored pixels to the network's input: varied in training, fixed in evaluation.
+"""From stored pixels to the network's input: augmented in training, fixed in evaluation.
 
-What becomes of an image in an epoch is a function of (seed, epoch, image) alone, drawn from a counter-based generator:
-neither the order, nor the worker process, nor an interruption changes it.
+The augmentation of an image in an epoch depends only on (seed, epoch, image), through a counter-based generator. The
+order of images, the worker process and interruptions do not change it.
 """
 
 import numpy as np
@@ -12,21 +12,21 @@ from cxrsearch.training.recipe import Crops, Recipe
 
 _ORDER, _IMAGE, _STEP = range(3)
 _LONGEST = 4 / 3
-"""Random resized crops have sides in a ratio of at most this, as in torchvision."""
+"""The largest ratio of the sides of a random resized crop, as in torchvision."""
 
 
 def order_rng(seed: int, epoch: int) -> np.random.Generator:
-    """What an epoch's order of images is drawn from."""
+    """The generator of an epoch's order of images."""
     return _rng(seed, _ORDER, epoch)
 
 
 def image_rng(seed: int, epoch: int, image: int) -> np.random.Generator:
-    """What an image's variation in an epoch is drawn from; `image` is its row in the training part."""
+    """The generator of an image's augmentation in an epoch; `image` is its row in the training part."""
     return _rng(seed, _IMAGE, epoch, image)
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """The seed of what is random inside the network in a step (dropout), different on every rank."""
+    """The seed of randomness inside the network in a step (dropout), different on every rank."""
     sequence = np.random.SeedSequence(seed, spawn_key=(_STEP, step, rank))
     return int(sequence.generate_state(1, np.uint64)[0])
 
@@ -40,15 +40,15 @@ def augment(stored: Pixels, preprocess: Preprocess, recipe: Recipe, rng: np.rand
 
     Args:
         stored: uint8 (pixel_side, pixel_side).
-        preprocess: gives the size of the result.
-        recipe: which augmentations.
-        rng: decides; see `image_rng`.
+        preprocess: sets the size of the result.
+        recipe: sets which augmentations are applied, and how strongly.
+        rng: the generator; see `image_rng`.
 
     Returns:
         uint8 (size, size).
     """
     flipped = rng.random() < recipe.flip
-    pixels = _moved(stored, recipe, rng) if recipe.rotation or recipe.translation else stored
+    pixels = _move(stored, recipe, rng) if recipe.rotation or recipe.translation else stored
     if recipe.crop == "random":
         top, left = rng.integers(0, preprocess.pixel_side - preprocess.size + 1, size=2)
         pixels = _cut(pixels, int(top), int(left), preprocess.size)
@@ -69,11 +69,11 @@ def augmentations(
 
 
 def crops(stored: Pixels, preprocess: Preprocess, which: Crops) -> Pixels:
-    """The crops of an image whose probabilities evaluation averages; nothing in them is random.
+    """The crops of an image whose probabilities evaluation averages. None of them is random.
 
     Args:
         stored: uint8 (pixel_side, pixel_side).
-        preprocess: gives the size, and the one crop.
+        preprocess: sets the size, and the crop of `one`.
         which: `one`; `five`: the centre and the corners; `ten`: these, and mirrored.
 
     Returns:
@@ -92,8 +92,8 @@ def _cut(pixels: Pixels, top: int, left: int, side: int) -> Pixels:
     return pixels[top : top + side, left : left + side]
 
 
-def _moved(pixels: Pixels, recipe: Recipe, rng: np.random.Generator) -> Pixels:
-    """Rotated about the centre and shifted; what comes in from outside is black."""
+def _move(pixels: Pixels, recipe: Recipe, rng: np.random.Generator) -> Pixels:
+    """Rotate about the centre and shift. Pixels from outside the image are black."""
     angle = rng.uniform(-recipe.rotation, recipe.rotation)
     shift = rng.uniform(-recipe.translation, recipe.translation, size=2) * pixels.shape[0]
     moved = Image.fromarray(pixels).rotate(angle, Image.Resampling.BILINEAR, translate=(shift[0], shift[1]))
@@ -101,7 +101,7 @@ def _moved(pixels: Pixels, recipe: Recipe, rng: np.random.Generator) -> Pixels:
 
 
 def _exposure(strength: float, rng: np.random.Generator) -> Pixels:
-    """What becomes of each of the 256 grey levels: gamma, then contrast about middle grey, then brightness."""
+    """A table of 256 grey levels, uint8 (256,): gamma, then contrast about middle grey, then brightness."""
     gamma, contrast = np.exp(strength * rng.uniform(-1, 1)), 2 ** (strength * rng.uniform(-1, 1))
     levels = (np.linspace(0, 1, 256) ** gamma - 0.5) * contrast + 0.5 + strength / 3 * rng.uniform(-1, 1)
     table: Pixels = np.rint(255 * levels.clip(0, 1)).astype(np.uint8)
@@ -109,7 +109,7 @@ def _exposure(strength: float, rng: np.random.Generator) -> Pixels:
 
 
 def _resized_crop(pixels: Pixels, size: int, smallest_area: float, rng: np.random.Generator) -> Pixels:
-    """A rectangle of the image, resized to the square (Szegedy et al., CVPR 2015), by the antialiased filter."""
+    """Resize a random rectangle of the image to the square (Szegedy et al., CVPR 2015), with an antialiasing filter."""
     side = pixels.shape[0]
     area, ratio = rng.uniform(smallest_area, 1), np.exp(rng.uniform(-np.log(_LONGEST), np.log(_LONGEST)))
     width, height = (min(side, side * float(np.sqrt(area * r))) for r in (ratio, 1 / ratio))

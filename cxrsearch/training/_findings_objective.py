@@ -1,4 +1,4 @@
-"""Objective `findings`: predict the labels, by weighted cross-entropy and its relatives; see `losses.FindingLoss`."""
+"""Objective `findings`: predict the labels with weighted cross-entropy or a related loss; see `losses.FindingLoss`."""
 
 import math
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ def make(recipe: Recipe, labels: Flags, score: Score, device: torch.device) -> "
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """Predict the findings: the recipe's loss, and the AUROC of each finding."""
+    """Predict the findings: train with the recipe's loss, validate by the AUROC of each finding."""
 
     of_findings: FindingLoss
     score: Score
     width: int
 
     def network(self, encoder: Encoder, seed: int) -> nn.Module:
-        """The encoder, whose outputs are the logits of its head."""
+        """The encoder; its outputs are the logits of its head."""
         return encoder
 
     def encoder_in(self, network: nn.Module) -> Encoder:
@@ -42,16 +42,16 @@ class Findings:
         return self.of_findings(outputs, labels)
 
     def answers(self, outputs: Tensor) -> Tensor:
-        """Probabilities, averaged over the crops."""
+        """Probabilities, averaged over the crops: (b, crops, F) to (b, F)."""
         return torch.sigmoid(outputs).mean(dim=1)
 
-    def validated(self, labels: Flags, answers: Floats) -> Json:
-        """See `validated`."""
-        return validated(self.score, self.of_findings, labels, answers)
+    def validate(self, labels: Flags, answers: Floats) -> Json:
+        """The entries of an `EpochRecord`; see the function `validate`."""
+        return validate(self.score, self.of_findings, labels, answers)
 
 
 def finding_loss(recipe: Recipe, labels: Flags, device: torch.device) -> FindingLoss:
-    """The recipe's loss, weighted by the labels of the whole training part where it weights at all."""
+    """The recipe's loss. With `class_weights`, the labels of the training part set its weights; else they are 1."""
     weights = class_weights(labels) if recipe.class_weights else (np.ones(labels.shape[1], np.float32),) * 2
     positive, negative = (torch.from_numpy(weight).to(device) for weight in weights)
     return FindingLoss(
@@ -59,19 +59,21 @@ def finding_loss(recipe: Recipe, labels: Flags, device: torch.device) -> Finding
     )
 
 
-def validated(score: Score, loss: FindingLoss, labels: Flags, probabilities: Floats) -> Json:
-    """What an `EpochRecord` says of the validation part: `val_loss`, `auroc` and `mean_auroc`.
+def validate(score: Score, loss: FindingLoss, labels: Flags, probabilities: Floats) -> Json:
+    """The entries of an `EpochRecord` on the validation part: `val_loss`, `auroc` and `mean_auroc`.
 
     Args:
-        score, loss: what to compute.
-        labels, probabilities: (n, F).
+        score: computes the AUROC of each finding.
+        loss: the training's loss.
+        labels: bool (n, F).
+        probabilities: float64 (n, F).
     """
     auroc = score(labels, probabilities)
-    known = auroc[~np.isnan(auroc)]
+    defined = auroc[~np.isnan(auroc)]
     logits = torch.logit(torch.from_numpy(probabilities), eps=1e-12)
     device = loss.positive.device
     return {
         "val_loss": float(loss(logits.to(device), torch.from_numpy(labels).to(device, torch.float64))),
         "auroc": tuple(None if math.isnan(value) else float(value) for value in auroc),
-        "mean_auroc": float(known.mean()) if len(known) else None,
+        "mean_auroc": float(defined.mean()) if len(defined) else None,
     }

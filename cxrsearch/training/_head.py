@@ -1,4 +1,4 @@
-"""The head: a new one where the findings differ, and one that is trained alone, on embeddings."""
+"""The head of an encoder: draw a new one if the findings differ, or train it alone on embeddings."""
 
 from dataclasses import asdict
 
@@ -16,14 +16,14 @@ from cxrsearch.encoder.spec import Provenance
 from cxrsearch.images.preprocess import Preprocess
 from cxrsearch.progress import Progress
 from cxrsearch.training._batches import Examples
-from cxrsearch.training._findings_objective import finding_loss, validated
+from cxrsearch.training._findings_objective import finding_loss, validate
 from cxrsearch.training._log import Log
 from cxrsearch.training.losses import FindingLoss
 from cxrsearch.training.state import EpochRecord, Position
 from cxrsearch.training.trainer import LOG, Task
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""Of the squared weights of a head that is trained alone; the validation part chooses."""
+"""Penalties on the squared weights of a head that is trained alone. The validation part chooses one."""
 
 _Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -37,10 +37,17 @@ def with_head(
     label: str,
     provenance: Provenance,
 ) -> Encoder:
-    """An encoder to train: the network of `start`, and its head where it predicts these findings in this order.
+    """An encoder to train: the network of `start`, and its head if it predicts these findings in this order.
 
-    A new head is drawn as torch does (uniform within 1 / sqrt(dim)), its biases 0; without findings (None) there is no
-    head. The other arguments are those of the encoder, see `Encoder`.
+    Otherwise a new head is drawn as torch does: weights uniform within 1 / sqrt(dim), biases 0.
+
+    Args:
+        start: the encoder to start from.
+        findings: the findings to predict; None: no head.
+        preprocess: how images are prepared.
+        seed: seed of a new head.
+        label: see `Encoder`.
+        provenance: see `Encoder`.
     """
     tensors = start.tensors()
     if findings is None:
@@ -54,14 +61,16 @@ def with_head(
 
 
 def train_head(fabric: Fabric, encoder: Encoder, task: Task, progress: Progress) -> Position:
-    """Fit a head for each penalty on the embeddings of the training part, and keep the best, as if they were epochs.
+    """Fit a head for each penalty on the embeddings of the training part, and keep the best.
+
+    Each penalty counts as an epoch in the log and in the result.
 
     Raises:
         CxrsearchError: the embeddings cannot be made; see `Embedder`.
     """
     mixed = fabric.strategy.precision.precision == "bf16-mixed"
     embedder = Embedder(encoder, str(fabric.device), "bf16" if mixed else "fp32")
-    train, val = (_embedded(part, embedder, task.recipe.batch_size, progress) for part in (task.train, task.val))
+    train, val = (_embed(part, embedder, task.recipe.batch_size, progress) for part in (task.train, task.val))
     loss = finding_loss(task.recipe, task.train.labels, torch.device("cpu"))
     position, log = Position(), Log(task.folder / LOG, step=0)
     for penalty in PENALTIES:
@@ -76,15 +85,15 @@ def train_head(fabric: Fabric, encoder: Encoder, task: Task, progress: Progress)
 
 def _record(number: int, penalty: float, task: Task, loss: FindingLoss, embeddings: _Pair, head: _Pair) -> EpochRecord:
     (train, val), (weight, bias) = embeddings, head
-    known = validated(task.score, loss, task.train.labels, expit((train @ weight.T + bias).astype(np.float64)))
+    training = validate(task.score, loss, task.train.labels, expit((train @ weight.T + bias).astype(np.float64)))
     return EpochRecord(
         epoch=number,
         step=number,
-        train_loss=known["val_loss"],
+        train_loss=training["val_loss"],
         lr=penalty,
         images_per_second=0.0,
         waiting=0.0,
-        **validated(task.score, loss, task.val.labels, expit((val @ weight.T + bias).astype(np.float64))),
+        **validate(task.score, loss, task.val.labels, expit((val @ weight.T + bias).astype(np.float64))),
     )
 
 
@@ -97,8 +106,8 @@ def _keep(encoder: Encoder, head: _Pair, task: Task, position: Position) -> None
     save_checkpoint(task.folder / BEST, encoder, task.extra | {"epochs": epochs, "best_epoch": len(epochs)})
 
 
-def _embedded(part: Examples, embedder: Embedder, batch_size: int, progress: Progress) -> NDArray[np.float32]:
-    """(n, dim), of the images without variation."""
+def _embed(part: Examples, embedder: Embedder, batch_size: int, progress: Progress) -> NDArray[np.float32]:
+    """The embeddings of the images without augmentation, float32 (n, dim)."""
     n, preprocess = len(part), embedder.spec.preprocess
     embeddings = []
     for i in range(0, n, batch_size):
@@ -114,17 +123,17 @@ def fit_head(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The head that minimises the loss plus penalty / 2 x the mean over findings of their squared weights.
 
-    The penalty is on standardised embeddings (mean 0, variance 1 over these images; constant dimensions get weight 0);
-    the head that is returned takes plain ones. L-BFGS in float64 from zero: no seed matters.
+    The penalty applies to standardised embeddings (mean 0, variance 1 over these images; constant dimensions get
+    weight 0). The returned head takes plain embeddings. The solver is L-BFGS in float64 from zero, so no seed matters.
 
     Args:
         embeddings: (n, dim).
         labels: (n, F).
-        loss: its weights in float64, on the CPU.
+        loss: the loss, on the CPU.
         penalty: > 0.
 
     Returns:
-        Weights (F, dim) and biases (F,).
+        Weights, float32 (F, dim), and biases, float32 (F,).
     """
     mean, std = embeddings.mean(axis=0, dtype=np.float64), embeddings.std(axis=0, dtype=np.float64)
     scale = np.divide(1.0, std, out=np.zeros_like(std), where=std > 0)

@@ -1,4 +1,4 @@
-"""Learning curves: losses and validation AUROC, an epoch a point."""
+"""Learning curves: losses and validation AUROC, one point per epoch."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,15 +11,15 @@ from cxrsearch.report.drawing import Drawing, PixelFigure
 
 _PLOT = (440, 260)
 _AXIS, _ABOVE, _BELOW = 56, 28, 80
-"""Room at the left of a plot, for its heading above it, and for epochs and names below."""
+"""Room for a plot's scale at its left, its heading above, and epochs and names below."""
 
 
 def learning_curves(panels: Mapping[str, Mapping[str, Sequence[float | None]]], *, title: str) -> Image.Image:
-    """Draw panels side by side, an RGB image; the same values give the same pixels.
+    """Draw panels side by side as an RGB image. The same values give the same pixels.
 
     Args:
-        panels: by their heading, the series by their name: a value an epoch, counted from 1, None where there is none.
-        title: what the figure shows.
+        panels: series by name, in panels by heading. A series has one value per epoch, counted from 1; None: no value.
+        title: the figure's title.
     """
     pitch = _PLOT[0] + _AXIS + style.WIDE
     size = len(panels) * pitch + style.WIDE, _ABOVE + _PLOT[1] + _BELOW

@@ -1,4 +1,4 @@
-"""The log of a run: one JSON object a line, readable while it grows."""
+"""The log of a run: one JSON object per line, readable while it grows."""
 
 import json
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from cxrsearch.files import translated, write_bytes
 
 
 class Log:
-    """Lines with a `step` in a file; a run that goes on repeats none of them.
+    """A file of lines with a `step`. A continued run repeats none of them.
 
     Args:
-        path: the file; made when missing.
-        step: lines of later steps than this are dropped, and so is one that was cut off.
+        path: the file; made if missing.
+        step: lines of later steps are dropped, and so is a line that was cut off.
 
     Raises:
         WriteError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""What a training aims at: the protocol of every objective, and the objective of a recipe."""
+"""The objective of a training: the protocol that every objective follows, and the objective of a recipe."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -13,7 +13,7 @@ from cxrsearch.files import Json
 from cxrsearch.training.recipe import OBJECTIVES, Recipe
 
 Score = Callable[[Flags, Floats], Floats]
-"""The AUROC of each finding: labels (n, F) and probabilities (n, F) to float64 (F,), nan without both classes."""
+"""The AUROC of each finding, from labels (n, F) and probabilities (n, F): float64 (F,), nan without both classes."""
 
 
 class Objective(Protocol):
@@ -21,10 +21,10 @@ class Objective(Protocol):
 
     @property
     def width(self) -> int:
-        """How many numbers `answers` keeps per image."""
+        """The number of values that `answers` keeps per image."""
 
     def network(self, encoder: Encoder, seed: int) -> nn.Module:
-        """What is trained: the encoder, or a module that holds it; takes pixels to embeddings and outputs."""
+        """The module to train: the encoder, or a module that holds it. It maps pixels to embeddings and outputs."""
 
     def encoder_in(self, network: nn.Module) -> Encoder:
         """The encoder inside what `network` returned."""
@@ -38,19 +38,19 @@ class Objective(Protocol):
         """
 
     def answers(self, outputs: Tensor) -> Tensor:
-        """What is kept of validation images: float64 (b, crops or augmentations, D) to (b, width)."""
+        """The values to keep of validation images: float64 (b, crops or augmentations, D) to (b, width)."""
 
-    def validated(self, labels: Flags, answers: Floats) -> Json:
-        """What an `EpochRecord` says of the validation part: `val_loss`, `auroc` and `mean_auroc`."""
+    def validate(self, labels: Flags, answers: Floats) -> Json:
+        """The entries of an `EpochRecord` on the validation part: `val_loss`, `auroc` and `mean_auroc`."""
 
 
 def objective_of(recipe: Recipe, labels: Flags, score: Score, device: torch.device) -> Objective:
     """The objective of a recipe.
 
     Args:
-        recipe: names it.
+        recipe: names the objective.
         labels: bool (n, F), of the whole training part.
-        score: of the validation part.
+        score: computes the AUROC of the validation part.
         device: where the loss is computed.
     """
     module = import_module(OBJECTIVES[recipe.objective].module)

@@ -1,4 +1,4 @@
-"""The folder of a run: one trainer at a time, and one set of settings for good."""
+"""The folder of a run: one trainer at a time, and settings that never change."""
 
 import json
 import platform
@@ -19,11 +19,11 @@ _LOCK = "train.lock"
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """The run's folder, made when missing, while no other trainer works in it.
+def claim(folder: Path) -> Iterator[None]:
+    """Lock the run's folder, so that no other trainer works in it. The folder is made if missing.
 
     Raises:
-        LockedError: one does.
+        LockedError: another process trains in it.
         WriteError: the folder cannot be made.
     """
     with translated("make the run", folder):
@@ -42,15 +42,15 @@ def claimed(folder: Path) -> Iterator[None]:
 
 
 def versions() -> dict[str, str]:
-    """What the numbers of a training depend on, beside its settings."""
+    """The versions of Python and of the packages that affect a training's numbers."""
     packages = ("cxrsearch", "torch", "lightning-fabric", "numpy", "pillow")
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
 
 def require_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Record the settings of a new run; of one that goes on, check that they are the same.
+    """Record the settings of a new run, or check that a continued run has the same settings.
 
-    Entries of the recipe that the record does not have, as there were none when it was made, had their defaults.
+    An earlier version may have recorded fewer recipe entries; the missing ones count as their defaults.
 
     Raises:
         UsageError: the run has other settings; the message names them.
@@ -64,19 +64,20 @@ def require_settings(folder: Path, settings: Mapping[str, Any]) -> None:
         recorded: Json = json.loads(path.read_text(encoding="utf-8"))["settings"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"cannot read {path}: {error}", "train into another --out") from error
-    before, now = _flat(_completed(recorded)), _flat(settings)
+    before, now = _flatten(_upgrade(recorded)), _flatten(settings)
     differing = [name for name in sorted(before | now) if before.get(name) != now.get(name)]
     if differing:
-        said = ", ".join(f"{name} is {before.get(name)}, asked for {now.get(name)}" for name in differing)
+        differences = ", ".join(f"{name} is {before.get(name)}, asked for {now.get(name)}" for name in differing)
         raise UsageError(
-            f"the run {folder} has other settings: {said}", "go on with the run's settings, or name another --out"
+            f"the run {folder} has other settings: {differences}",
+            "continue with the run's settings, or name another --out",
         )
 
 
-def _completed(recorded: Json) -> Json:
-    """The record of an earlier version with all entries of a recipe, under their present names.
+def _upgrade(recorded: Json) -> Json:
+    """The settings of an earlier version with all present recipe entries, under their present names.
 
-    An entry that did not exist then had its default.
+    An entry that did not exist then gets its default.
     """
     if not isinstance(recipe := recorded.get("recipe"), dict):
         return recorded
@@ -84,8 +85,8 @@ def _completed(recorded: Json) -> Json:
     return recorded | {"recipe": entries | {"objective": present_objective(entries["objective"])}}
 
 
-def _flat(settings: Mapping[str, Any]) -> Json:
-    """The settings, those of the recipe among the others, as JSON gives them back."""
+def _flatten(settings: Mapping[str, Any]) -> Json:
+    """The settings after a JSON round trip, with the recipe's entries as `recipe.NAME`."""
     plain: Json = json.loads(json.dumps(settings))
     recipe = plain.pop("recipe", {})
     return {f"recipe.{name}": value for name, value in recipe.items()} | plain

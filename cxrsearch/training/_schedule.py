@@ -1,4 +1,4 @@
-"""The optimiser of a recipe, and its learning rate in every step."""
+"""The optimiser of a recipe, and its learning rate at every step."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from cxrsearch.training.recipe import Recipe
 
 
 def make_optimiser(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
-    """Adam or AdamW; norms and biases do not decay."""
+    """Adam or AdamW. Weight decay applies to weights only, not to norms and biases (one-dimensional parameters)."""
     parameters = list(network.parameters())
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
@@ -21,17 +21,18 @@ def make_optimiser(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
 
 
 def learning_rate(recipe: Recipe, step: int, total: int, val_losses: Sequence[float]) -> float:
-    """The rate of a step.
+    """The learning rate of a step.
 
     Args:
-        recipe: gives the schedule.
-        step: steps done before.
-        total: of the training; it does not matter during the warm-up.
-        val_losses: of the epochs done before.
+        recipe: names the schedule.
+        step: number of steps done before.
+        total: steps of the whole training. It has no effect during the warm-up.
+        val_losses: validation losses of the finished epochs.
     """
     warm = min(1.0, (step + 1) / recipe.warmup) if recipe.warmup else 1.0
     if recipe.schedule == "cosine":
         progress = max(0, step - recipe.warmup) / max(1, total - recipe.warmup)
         return recipe.lr * warm * (1 + math.cos(math.pi * progress)) / 2
+    # Recomputed from all losses, so that the schedule has no state of its own to save.
     stalls = sum(loss >= min(val_losses[:i]) for i, loss in enumerate(val_losses) if i)
     return recipe.lr * warm * float(recipe.lr_decay) ** stalls

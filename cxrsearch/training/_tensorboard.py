@@ -1,4 +1,4 @@
-"""The log of a run for TensorBoard, where the extra is installed."""
+"""The TensorBoard log of a run; it needs the extra `tensorboard`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +12,12 @@ _EVERY = 10
 
 
 def tensorboard_report(folder: Path, findings: Sequence[str], step: int) -> Report:
-    """What writes steps (every tenth) and epochs to `folder`/tensorboard.
+    """A report that writes every tenth step and every epoch to `folder`/tensorboard.
 
     Args:
-        folder: of the run.
-        findings: names of the AUROC's curves.
-        step: steps done before; what an interrupted session wrote of later ones is hidden.
+        folder: the run's folder.
+        findings: names of the AUROC curves.
+        step: steps done so far. Later steps of an interrupted session are hidden.
 
     Raises:
         MissingDependencyError: tensorboard is not installed.

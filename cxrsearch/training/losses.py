@@ -1,15 +1,15 @@
-"""The losses: of findings, and the contrastive one.
+"""The loss of findings, and the contrastive loss.
 
-That of findings is weighted binary cross-entropy, summed over them; focal and asymmetric losses are its other values:
+The loss of findings is a weighted binary cross-entropy, summed over findings. It includes two other losses:
 
     L = - sum over findings of  w+ t (1 - p)^g+ log p  +  w- (1 - t) q^g- log(1 - q),   q = max(p - m, 0)
 
-with p = sigmoid(logit) and the target t. With g+ = g- = m = 0 it is the paper's weighted cross-entropy; equal g are
-the focal loss (Lin et al., ICCV 2017, https://arxiv.org/abs/1708.02002); g- > g+ and m > 0 the asymmetric loss
-(Ridnik et al., ICCV 2021, https://arxiv.org/abs/2009.14119).
+with p = sigmoid(logit) and the target t. With g+ = g- = m = 0 it is the paper's weighted cross-entropy. With g+ = g- it
+is the focal loss (Lin et al., ICCV 2017, https://arxiv.org/abs/1708.02002). With g- > g+ and m > 0 it is the asymmetric
+loss (Ridnik et al., ICCV 2021, https://arxiv.org/abs/2009.14119).
 
-The contrastive loss needs no labels: NT-Xent of Chen et al., A Simple Framework for Contrastive Learning of Visual
-Representations, ICML 2020, equation 1 (https://arxiv.org/abs/2002.05709).
+The contrastive loss needs no labels. It is NT-Xent of Chen et al., A Simple Framework for Contrastive Learning of
+Visual Representations, ICML 2020, equation 1 (https://arxiv.org/abs/2002.05709).
 """
 
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ def class_weights(labels: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArr
         labels: bool (n, F), n >= 1.
 
     Returns:
-        w+ = |N| / (|P| + |N|) and w- = |P| / (|P| + |N|), float32 (F,). A finding without positives gets 1 and 0: its
-        output receives no gradient and stays as it was, rather than learning to say no.
+        w+ = |N| / (|P| + |N|) and w- = |P| / (|P| + |N|), float32 (F,). A finding without positives gets 1 and 0. Its
+        output then receives no gradient and stays as it was; it does not learn to predict "no".
     """
     prevalence = labels.mean(axis=0, dtype=np.float64)
     return (1 - prevalence).astype(np.float32), prevalence.astype(np.float32)
@@ -40,8 +40,10 @@ class FindingLoss:
     """The loss above, on the device of its weights.
 
     Attributes:
-        positive, negative: w+ and w-, float32 (F,).
-        gamma_positive, gamma_negative: 0, or at least 1.
+        positive: w+, float32 (F,).
+        negative: w-, float32 (F,).
+        gamma_positive: g+, 0 or at least 1.
+        gamma_negative: g-, 0 or at least 1.
         margin: m, 0 <= m < 1.
         label_smoothing: s; a label y becomes the target y (1 - s) + s / 2.
     """
@@ -73,12 +75,12 @@ class FindingLoss:
         return (torch.sigmoid(logits) - self.margin).clamp(min=0)
 
     def _log_of_no(self, logits: Tensor) -> Tensor:
-        """log(1 - q); without a margin in the form that no logit is too large for."""
+        """log(1 - q). Without a margin, log-sigmoid is used because it stays finite for every logit."""
         return torch.log1p(-self._shifted(logits)) if self.margin else logsigmoid(-logits)
 
 
 def contrastive_loss(projections: Tensor, temperature: float) -> Tensor:
-    """How badly the two augmentations of each image are matched among those of all images, a scalar.
+    """The loss of matching the two augmentations of each image among those of all images, a scalar.
 
         L = mean over augmentations i of  - log( exp(s(i, i') / t) / sum over k != i of exp(s(i, k) / t) )
 
@@ -90,5 +92,5 @@ def contrastive_loss(projections: Tensor, temperature: float) -> Tensor:
     """
     units = normalize(projections, dim=1)
     similarities = (units @ units.T / temperature).fill_diagonal_(-torch.inf)
-    partners = torch.arange(len(units), device=units.device) ^ 1
+    partners = torch.arange(len(units), device=units.device) ^ 1  # flips the last bit: rows 2 j and 2 j + 1 swap
     return cross_entropy(similarities, partners)

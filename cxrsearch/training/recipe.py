@@ -1,9 +1,9 @@
-"""A recipe: everything that decides how an encoder is trained, as one readable object.
+"""A recipe: all settings of a training, as one readable object.
 
-`PAPER` is Wu & Yang's, done correctly; `MODERN` is what one would use today; `UNLABELLED` learns from images whose
-findings nobody knows, for one of the others to start from. A TOML file may change any of them:
+`PAPER` is Wu & Yang's recipe. `MODERN` uses present-day settings. `UNLABELLED` learns from images without labels, and
+gives the other two a starting point. A TOML file may change any of them:
 
-    base = "paper"      # or "modern", "unlabelled"; paper where it is left out
+    base = "paper"      # or "modern", "unlabelled"; the default is "paper"
     epochs = 3
     lr = 3e-4
 """
@@ -19,7 +19,7 @@ from cxrsearch.errors import UsageError
 from cxrsearch.images.preprocess import DISPLAY_SIDE, Preprocess
 
 TIMED_STEPS = 20
-"""How many steps are timed before a time limit becomes a number of steps."""
+"""Number of steps that are timed before a time limit becomes a number of steps."""
 
 Optimiser = Literal["adam", "adamw"]
 Schedule = Literal["plateau", "cosine"]
@@ -58,39 +58,45 @@ _BOUNDS: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. The defaults are the paper's (section 3: DenseNet-169, Adam, batch 16, lr 1e-4, flips).
+    """The settings of a training. Defaults are the paper's (section 3: DenseNet-169, Adam, batch 16, lr 1e-4, flips).
 
     Attributes:
-        name: of the recipe it started from.
-        arch, weights: the network and what it starts from; see `load_encoder`.
+        name: name of the recipe, or of its file.
+        arch: the network; see `load_encoder`.
+        weights: the weights to start from; see `load_encoder`.
         size: side of the network's input, in pixels.
         objective: one of `OBJECTIVES`. `findings` learns the labels. `contrastive` needs none: the network learns to
             match two augmentations of the same image.
         epochs: passes over the training part.
-        batch_size: images a step and device.
+        batch_size: images per step and device.
         optimiser: `adam` or `adamw`, with betas (0.9, 0.999).
         lr: the highest learning rate.
-        weight_decay: L2 for `adam`, decoupled for `adamw`; of weights, not of norms and biases.
+        weight_decay: L2 for `adam`, decoupled for `adamw`. It applies to weights, not to norms and biases.
         schedule: `plateau` multiplies the rate by `lr_decay` after an epoch in which the validation loss does not
-            improve; `cosine` lowers it to 0 over all steps.
-        lr_decay: of `plateau`.
+            improve. `cosine` lowers it to 0 over all steps.
+        lr_decay: the factor of `plateau`.
         warmup: steps over which the rate rises from 0; `cosine` needs at least TIMED_STEPS.
-        ema: decay of the moving average of the weights that is evaluated and kept; 0 for none.
-        dropout: share of each layer's new channels' values that is dropped.
+        ema: decay of the moving average of the weights, which is evaluated and saved; 0 for none.
+        dropout: share of the values of each layer's new channels that is dropped.
         class_weights: whether the loss weights findings by their prevalence in the training part.
-        label_smoothing, gamma_positive, gamma_negative, margin: of the loss; see `losses`.
-        temperature: of the contrastive loss; see `losses`.
-        flip: probability of a mirrored image.
-        crop: `none`: the network sees the whole image; `random`: a random `size` square of the image at 8/7 of it
-            (256 for 224), and the centre in use.
+        label_smoothing: s of the loss; see `losses`.
+        gamma_positive: g+ of the loss; see `losses`.
+        gamma_negative: g- of the loss; see `losses`.
+        margin: m of the loss; see `losses`.
+        temperature: t of the contrastive loss; see `losses`.
+        flip: probability that an image is mirrored.
+        crop: `none`: the network sees the whole image. `random`: it learns from a random `size` square of the image
+            at 8/7 of that size (256 for 224), and sees the centre when in use.
         smallest_area: random resized crops keep at least this share of the image; 1 for none.
-        rotation, translation: largest, in degrees and in shares of the side.
-        exposure: how much gamma, contrast and brightness vary; 1 is up to a factor of e, twofold, and a third of white.
-        evaluation_crops: `one` (whole or centre), `five` (corners and centre) or `ten` (these, and mirrored),
-            probabilities averaged; more than one needs `crop` random.
+        rotation: largest rotation, in degrees.
+        translation: largest shift, as a share of the side.
+        exposure: strength of random gamma, contrast and brightness. At 1, gamma varies by up to a factor of e,
+            contrast by up to 2, and brightness by up to a third of white.
+        evaluation_crops: `one` (whole or centre), `five` (corners and centre) or `ten` (these, and mirrored). Their
+            probabilities are averaged. More than one needs `crop` random.
 
     Raises:
-        UsageError: a value of the wrong type or out of bounds; values that exclude each other.
+        UsageError: a value of the wrong type or out of bounds, or values that exclude each other.
     """
 
     name: str = "paper"
@@ -129,24 +135,27 @@ class Recipe:
         if self.evaluation_crops != "one" and self.crop == "none":
             raise UsageError(f"{self.evaluation_crops} crops of whole images", 'set crop = "random" as well')
         if self.crop == "random" and self.smallest_area < 1:
-            raise UsageError("random crops and random resized crops at once", "set one of crop and smallest_area")
+            raise UsageError("both random crops and random resized crops", "set one of crop and smallest_area")
         if self.schedule == "cosine" and self.warmup < TIMED_STEPS:
             raise UsageError(f"warmup {self.warmup} with a cosine schedule", f"set warmup >= {TIMED_STEPS}")
         for name in ("gamma_positive", "gamma_negative"):
             if 0 < getattr(self, name) < 1:
-                raise UsageError(f"{name} {getattr(self, name)}: its gradient has no bound", "use 0, or 1 and more")
+                raise UsageError(f"{name} {getattr(self, name)}: its gradient has no bound", "use 0, or at least 1")
         self.objective_kind.check(self)
 
     @property
     def objective_kind(self) -> "ObjectiveKind":
-        """What the objective needs."""
+        """The objective's kind: its module, and what it needs."""
         return OBJECTIVES[self.objective]
 
     def changed(self, changes: Mapping[str, Any]) -> "Recipe":
-        """The recipe with some values replaced; those that are None stay.
+        """A copy of the recipe with some values replaced. Integers are accepted for float entries.
+
+        Args:
+            changes: new values by name; None keeps a value.
 
         Raises:
-            UsageError: an unknown name, class weights of a recipe without classes, or as the constructor.
+            UsageError: an unknown name, class weights for an objective without findings, or as the constructor.
         """
         wanted: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
         known = [field.name for field in fields(self)]
@@ -157,19 +166,19 @@ class Recipe:
         recipe = replace(self, **wanted)
         if not recipe.objective_kind.needs_labels and recipe.class_weights != self.class_weights:
             raise UsageError(
-                f"class_weights {recipe.class_weights} with objective {recipe.objective}, whose loss knows no findings",
+                f"class_weights {recipe.class_weights} with objective {recipe.objective}, whose loss has no findings",
                 "leave class_weights out",
             )
         return recipe
 
     def preprocess(self, start: Preprocess) -> Preprocess:
-        """How images are prepared: as the weights to start from want it, at this recipe's size and crop."""
+        """How images are prepared: as the initial weights need it, at this recipe's size and crop."""
         if self.crop == "none":
             return replace(start, size=self.size, crop="none", pixel_side=max(DISPLAY_SIDE, self.size))
         return replace(start, size=self.size, crop="centre", pixel_side=round(self.size * 8 / 7))
 
     def to_json(self) -> dict[str, Any]:
-        """Every value by its name."""
+        """All entries by name, as a run records them."""
         return asdict(self)
 
 
@@ -187,13 +196,13 @@ def _require_value(name: str, value: object, kind: type) -> None:
 
 @dataclass(frozen=True)
 class ObjectiveKind:
-    """A kind of objective, described without torch.
+    """The description of an objective. It does not import torch, so that the CLI can read it quickly.
 
     Attributes:
-        module: the module that makes it, by `make(recipe, labels, score, device)`; see `objective_of`.
+        module: the module whose `make(recipe, labels, score, device)` makes the objective; see `objective_of`.
         needs_labels: whether it learns from findings.
-        augmentations: how many augmentations of an image a batch holds.
-        check: refuses recipes with values that the objective would ignore or could not learn from, by UsageError.
+        augmentations: number of augmentations of each image in a batch.
+        check: raises UsageError for recipes with values that the objective would ignore or cannot learn from.
     """
 
     module: str
@@ -211,17 +220,15 @@ def _require_no_temperature(recipe: Recipe) -> None:
 
 
 def _require_augmentations(recipe: Recipe) -> None:
-    """Refuse what a training without labels would ignore, and what it could learn nothing from.
+    """Refuse values that a training without labels would ignore, or that leave it nothing to learn.
 
-    `class_weights` are on by default, so only a change of them can be told, see `Recipe.changed`.
+    `class_weights` is on by default, so only `Recipe.changed` can notice that somebody set it.
     """
     if recipe.evaluation_crops != "one":
         raise UsageError(f"{recipe.evaluation_crops} crops with objective contrastive, which augments", "use one crop")
     for name in ("label_smoothing", "gamma_positive", "gamma_negative", "margin"):
         if value := getattr(recipe, name):
-            raise UsageError(
-                f"{name} {value} with objective contrastive, whose loss knows no labels", f"set {name} = 0"
-            )
+            raise UsageError(f"{name} {value} with objective contrastive, whose loss has no labels", f"set {name} = 0")
     if recipe.batch_size < 2:
         raise UsageError(
             "batch_size 1 with objective contrastive, which compares the images of a batch",
@@ -243,14 +250,14 @@ OBJECTIVES: dict[str, ObjectiveKind] = {
         "cxrsearch.training._contrastive_objective", needs_labels=False, augmentations=2, check=_require_augmentations
     ),
 }
-"""By name."""
+"""All objectives, by name."""
 
 _FORMER_NAMES = {"views": "contrastive"}
-"""Names in recipes and runs of version 0.1.0, which are still read."""
+"""Names in recipes and runs of version 0.1.0, which can still be read."""
 
 
 def present_objective(name: str) -> str:
-    """The present name of an objective."""
+    """The present name of an objective; a name of version 0.1.0 is translated."""
     return _FORMER_NAMES.get(name, name)
 
 
@@ -287,10 +294,13 @@ RECIPES = {recipe.name: recipe for recipe in (PAPER, MODERN, UNLABELLED)}
 
 
 def load_recipe(config: str) -> Recipe:
-    """The recipe of this name (`paper`, `modern`, `unlabelled`), or that of a TOML file.
+    """Load a recipe.
+
+    Args:
+        config: `paper`, `modern`, `unlabelled`, or the path of a TOML file.
 
     Raises:
-        UsageError: no such recipe or file, or a file that is no recipe.
+        UsageError: no such recipe or file, or the file is not a recipe.
     """
     if config in RECIPES:
         return RECIPES[config]

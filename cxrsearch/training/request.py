@@ -1,4 +1,4 @@
-"""What a training is asked for, as one object: of `train`, and of what trains many encoders."""
+"""The request for a training, as one object. `train` takes it, and so does whatever trains many encoders."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -15,35 +15,40 @@ _OF_STEPS = (
     *("epochs", "optimiser", "lr", "weight_decay", "schedule", "lr_decay", "warmup", "ema", "dropout"),
     *("flip", "smallest_area", "rotation", "translation", "exposure", "evaluation_crops"),
 )
-"""What a recipe says of steps and of varied images: a head that is trained alone knows neither."""
+"""Entries of a recipe about steps and augmentation. Training the head alone (`freeze`) uses none of them."""
 
 _OFF: dict[str, Any] = {"smallest_area": 1.0, "evaluation_crops": "one"}
-"""What has to be switched off for another crop; so this may be asked for all the same."""
+"""Values that switch an entry off. Another crop needs them, so they are allowed with `freeze`."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a training is asked for. `train` takes it; so do `tune`, `cross_validate` and `retrain`, for many.
+    """The request for a training. `train` takes one; `tune`, `cross_validate` and `retrain` take one for many runs.
 
     Attributes:
-        config: `paper`, `modern`, `unlabelled`, a TOML file, or a recipe itself, see `Recipe`; a file is read once, so
-            that all trainings asked for by this object, and by copies of it, are by one recipe.
-        changes: entries of the recipe that differ: `{"arch": "densenet121", "epochs": 3}`; those that are None do not.
-        split: the definition of a split; its `train` is learnt from, its `val` chooses the best epoch.
-        seed, max_minutes: of everything random; stop after about so long, over all sessions of the run, see `Task`.
-        freeze: train the head alone, on embeddings; what decides the steps of a training cannot be asked for as well.
-        findings: another vocabulary than NIH's.
-        holdout, strict: leave out a finding and its images; and all images of the patients who have it.
-        boxes: NIH's table of boxes, whose patients are left out of the training part.
-        cache: folder of a pixel cache, None: `pixels` in the folder of the run, or in that of all the runs.
-        device, devices: as `resolve_device`; and how many processes, each on a device of its own.
-        precision: `fp32`, `bf16` (autocast) or `auto`: bf16 where the hardware computes in it.
-        workers: processes a device that prepare images; None: one on a CPU, else the cores, shared out.
-        save_every, tensorboard: steps from one saved state to the next; also log for TensorBoard (an extra).
+        config: `paper`, `modern`, `unlabelled`, a TOML file, or a `Recipe`. A file is read once, so every training
+            that uses this object or a copy of it follows the same recipe.
+        changes: entries that replace those of the recipe, as `{"arch": "densenet121", "epochs": 3}`. Entries that are
+            None change nothing.
+        split: the definition of a split. The network learns from its `train` part; its `val` part chooses the best
+            epoch.
+        seed: seed of everything random, at least 0.
+        max_minutes: time limit in minutes over all sessions of the run, above 0; None for no limit. See `Task`.
+        freeze: train the head alone, on embeddings. Settings about training steps and augmentation are then refused.
+        findings: a vocabulary other than NIH's; None: NIH's.
+        holdout: a finding to hold out: it and its images are left out of the training; None: none.
+        strict: with `holdout`, also leave out every image of the patients who have the finding.
+        boxes: NIH's table of boxes. Images of its patients are left out of the training part; None: no table.
+        cache: folder of the pixel cache. None: `pixels` in the folder of the run, or of all the runs.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`; see `resolve_device`.
+        devices: number of processes, each on its own device.
+        precision: `fp32`, `bf16` (autocast) or `auto`: bf16 if the hardware computes in it.
+        workers: processes per device that prepare images. None: one on a CPU; on GPUs the cores are shared out.
+        save_every: steps between saved states, at least 1.
+        tensorboard: also write a TensorBoard log, which needs the extra `tensorboard`.
 
     Raises:
-        UsageError: no such recipe or entry of one, no such finding to hold out, numbers that cannot be meant, values
-            that exclude each other.
+        UsageError: unknown recipe, recipe entry or finding; invalid numbers; values that exclude each other.
     """
 
     config: str | Recipe = "paper"
@@ -68,13 +73,13 @@ class Training:
         minutes, workers = self.max_minutes, self.workers
         if self.seed < 0 or self.save_every < 1 or (minutes is not None and not 0 < minutes < float("inf")):
             raise UsageError(
-                f"seed {self.seed}, a state every {self.save_every} steps, a limit of {minutes} minutes",
+                f"seed {self.seed}, a saved state every {self.save_every} steps, a limit of {minutes} minutes",
                 "use a seed >= 0, steps >= 1 and minutes > 0",
             )
         if workers is not None and workers < 0:
             raise UsageError(f"{workers} workers", "use workers >= 0")
         if self.strict and self.holdout is None:
-            raise UsageError("strict, without a finding to hold out", "name it with --holdout, or leave --strict out")
+            raise UsageError("strict without a held-out finding", "name it with --holdout, or leave --strict out")
         if isinstance(self.config, str):
             object.__setattr__(self, "config", load_recipe(self.config))
         recipe = self.recipe()
@@ -83,66 +88,72 @@ class Training:
         self.held_out()
 
     def _require_head(self, recipe: Recipe) -> None:
-        """Refuse what a head that is trained alone does not use."""
+        """Refuse settings that training the head alone would ignore."""
         if self.devices > 1 or self.tensorboard:
-            raise UsageError(
-                "a head trained alone, on several devices or for TensorBoard", "leave --freeze or these out"
-            )
+            raise UsageError("--freeze with several devices or TensorBoard", "leave one of them out")
         if not recipe.objective_kind.needs_labels:
-            raise UsageError("a head trained alone, without labels", "leave --freeze out, or take another recipe")
+            raise UsageError(
+                "--freeze with a recipe that learns without labels", "leave --freeze out, or use another recipe"
+            )
         if self.max_minutes is not None:
             raise UsageError(
-                f"a limit of {self.max_minutes} minutes for a head trained alone, which has no steps",
+                f"a limit of {self.max_minutes} minutes with --freeze, which has no steps",
                 "leave --freeze or --max-minutes out",
             )
-        asked = [name for name in _OF_STEPS if self.changes.get(name) not in (None, _OFF.get(name))]
-        if unused := [f"{name} {getattr(recipe, name)}" for name in asked]:
+        changed = [name for name in _OF_STEPS if self.changes.get(name) not in (None, _OFF.get(name))]
+        if unused := [f"{name} {getattr(recipe, name)}" for name in changed]:
+            verb = "has" if len(unused) == 1 else "have"
             raise UsageError(
-                f"{', '.join(unused)} for a head trained alone, which is fitted to embeddings of images as they are",
+                f"{', '.join(unused)} {verb} no effect with --freeze, which fits the head to embeddings of unchanged "
+                "images",
                 "leave --freeze or these out",
             )
 
     def recipe(self) -> Recipe:
-        """How to train."""
+        """The recipe with its changes applied."""
         assert isinstance(self.config, Recipe)
         return self.config.changed(self.changes)
 
     def require_table(self, labels: Path | None) -> None:
-        """Check that there is a table where one is needed.
+        """Check that a table is given if this training needs one.
+
+        Args:
+            labels: the table's path, or None.
 
         Raises:
-            UsageError: there is none, and findings are to be learnt, or what is asked for is about findings or boxes.
+            UsageError: no table, although the recipe learns findings or the request names findings or boxes.
         """
         if labels is not None:
             return
         if self.recipe().objective_kind.needs_labels:
             raise UsageError("the findings of these images are not known", "name the table with --labels")
         if self.holdout or self.boxes:
-            raise UsageError(
-                "images to be left out by their findings or boxes, without a table", "name it with --labels"
-            )
+            raise UsageError("images cannot be left out by findings or boxes without a table", "name it with --labels")
         if self.findings:
             raise UsageError(
-                f"the findings {', '.join(self.findings)}, without a table that has them",
+                f"--findings {','.join(self.findings)} without a table",
                 "name it with --labels, or leave --findings out",
             )
 
     def vocabulary(self) -> Vocabulary:
-        """The findings of the table, the one that is held out among them."""
+        """The findings of the table, including a held-out finding."""
         return Vocabulary.of(self.findings)
 
     def held_out(self) -> Holdout | None:
-        """The finding that is left out."""
+        """The held-out finding, or None."""
         return None if self.holdout is None else hold_out(self.holdout, self.vocabulary(), strict=self.strict)
 
     def settled(self, **values: Any) -> "Training":
-        """The same with values that are not up to the caller, as the split of a fold.
+        """A copy with values that the caller may not choose, as the split of a fold.
+
+        Args:
+            values: attributes and their required values.
 
         Raises:
             UsageError: the caller set one of them to something else.
         """
-        usual = {entry.name: entry.default for entry in fields(self)}
+        defaults = {entry.name: entry.default for entry in fields(self)}
         for name, value in values.items():
-            if (own := getattr(self, name)) not in (usual[name], value):
-                raise UsageError(f"a training with {name} {own}, which has to be {value} here", f"leave {name} out")
+            if (current := getattr(self, name)) not in (defaults[name], value):
+                raise UsageError(f"{name} {current} cannot be set here: it must be {value}", f"leave {name} out")
         return replace(self, **values)

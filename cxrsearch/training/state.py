@@ -1,6 +1,6 @@
-"""What a training has come to, and its file: tensors and JSON in one safetensors file, replaced in one step.
+"""The state of a training, and its file: tensors and JSON in one safetensors file, replaced atomically.
 
-There are no random-number states to save: whatever is random is a function of seed and position.
+No random-number state is saved, because everything random is a function of seed and position.
 """
 
 import json
@@ -22,18 +22,19 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What an epoch came to. None stands for what cannot be computed: a finding without both classes.
+    """The result of one epoch.
 
     Attributes:
         epoch: counted from 1.
-        step: steps done at its end.
+        step: total steps done at its end.
         train_loss: mean over the epoch's steps and all ranks.
-        val_loss: of the whole validation part: images as they are, or, of `views`, two variations of each that are the
-            same in every epoch.
-        auroc: of each finding on the validation part, in the vocabulary's order.
-        mean_auroc: over the findings that can be scored.
-        lr: at the end; of a head that is trained alone, the penalty.
-        images_per_second: while training, over all ranks.
+        val_loss: loss over the whole validation part, without augmentation. The objective `contrastive` uses two
+            augmentations per image that are the same in every epoch.
+        auroc: AUROC of each finding on the validation part, in the vocabulary's order; None for a finding without
+            both classes.
+        mean_auroc: mean over the findings that have an AUROC; None if there is none.
+        lr: learning rate at the end; for a head that is trained alone, the penalty.
+        images_per_second: training speed over all ranks.
         waiting: share of the training time that rank 0 waited for images.
     """
 
@@ -48,7 +49,7 @@ class EpochRecord:
     waiting: float
 
     def better_than(self, other: "EpochRecord | None") -> bool:
-        """By mean AUROC, or, where no finding can be scored, by validation loss; the earlier of equals is the best."""
+        """Whether this epoch is better: by mean AUROC, or by validation loss if there is none. A tie is not better."""
         if other is None:
             return True
         if self.mean_auroc is None or other.mean_auroc is None:
@@ -58,14 +59,14 @@ class EpochRecord:
 
 @dataclass
 class Position:
-    """How far a training is.
+    """The progress of a training.
 
     Attributes:
-        step: steps done.
-        loss_sum: of the steps of the epoch that has begun.
-        budget: steps that a time limit allows; None before it is known, or without a limit.
-        seconds: spent so far.
-        history: the finished epochs.
+        step: number of steps done.
+        loss_sum: sum of the losses of the current epoch's steps.
+        budget: total steps that the time limit allows; None before it is known, or without a limit.
+        seconds: time spent so far, over all sessions.
+        history: the records of the finished epochs.
     """
 
     step: int = 0
@@ -76,7 +77,7 @@ class Position:
 
     @property
     def best(self) -> EpochRecord | None:
-        """The best epoch so far."""
+        """The best epoch so far; None before the first epoch ends."""
         best = None
         for record in self.history:
             best = record if record.better_than(best) else best
@@ -86,7 +87,7 @@ class Position:
 def save_state(
     path: Path, position: Position, modules: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer
 ) -> None:
-    """Write the position, the modules' and the optimiser's tensors, atomically.
+    """Write the position and the tensors of the modules and the optimiser, atomically.
 
     Raises:
         WriteError: the file cannot be written.
@@ -97,10 +98,10 @@ def save_state(
 
 
 def restore_state(path: Path, modules: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer) -> Position:
-    """Bring modules and optimiser to what `save_state` wrote, and return the position.
+    """Load into modules and optimiser what `save_state` wrote, and return the position.
 
     Raises:
-        CheckpointError: the file is damaged, or of another network.
+        CheckpointError: the file is damaged, or belongs to another network.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -114,7 +115,7 @@ def restore_state(path: Path, modules: Mapping[str, nn.Module], optimiser: torch
     _prime(optimiser)
     live = _live(modules, optimiser)
     if not intact or {n: t.shape for n, t in live.items()} != {n: t.shape for n, t in tensors.items()}:
-        raise CheckpointError(f"{path} is damaged, or of another network", "train into another --out")
+        raise CheckpointError(f"{path} is damaged, or belongs to another network", "train into another --out")
     with torch.no_grad():
         for name, value in live.items():
             value.copy_(tensors[name])
@@ -126,7 +127,7 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _live(modules: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Every tensor that goes on changing, by a name."""
+    """Every tensor of the modules and the optimiser, by name."""
     tensors = {f"{prefix}.{name}": value for prefix, m in modules.items() for name, value in m.state_dict().items()}
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     for i, parameter in enumerate(parameters):
@@ -136,7 +137,10 @@ def _live(modules: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer) ->
 
 
 def _prime(optimiser: torch.optim.Optimizer) -> None:
-    """Give a fresh optimiser the tensors that its first step would, in the parameters' memory layout."""
+    """Give a new optimiser the tensors that its first step would make, in the parameters' memory layout.
+
+    torch makes them only in that step, but `restore_state` copies into tensors that already exist.
+    """
     for group in optimiser.param_groups:
         for parameter in group["params"]:
             moments = {name: torch.zeros_like(parameter) for name in _MOMENTS}

@@ -1,13 +1,13 @@
-"""Training an encoder: a folder of images and a table in, the folder of a run out.
+"""Train an encoder: a folder of images and a table go in, the folder of a run comes out.
 
 parts of a split (images) -> an encoder to start from -> the trainer (encoder) -> AUROC (analysis) -> curves (report)
 
-    <run>/config.json           every setting; a run of other settings is refused
-          best.safetensors      the encoder of the best epoch: what `--weights <run>` means
-          last.safetensors      that of the last epoch
-          state.safetensors     from where an interrupted run goes on
+    <run>/config.json           every setting; a run with other settings is refused
+          best.safetensors      the encoder of the best epoch; `--weights <run>` loads it
+          last.safetensors      the encoder of the last epoch
+          state.safetensors     where an interrupted run continues
           log.jsonl  curves.png
-          pixels/               the pixel cache, where no other is named
+          pixels/               the pixel cache, by default
 """
 
 import logging
@@ -38,7 +38,7 @@ from cxrsearch.report.contact_sheet import save_png
 from cxrsearch.training._head import train_head, with_head
 from cxrsearch.training._learning_curves import learning_curves
 from cxrsearch.training._parts import Parts, read_parts
-from cxrsearch.training._run_folder import claimed, require_settings, versions
+from cxrsearch.training._run_folder import claim, require_settings, versions
 from cxrsearch.training._tensorboard import tensorboard_report
 from cxrsearch.training.recipe import Recipe
 from cxrsearch.training.request import Training
@@ -52,17 +52,18 @@ _Outcome = TypeVar("_Outcome")
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run came to.
+    """The result of a training run.
 
     Attributes:
         path: the run's folder, which `--weights` takes.
-        findings: what the encoder predicts.
-        n_train, n_val: images it was trained and validated on.
-        epochs: one record each; where the head alone is trained, one a penalty.
-        best: the one that was kept.
+        findings: the findings that the encoder predicts.
+        n_train: number of training images.
+        n_val: number of validation images.
+        epochs: one record per epoch; with `freeze`, one per penalty.
+        best: the record of the epoch that was kept.
         refused: image and reason for every file that could not be used.
         warnings: what a user should know.
-        rank: of this process; only rank 0 has written anything.
+        rank: the rank of this process; only rank 0 writes files.
     """
 
     path: Path
@@ -92,24 +93,29 @@ def train(
     progress: Progress = silent,
     report: Report = lambda _: None,
 ) -> TrainResult:
-    """Train an encoder; interrupted, the same call goes on where it was and ends with the same weights.
+    """Train an encoder. After an interruption, the same call continues and ends with the same weights.
 
     Args:
-        images, labels: a folder of images, and NIH's table or a plain CSV. None where the recipe needs no labels
-            (`unlabelled`); patients are then known from DICOM only, and any other file is its own.
-        training: what is asked for; None: the paper's recipe.
-        out: the run's folder, None: `runs/ARCH-CONFIG-SEED`.
-        progress, report: called while images are read and embedded; and after every step and epoch; on rank 0.
+        images: a folder of images.
+        labels: NIH's table or a plain CSV. None is allowed if the recipe needs no labels (`unlabelled`). Patients are
+            then known from DICOM only; any other file counts as its own patient.
+        training: the request; None: the paper's recipe.
+        out: the run's folder; None: `runs/ARCH-CONFIG-SEED`.
+        progress: called while images are read and embedded, on rank 0.
+        report: called after every step and epoch, on rank 0.
+
+    Returns:
+        The run's folder, its epochs, and what a user should know.
 
     Raises:
-        CxrsearchError: any input that cannot be used; see `cxrsearch.errors`.
+        CxrsearchError: an input cannot be used; see `cxrsearch.errors`.
     """
     training = training or Training()
-    fabric = launched(training)
+    fabric = launch(training)
     with ExitStack() as claims:
         table = None if labels is None else Path(labels)
-        prepare = partial(_prepared, training, images, table, out, fabric, progress, claims)
-        encoder, parts, task = _agreed(fabric, prepare)
+        prepare = partial(_prepare, training, images, table, out, fabric, progress, claims)
+        encoder, parts, task = _run_rank_0_first(fabric, prepare)
         if training.freeze:
             end = train_head(fabric, encoder, task, progress)
         else:
@@ -117,7 +123,7 @@ def train(
     return _result(task.folder, parts, end, fabric.global_rank)
 
 
-def _prepared(
+def _prepare(
     training: Training,
     images: Location,
     labels: Path | None,
@@ -126,17 +132,17 @@ def _prepared(
     progress: Progress,
     claims: ExitStack,
 ) -> tuple[Encoder, Parts, Task]:
-    """The encoder to train, its images, and the task, all settings checked; rank 0 claims the run's folder."""
+    """The encoder to train, its images and the task, with all settings checked. Rank 0 locks the run's folder."""
     start, recipe = _start(training)
     folder = Path("runs") / f"{recipe.arch}-{recipe.name}-{training.seed}" if out is None else Path(out)
     if fabric.is_global_zero:
-        claims.enter_context(claimed(folder))
+        claims.enter_context(claim(folder))
     workers = _workers(training.workers, fabric)
-    shown = progress if fabric.is_global_zero else silent
-    given = replace(training, cache=training.cache or folder / "pixels", workers=workers)
-    parts = parts_of(given, images, labels, recipe.preprocess(start.spec.preprocess), shown)
-    decided = {name: getattr(training, name) for name in ("seed", "max_minutes", "freeze")}
-    extra = {"settings": _settings(recipe, start, parts, fabric) | decided, "versions": versions()}
+    rank_progress = progress if fabric.is_global_zero else silent
+    settled = replace(training, cache=training.cache or folder / "pixels", workers=workers)
+    parts = parts_of(settled, images, labels, recipe.preprocess(start.spec.preprocess), rank_progress)
+    limits = {name: getattr(training, name) for name in ("seed", "max_minutes", "freeze")}
+    extra = {"settings": _settings(recipe, start, parts, fabric) | limits, "versions": versions()}
     require_settings(folder, extra["settings"])
     task = Task(
         recipe=recipe,
@@ -156,7 +162,7 @@ def _prepared(
 def parts_of(
     training: Training, images: Location, labels: Path | None, preprocess: Preprocess, progress: Progress
 ) -> Parts:
-    """What a training learns from, read; its cache is named.
+    """Read the training and the validation part of a training; its `cache` must be set.
 
     Raises:
         UsageError: as `Training.require_table`.
@@ -179,8 +185,11 @@ def parts_of(
     return parts if training.recipe().objective_kind.needs_labels else parts.without_labels()
 
 
-def _agreed(fabric: Fabric, prepare: Callable[[], _Outcome]) -> _Outcome:
-    """What `prepare` gives, on rank 0 first; where it fails there, the other ranks leave without a word."""
+def _run_rank_0_first(fabric: Fabric, prepare: Callable[[], _Outcome]) -> _Outcome:
+    """Run `prepare` on rank 0, then on the others. If rank 0 fails, the other ranks exit silently.
+
+    Rank 0 decodes images into the cache and writes the settings; the other ranks then only read them.
+    """
     outcome, problem = None, None
     if fabric.is_global_zero:
         try:
@@ -193,16 +202,16 @@ def _agreed(fabric: Fabric, prepare: Callable[[], _Outcome]) -> _Outcome:
     return prepare() if outcome is None else outcome
 
 
-def launched(training: Training) -> Fabric:
-    """Fabric on a training's devices; with several, the other ranks are processes that run the same command anew.
+def launch(training: Training) -> Fabric:
+    """Launch Fabric on a training's devices. With several devices, the other ranks are processes of the same command.
 
     Raises:
         UsageError: no such devices, or an unknown precision.
     """
-    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it announces ranks and precision on stderr
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # else it prints ranks and precision on stderr
     target, devices = resolve_device(training.device), training.devices
     if devices < 1 or (target.type == "cuda" and devices > torch.cuda.device_count()):
-        raise UsageError(f"{devices} devices of kind {target.type}", "use a number of devices that are there")
+        raise UsageError(f"{devices} devices of kind {target.type}", "use as many devices as this machine has")
     fabric = Fabric(
         accelerator=target.type,
         devices=[target.index or 0] if target.type == "cuda" and devices == 1 else devices,
@@ -214,28 +223,32 @@ def launched(training: Training) -> Fabric:
 
 
 def _precision(name: str, device: torch.device) -> str:
-    """As `resolve_precision`; but training on a CPU is worth bf16 where the processor computes in it."""
+    """As `resolve_precision`, except that `auto` on a CPU is bf16 if the processor computes in it."""
     if name == "auto" and device.type == "cpu":
         return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
     return resolve_precision(name, device)
 
 
-def _workers(asked: int | None, fabric: Fabric) -> int:
-    if asked is not None:
-        return asked
+def _workers(workers: int | None, fabric: Fabric) -> int:
+    if workers is not None:
+        return workers
     return 1 if fabric.device.type == "cpu" else max(1, cores() // fabric.world_size)
 
 
 def _start(training: Training) -> tuple[Encoder, Recipe]:
-    """The encoder to start from; a checkpoint has its own architecture, whatever the recipe says."""
+    """The encoder to start from, and the recipe with its architecture.
+
+    A checkpoint decides the architecture, not the recipe. An explicit `arch` in the changes is passed on, so that a
+    contradiction is refused.
+    """
     recipe = training.recipe()
-    made = recipe.weights == "imagenet" or recipe.weights.startswith("random:")
-    encoder = load_encoder(recipe.weights, arch=recipe.arch if made else training.changes.get("arch"))
+    any_architecture = recipe.weights == "imagenet" or recipe.weights.startswith("random:")
+    encoder = load_encoder(recipe.weights, arch=recipe.arch if any_architecture else training.changes.get("arch"))
     return encoder, replace(recipe, arch=encoder.spec.architecture)
 
 
 def _settings(recipe: Recipe, start: Encoder, parts: Parts, fabric: Fabric) -> Json:
-    """All that decides the weights a run ends with, on one machine with one number of threads."""
+    """All settings that decide a run's final weights, on one machine with one number of threads."""
     return parts.settings() | {
         "recipe": recipe.to_json(),
         "start": start.spec.weights_sha256,
@@ -245,7 +258,7 @@ def _settings(recipe: Recipe, start: Encoder, parts: Parts, fabric: Fabric) -> J
 
 
 def _encoder(start: Encoder, parts: Parts, task: Task) -> Encoder:
-    """The encoder to train; its label is the run's name."""
+    """The encoder to train. Its label is the name of the run's folder."""
     return with_head(
         start,
         parts.findings or None,
@@ -275,17 +288,17 @@ def _train(fabric: Fabric, encoder: Encoder, task: Task, report: Report, tensorb
         findings = encoder.spec.findings or ()
         listeners.append(tensorboard_report(task.folder, findings, trainer.position.step))
 
-    def reported(event: StepReport | EpochRecord) -> None:
+    def notify(event: StepReport | EpochRecord) -> None:
         if isinstance(event, EpochRecord):
             _draw_curves(task.folder, trainer.position.history)
         for listener in listeners:
             listener(event)
 
-    return trainer.run(reported)
+    return trainer.run(notify)
 
 
 def _draw_curves(folder: Path, history: Sequence[EpochRecord]) -> None:
-    """Losses, and the mean AUROC where an epoch has one."""
+    """Draw the losses, and the mean AUROC if an epoch has one, to `curves.png`."""
     panels: dict[str, dict[str, list[float | None]]] = {
         "Loss": {
             "training": [record.train_loss for record in history],

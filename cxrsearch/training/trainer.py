@@ -1,9 +1,10 @@
-"""The trainer: images in, the encoder of the best epoch out; interrupted at any step, it goes on as if it had not been.
+"""The trainer: images go in, the encoder of the best epoch comes out. It can be interrupted at any step and continued.
 
-Every rank (process) has the whole network and its own share of each batch; gradients are averaged, so the ranks stay
-equal. Batch norms see their own rank's images, and rank 0's running averages are everyone's. Whatever is random is a
-function of the seed and the position, see `augment`; so position, weights and the optimiser's moments are all
-there is to save, and on one machine with one number of threads the same call ends with the same bytes.
+Every rank (process) has the whole network and its share of each batch. Gradients are averaged, so the ranks stay equal.
+Batch norms see the images of their own rank; evaluation uses rank 0's running averages everywhere.
+
+Everything random is a function of the seed and the position; see `augment`. So only the position, the weights and the
+optimiser's moments are saved. On one machine with one number of threads, the same call ends with the same bytes.
 """
 
 import copy
@@ -33,7 +34,7 @@ from cxrsearch.training._batches import (
     BatchOrder,
     Examples,
     evaluation_batches,
-    steps_an_epoch,
+    steps_per_epoch,
     training_batches,
 )
 from cxrsearch.training._clock import Clock
@@ -46,13 +47,22 @@ from cxrsearch.training.state import EpochRecord, Position, restore_state, save_
 LAST, STATE, LOG = "last.safetensors", "state.safetensors", "log.jsonl"
 
 _LOGGED = 10
-"""Every so many steps make a line of the log."""
+"""Steps per line of the log."""
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """One step: steps count from 1, the loss is the mean over the ranks, the rate and the share of waiting are of the
-    epoch so far."""
+    """The result of one step.
+
+    Attributes:
+        epoch: counted from 1.
+        step: counted from 1.
+        total: steps of the whole training, as known so far.
+        loss: mean over the ranks.
+        lr: learning rate of this step.
+        images_per_second: speed in the epoch so far, over all ranks.
+        waiting: share of the epoch's time so far that was spent waiting for images.
+    """
 
     epoch: int
     step: int
@@ -68,17 +78,20 @@ Report = Callable[[StepReport | EpochRecord], None]
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What to train, apart from the network.
+    """Everything a trainer needs, apart from the network.
 
     Attributes:
-        recipe, seed: how.
-        train, val: on what.
-        score: AUROC, by whose mean the best epoch is chosen; `views` does not use it: the validation loss chooses.
-        folder: of the run; made by the caller.
-        workers: processes a rank that prepare images; 0 for none.
-        save_every: steps from one saved state to the next.
-        max_minutes: a time limit for all sessions of the run together; it becomes a number of steps after 20 of them.
-        extra: what checkpoints say beside the metrics.
+        recipe: the settings of the training.
+        seed: seed of everything random.
+        train: the training images.
+        val: the validation images.
+        score: computes the AUROC, whose mean chooses the best epoch. The objective `contrastive` ignores it: the
+            validation loss chooses.
+        folder: the run's folder; the caller makes it.
+        workers: processes per rank that prepare images; 0 for none.
+        save_every: steps between saved states.
+        max_minutes: time limit in minutes over all sessions of the run. It becomes a number of steps after 20 steps.
+        extra: what checkpoints hold besides the metrics.
     """
 
     recipe: Recipe
@@ -94,24 +107,24 @@ class Task:
 
 
 class Trainer:
-    """An encoder in training.
+    """Trains an encoder. It continues from the state in the run's folder, if there is one.
 
     Args:
-        fabric: launched; its devices and precision are used.
-        encoder: trained in place; with a head for the findings of the labels, where these are what is learnt.
+        fabric: already launched; sets devices and precision.
+        encoder: trained in place. The objective `findings` needs a head for the findings of the labels.
         task: everything else.
 
     Raises:
-        UsageError: the training part holds less than a batch for every rank.
-        CheckpointError: the state of an earlier session in the folder cannot be read.
+        UsageError: the training part holds fewer images than one batch per rank.
+        CheckpointError: the state of an earlier session cannot be read.
     """
 
     def __init__(self, fabric: Fabric, encoder: Encoder, task: Task) -> None:
         recipe, self.fabric, self.task = task.recipe, fabric, task
-        self.steps = steps_an_epoch(len(task.train), recipe.batch_size, fabric.world_size)
+        self.steps = steps_per_epoch(len(task.train), recipe.batch_size, fabric.world_size)
         if not self.steps:
             raise UsageError(
-                f"{len(task.train)} training images are less than a batch of {recipe.batch_size} on each of "
+                f"{len(task.train)} training images are fewer than one batch of {recipe.batch_size} on each of "
                 f"{fabric.world_size} devices",
                 "use a smaller batch_size",
             )
@@ -131,25 +144,28 @@ class Trainer:
 
     @property
     def averaged(self) -> Encoder:
-        """The encoder that is evaluated and kept."""
+        """The encoder that is evaluated and saved: the moving average of the weights, if the recipe has one."""
         return self.objective.encoder_in(self.averaging)
 
     @property
     def total(self) -> int:
-        """Steps of the whole training, as far as is known."""
+        """Steps of the whole training. A time limit may still lower it."""
         planned = self.task.recipe.epochs * self.steps
         return planned if self.position.budget is None else min(planned, self.position.budget)
 
     def run(self, report: Report = lambda _: None) -> Position:
-        """Train to the end, from wherever an earlier session got to.
+        """Train to the end, from where an earlier session stopped.
+
+        Args:
+            report: called after every step and epoch.
 
         Raises:
-            CxrsearchError: the loss is not finite, or memory does not suffice; what was saved stays.
+            CxrsearchError: the loss is not finite, or memory runs out. Saved files stay.
         """
         began = time.perf_counter() - self.position.seconds
         log = Log(self.task.folder / LOG, self.position.step) if self.fabric.is_global_zero else None
         clock = Clock(self.task.recipe.batch_size * self.fabric.world_size)
-        for batch in clock.waited(self.batches()):
+        for batch in clock.time_batches(self.batches()):
             step = self.step(batch, clock)
             self.position.seconds = time.perf_counter() - began
             self._set_budget(clock)
@@ -169,7 +185,10 @@ class Trainer:
         return self.position
 
     def _finish_epoch(self, step: StepReport, log: Log | None) -> EpochRecord:
-        """Evaluate, keep and log; before the state is saved, so that an interruption here repeats all of it."""
+        """Evaluate, save the checkpoint and log.
+
+        This runs before the state is saved, so an interruption in between repeats all of it.
+        """
         record = self.end_epoch(step)
         if log:
             self._keep(record)
@@ -177,7 +196,7 @@ class Trainer:
         return record
 
     def batches(self) -> Iterator[Batch]:
-        """This rank's batches from the position on."""
+        """This rank's batches, from the position to the end."""
         task, fabric, start = self.task, self.fabric, self.position.step
         if start >= self.total:
             return iter(())
@@ -187,7 +206,7 @@ class Trainer:
         return training_batches(task.train, self.encoder.spec.preprocess, recipe, order, task.workers)
 
     def step(self, batch: Batch, clock: Clock) -> StepReport:
-        """One step: loss, gradient, optimiser, moving average; the gradient stays readable."""
+        """Do one step: loss, gradient, optimiser, moving average. The gradient stays readable afterwards."""
         position, recipe = self.position, self.task.recipe
         torch.manual_seed(step_seed(self.task.seed, position.step, self.fabric.global_rank))
         lr = learning_rate(recipe, position.step, self.total, [record.val_loss for record in position.history])
@@ -204,7 +223,7 @@ class Trainer:
         return StepReport(epoch, position.step, self.total, loss, lr, clock.rate, clock.waiting)
 
     def _backward(self, batch: Batch) -> float:
-        """Leave the gradient of the mean over all ranks' batches, and return its loss."""
+        """Compute the gradient of the mean loss over all ranks' batches, and return that loss."""
         pixels, labels = (tensor.to(self.fabric.device, non_blocking=True) for tensor in batch)
         self.network.train()
         self.optimiser.zero_grad()
@@ -213,23 +232,23 @@ class Trainer:
         self.fabric.backward(loss)
         mean = float(cast(Tensor, self.fabric.all_reduce(loss.detach(), reduce_op="mean")))
         if not math.isfinite(mean):
-            raise self._diverged(f"the loss is {mean} in step {self.position.step + 1}")
+            raise self._divergence(f"the loss is {mean} in step {self.position.step + 1}")
         return mean
 
-    def _diverged(self, what: str) -> CxrsearchError:
+    def _divergence(self, what: str) -> CxrsearchError:
         best = self.position.best
         kept = f"epoch {best.epoch} is kept in {self.task.folder}" if best else "no epoch is finished yet"
         return CxrsearchError(f"the training diverged: {what}; {kept}", "train with a lower lr into another --out")
 
     def _average(self) -> None:
-        """Move the average on; in its first steps it forgets faster, so that the untrained weights leave it."""
+        """Update the moving average. It forgets faster in the first steps, so that the untrained weights leave it."""
         if self.averaging is not self.network:
             decay = min(self.task.recipe.ema, (1 + self.position.step) / (10 + self.position.step))
             move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
             move(list(self.averaging.parameters()), list(self.network.parameters()), None)
 
     def evaluate(self) -> NDArray[np.float64]:
-        """What the objective keeps of the validation images, float64 (n, width), each by one of the ranks, once."""
+        """The objective's answers for the validation images, float64 (n, width). One rank computes each image."""
         task, fabric = self.task, self.fabric
         self._share_buffers()
         self.averaging.eval()
@@ -238,23 +257,31 @@ class Trainer:
         batches = evaluation_batches(task.val, self.encoder.spec.preprocess, task.recipe, rows, task.workers)
         done = 0
         with torch.inference_mode(), fabric.autocast():
-            for views, _ in batches:
-                at = rows[done : done + len(views)]
-                shares[list(at)] = self._answers(views.to(fabric.device))
-                done += len(views)
+            for crops, _ in batches:
+                at = rows[done : done + len(crops)]
+                shares[list(at)] = self._answers(crops.to(fabric.device))
+                done += len(crops)
+        # Each row is zero on all ranks but one, so the sum gathers the rows.
         answers = cast(Tensor, fabric.all_reduce(shares, reduce_op="sum"))
         return cast(NDArray[np.float64], answers.cpu().numpy())
 
-    def _answers(self, views: Tensor) -> Tensor:
-        """(b, views, size, size) to float64 (b, width)."""
-        _, outputs = self.averaging(views.flatten(0, 1))
-        return self.objective.answers(outputs.double().reshape(*views.shape[:2], -1))
+    def _answers(self, crops: Tensor) -> Tensor:
+        """The objective's answers: uint8 (b, crops or augmentations, size, size) to float64 (b, width)."""
+        _, outputs = self.averaging(crops.flatten(0, 1))
+        return self.objective.answers(outputs.double().reshape(*crops.shape[:2], -1))
 
     def end_epoch(self, step: StepReport) -> EpochRecord:
-        """Evaluate, and begin the next epoch."""
+        """Evaluate, record the epoch, and begin the next one.
+
+        Args:
+            step: the epoch's last step.
+
+        Raises:
+            CxrsearchError: an answer is not finite.
+        """
         position, answers = self.position, self.evaluate()
         if not np.isfinite(answers).all():
-            raise self._diverged(f"answers are not finite after step {step.step}")
+            raise self._divergence(f"answers are not finite after step {step.step}")
         record = EpochRecord(
             epoch=step.epoch,
             step=step.step,
@@ -262,14 +289,14 @@ class Trainer:
             lr=step.lr,
             images_per_second=step.images_per_second,
             waiting=step.waiting,
-            **self.objective.validated(self.task.val.labels, answers),
+            **self.objective.validate(self.task.val.labels, answers),
         )
         position.history.append(record)
         position.loss_sum = 0.0
         return record
 
     def _keep(self, record: EpochRecord) -> None:
-        """Write the epoch's checkpoint, and that of the best where it is this one."""
+        """Save the epoch's checkpoint as the last one, and also as the best one if it is."""
         epochs = [asdict(epoch) for epoch in self.position.history]
         best = self.position.best
         extra = self.task.extra | {"epochs": epochs, "best_epoch": best.epoch if best else None}
@@ -282,7 +309,7 @@ class Trainer:
         return modules if self.averaging is self.network else modules | {"averaged": self.averaging}
 
     def _share_buffers(self) -> None:
-        """Evaluate everywhere with the batch norms' averages of rank 0, as they are now."""
+        """Copy rank 0's current batch-norm averages to the network that every rank evaluates."""
         for kept, buffer in zip(self.averaging.buffers(), self.network.buffers(), strict=True):
             if kept is not buffer:
                 kept.copy_(buffer)
@@ -290,15 +317,18 @@ class Trainer:
                 torch.distributed.broadcast(kept, 0)
 
     def _set_budget(self, clock: Clock) -> None:
-        """After 20 timed steps, turn the time limit into a number of steps, evaluation (a third of a step an image)
-        included."""
+        """After 20 timed steps, turn the time limit into a number of steps.
+
+        Evaluation is included: an evaluated image counts as a third of a trained one. The median duration is used,
+        because the first steps are slow.
+        """
         task, position = self.task, self.position
         if task.max_minutes is None or position.budget is not None or len(clock.durations) < TIMED_STEPS:
             return
-        views = len(task.val) * {"one": 1, "five": 5, "ten": 10}[task.recipe.evaluation_crops]
-        evaluation = views / (3 * task.recipe.batch_size * self.fabric.world_size * self.steps)
-        a_step = float(np.median(clock.durations)) * (1 + evaluation)
-        left = int((60 * task.max_minutes - position.seconds) / a_step)
+        crops = len(task.val) * {"one": 1, "five": 5, "ten": 10}[task.recipe.evaluation_crops]
+        evaluation = crops / (3 * task.recipe.batch_size * self.fabric.world_size * self.steps)
+        step_seconds = float(np.median(clock.durations)) * (1 + evaluation)
+        left = int((60 * task.max_minutes - position.seconds) / step_seconds)
         position.budget = position.step + max(0, int(self.fabric.broadcast(left)))
 
 
@@ -310,6 +340,6 @@ def _enough_memory(device: torch.device, batch_size: int) -> Iterator[None]:
         if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
         raise CxrsearchError(
-            f"the memory of {device} does not hold a training step of {batch_size} images",
+            f"a training step of {batch_size} images does not fit in the memory of {device}",
             "use a smaller batch_size or size, into another --out",
         ) from error

@@ -1,5 +1,5 @@
-"""The page of `cxrsearch serve`, on top of everything.
+"""The web page and API of `cxrsearch serve`, on top of all other rooms.
 
-server      `serve`: the page until it is stopped
-settings    how it is served
+server      `server`: serves the page and the API
+settings    where it listens, and its limits
 """

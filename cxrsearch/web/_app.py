@@ -1,4 +1,4 @@
-"""The application: the page, its files and the API behind the gate."""
+"""The application: the page, its files and the API, behind the gate."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,11 +22,11 @@ from cxrsearch.web.settings import Settings
 
 
 def make_app(index: Index, settings: Settings) -> Gate:
-    """The application of one index.
+    """Make the application of one index.
 
     Args:
-        index: open.
-        settings: where it will be served, and what it lets in.
+        index: an open index.
+        settings: where it will listen, and its limits.
     """
     service = Service(index, settings)
 
@@ -42,7 +42,7 @@ def make_app(index: Index, settings: Settings) -> Gate:
         title="cxrsearch",
         description=f"Search a collection of chest X-rays by image. {style.DISCLAIMER}.",
         openapi_url="/api/openapi.json",
-        docs_url=None,  # its pages load from elsewhere
+        docs_url=None,  # its page loads scripts from another site
         redoc_url=None,
         lifespan=lifespan,
     )
@@ -53,39 +53,39 @@ def make_app(index: Index, settings: Settings) -> Gate:
     app.add_api_route("/static/{name}", _file, include_in_schema=False)
     app.add_api_route("/health", _health, summary="Whether the server answers")
     app.include_router(api)
-    app.add_exception_handler(CxrsearchError, _refused)
-    app.add_exception_handler(RequestValidationError, _misunderstood)
+    app.add_exception_handler(CxrsearchError, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse_address)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _fault)
     return Gate(app, settings)
 
 
 async def _health() -> JSONResponse:
-    """Needs no token, and waits for nothing."""
+    """Answer that the server runs. It needs no token and waits for nothing."""
     return JSONResponse({"status": "ok"})
 
 
 async def _page(request: Request) -> Response:
-    """The page; the form that asks for the token; or, from a link with the token, a cookie and the page."""
-    given = request.query_params.get("token")
-    if given is not None and _token(request) is not None:
-        return _signed_in(request, given)
+    """The page, or the form that asks for the token. A link with the token sets the cookie and leads to the page."""
+    candidate = request.query_params.get("token")
+    if candidate is not None and _token(request) is not None:
+        return _set_cookie(request, candidate)
     unknown = bool(request.scope.get("cxrsearch.unknown"))
     asset = request.app.state.assets[SIGN_IN if unknown else PAGE]
     return Response(asset.content, 401 if unknown else 200, media_type=asset.media_type)
 
 
 async def _sign_in(request: Request) -> Response:
-    """The form's answer."""
+    """Answer the form that asks for the token."""
     body = await read_small(request)
-    return _signed_in(request, parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0])
+    return _set_cookie(request, parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0])
 
 
-def _signed_in(request: Request, given: str) -> Response:
-    """On to the page, without the token in the address: with the cookie where the token is right."""
+def _set_cookie(request: Request, candidate: str) -> Response:
+    """Redirect to the page, so that the token leaves the address. Set the cookie if the token is right."""
     response = RedirectResponse("/", 303)
     token = _token(request)
-    if token is not None and same_token(given, token):
+    if token is not None and same_token(candidate, token):
         response.set_cookie(COOKIE, token, httponly=True, samesite="strict", path="/")
     return response
 
@@ -102,8 +102,8 @@ async def _file(request: Request, name: str) -> Response:
     return Response(asset.content, media_type=asset.media_type)
 
 
-async def _refused(_: Request, error: Exception) -> Response:
-    """What the library refuses, as one line."""
+async def _refuse(_: Request, error: Exception) -> Response:
+    """Answer an error of the library with its message and a matching status."""
     if isinstance(error, RequestError):
         status = error.status
     else:
@@ -115,7 +115,7 @@ async def _fault(_: Request, __: Exception) -> Response:
     return refusal(500, FAULT)
 
 
-async def _misunderstood(_: Request, __: Exception) -> Response:
+async def _refuse_address(_: Request, __: Exception) -> Response:
     return refusal(400, "a part of the address is not a whole number")
 
 

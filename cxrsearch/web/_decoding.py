@@ -1,4 +1,4 @@
-"""Decoding in processes of its own, a few at a time: a file that breaks a decoder, or keeps it busy, breaks no more."""
+"""Decode images in a few separate processes, so that a file that crashes or blocks a decoder does no further harm."""
 
 import asyncio
 import ctypes
@@ -21,9 +21,9 @@ from cxrsearch.images.radiograph import decode_radiograph, load_decoders
 from cxrsearch.images.sources.source import ImageSource
 
 DISPLAY = 1536
-"""Longer side, at most, of an image that is sent to be looked at."""
+"""Longest side, in pixels, of an image that is sent to the page."""
 _NAME = "the image"
-"""What messages call an upload: its own name can be a patient's."""
+"""The name of an upload in messages; its file name could identify a patient."""
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 T = TypeVar("T")
@@ -31,11 +31,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Picture:
-    """An image to be looked at.
+    """An image for the page.
 
     Attributes:
-        png: grey, its longer side at most `DISPLAY`.
-        width, height: of the file itself.
+        png: a grey PNG, its longer side at most `DISPLAY`.
+        width: width of the file itself.
+        height: height of the file itself.
     """
 
     png: bytes
@@ -44,7 +45,7 @@ class Picture:
 
     @classmethod
     def of(cls, pixels: Pixels) -> Self:
-        """Of decoded pixels, uint8 (height, width)."""
+        """The picture of decoded pixels, uint8 (height, width)."""
         height, width = pixels.shape
         image = Image.fromarray(pixels)
         image.thumbnail((DISPLAY, DISPLAY), Image.Resampling.BILINEAR)
@@ -53,13 +54,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A decoded upload; what `identify` takes as a source.
+    """A decoded upload. `identify` accepts it as a source.
 
     Attributes:
-        stored: uint8 (side, side), as an index keeps it.
-        picture: to be looked at; None where it was not asked for.
+        stored: stored pixels, uint8 (side, side).
+        picture: the picture for the page; None if it was not requested.
         size: width and height of the file itself.
-        source_sha256, pixel_sha256, description, tags: as `Radiograph` has them.
+        source_sha256: as in `Radiograph`.
+        pixel_sha256: as in `Radiograph`.
+        description: as in `Radiograph`.
+        tags: as in `Radiograph`.
     """
 
     stored: Pixels
@@ -72,14 +76,14 @@ class Prepared:
 
 
 def png(image: Image.Image) -> bytes:
-    """An image as PNG; fast rather than small."""
+    """An image as PNG, with weak compression because speed matters more than size here."""
     file = io.BytesIO()
     image.save(file, format="PNG", compress_level=1)
     return file.getvalue()
 
 
 def prepare(data: bytes, side: int, show: bool) -> Prepared:
-    """Decode an upload and bring it to stored pixels. Raises ImageError."""
+    """Decode an upload and resize it to stored pixels. Raises ImageError if it cannot be used."""
     radiograph = decode_radiograph(data, _NAME)
     return Prepared(
         resize(radiograph.pixels, side),
@@ -93,7 +97,7 @@ def prepare(data: bytes, side: int, show: bool) -> Prepared:
 
 
 def original(source: ImageSource, name: str, sha256: str | None) -> Picture:
-    """An indexed image's own file. Raises ImageError, also where it is not the file that was indexed."""
+    """Decode the original file of an indexed image. Raises ImageError, also if the file has changed since."""
     radiograph = decode_radiograph(source.read(name), "the original file")
     if sha256 is not None and radiograph.source_sha256 != sha256:
         raise ImageError("the original file is not the one that was indexed", "build the index anew")
@@ -104,8 +108,8 @@ class Decoder:
     """A pool of decoding processes; `close` ends them.
 
     Args:
-        workers: processes.
-        seconds: for one job; a pool with a job that takes longer is replaced.
+        workers: number of processes.
+        seconds: time limit of one job. A pool with a job that takes longer is replaced.
     """
 
     def __init__(self, workers: int, seconds: float) -> None:
@@ -122,10 +126,10 @@ class Decoder:
         """Run a job in a process.
 
         Raises:
-            ImageError: the image cannot be used; also one that ended the process, or took too long.
-            RequestError: 503, where a process ended while several images were in work: nobody knows whose fault it was.
+            ImageError: the image cannot be used, or it crashed the process, or took too long.
+            RequestError: 503, if a process ended while it worked on several images: any of them may be the cause.
         """
-        async with self._places:  # so that the clock of a job starts when a process is free for it
+        async with self._places:  # the time limit of a job starts when a process is free for it
             self._inside += 1
             try:
                 return await self._run(self._pool, job, *arguments)
@@ -149,7 +153,7 @@ class Decoder:
 
     async def warm(self) -> None:
         """Start the processes, and let each import what decoding needs."""
-        await asyncio.gather(*(self.run(_imported) for _ in range(self._workers)))
+        await asyncio.gather(*(self.run(_import_decoders) for _ in range(self._workers)))
 
     def _replace(self, pool: ProcessPoolExecutor) -> None:
         if pool is self._pool:
@@ -162,17 +166,17 @@ class Decoder:
 
 
 def _end(pool: ProcessPoolExecutor) -> None:
-    for process in list((pool._processes or {}).values()):  # there is no public way until Python 3.14
+    for process in list((pool._processes or {}).values()):  # Python has no public way before 3.14
         process.kill()
     pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _imported() -> None:
+def _import_decoders() -> None:
     load_decoders()
 
 
 def _begin() -> None:
-    """In a new process: Ctrl-C is the server's affair, and the process ends when the server does."""
+    """Set up a new process: the server handles Ctrl-C, and the process ends with the server."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

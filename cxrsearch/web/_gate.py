@@ -1,7 +1,7 @@
-"""What stands before every request: whose it is, whether it may come in, what its answer must carry, one line of log.
+"""The gate before every request: it checks the host, origin and token, adds security headers, and writes the log.
 
-The log has the method, the route as it is written in the code, the status and the time. Ids, names of files, query
-strings and tags never come near it: an id can be a patient's.
+A line of the log has the method, the route as the code writes it, the status and the time. It never has ids, file
+names, query strings or tags, because an id can identify a patient.
 """
 
 import hmac
@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cxrsearch.web.settings import Settings, is_meant
+from cxrsearch.web.settings import Settings, names_this_server
 
 log = logging.getLogger("cxrsearch.web")
 
@@ -36,23 +36,28 @@ _HEADERS: Final = {
 }
 FAULT: Final = "the server failed: this is a fault of the program"
 _OPEN: Final = ("/health", "/token", "/static/")
-"""What needs no token: nothing of an index is in it."""
+"""Paths that need no token; they reveal nothing about an index."""
 
 
 class Gate:
-    """The outermost application."""
+    """The outermost ASGI application: it refuses requests, or passes them on to `app`.
+
+    Args:
+        app: the application behind the gate.
+        settings: the server's host and token.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app, self._settings = app, settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, whatever happens."""
+        """Answer one request; every exception becomes a plain answer with status 500."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started, status = time.perf_counter(), 0
 
-        async def guarded(message: Message) -> None:
+        async def send_guarded(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = int(message["status"])
@@ -60,61 +65,61 @@ class Gate:
             await send(message)
 
         try:
-            await (self._refusal(scope) or self._app)(scope, receive, guarded)
-        except Exception as error:  # a fault of the program: its text may hold anything, so only its place is logged
+            await (self._refusal(scope) or self._app)(scope, receive, send_guarded)
+        except Exception as error:  # a bug: its text may name a patient, so only its place is logged
             place = traceback.extract_tb(error.__traceback__)[-1]
             log.error("%s at %s:%s", type(error).__name__, place.name, place.lineno)
             if not status:
-                await refusal(500, FAULT)(scope, receive, guarded)
+                await refusal(500, FAULT)(scope, receive, send_guarded)
         log.info("%s %s %d %.0f ms", scope["method"], _route(scope), status, 1000 * (time.perf_counter() - started))
 
     def _refusal(self, scope: Scope) -> Response | None:
-        """Why a request does not come in, if so."""
+        """The refusal of a request, or None if it may pass."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if not host or not is_meant(host, self._settings):
+        if not host or not names_this_server(host, self._settings):
             return refusal(421, "this server does not go by the name in the Host header")
         if _from_elsewhere(headers, host):
             return refusal(403, "a request from another site")
         if scope["path"].startswith(_OPEN) or self.knows_token(headers):
             return None
-        if scope["path"] == "/":  # which then asks for it
+        if scope["path"] == "/":  # the page then shows the form that asks for the token
             scope["cxrsearch.unknown"] = True
             return None
         return refusal(401, "the token is missing or wrong: send it as `Authorization: Bearer TOKEN`")
 
     def knows_token(self, headers: Headers) -> bool:
-        """Whether a request brings the token, as a bearer or in the cookie of the page."""
+        """Whether a request has the token, as a bearer token or in the page's cookie."""
         if self._settings.token is None:
             return True
-        kind, _, given = headers.get("authorization", "").partition(" ")
-        candidates = [given.strip()] if kind.lower() == "bearer" else []
+        kind, _, bearer = headers.get("authorization", "").partition(" ")
+        candidates = [bearer.strip()] if kind.lower() == "bearer" else []
         return any(same_token(text, self._settings.token) for text in [*candidates, _cookie(headers)])
 
 
-def same_token(given: str, token: str) -> bool:
-    """Compare in a time that tells nothing."""
-    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())
+def same_token(candidate: str, token: str) -> bool:
+    """Compare two tokens in constant time, so that the time reveals nothing about the token."""
+    return hmac.compare_digest(candidate.encode("utf-8", "surrogateescape"), token.encode())
 
 
 def refusal(status: int, problem: str) -> JSONResponse:
-    """An answer that says no, and why."""
+    """An answer with an error status, and the reason as JSON."""
     return JSONResponse({"error": problem}, status)
 
 
 def _cookie(headers: Headers) -> str:
     try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
     except CookieError:
         return ""
-    return found.value if found else ""
+    return cookie.value if cookie else ""
 
 
 def _from_elsewhere(headers: Headers, host: str) -> bool:
-    """Whether another site's page sent it: browsers say so, and a link somebody follows is no harm.
+    """Whether a page of another site sent the request. Browsers say so. Following a link is harmless, so it may pass.
 
-    A form of our own page has the origin `null`, since its policy is `no-referrer`; that its site is ours is then said
-    by `Sec-Fetch-Site`, which no page can set.
+    A form of our own page has the origin `null`, because its policy is `no-referrer`. Then `Sec-Fetch-Site`, which no
+    page can set, says that its site is ours.
     """
     site = headers.get("sec-fetch-site", "none")
     if site == "same-origin":
@@ -126,5 +131,5 @@ def _from_elsewhere(headers: Headers, host: str) -> bool:
 
 
 def _route(scope: Scope) -> str:
-    """The path of the route, with its parameters' names; nothing that came from outside."""
+    """The path of the route with the names of its parameters, and nothing from the request itself."""
     return str(getattr(scope.get("route"), "path", "(no route)"))

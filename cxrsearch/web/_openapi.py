@@ -1,4 +1,4 @@
-"""What `/api/openapi.json` says of requests and answers, beyond what FastAPI finds out by itself."""
+"""The parts of `/api/openapi.json` that FastAPI cannot derive: fields of requests, schemas of answers, refusals."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -46,11 +46,11 @@ ANSWER: Final[Schema] = _object(
     ),
     warnings=_list(_STRING),
 )
-"""What `cxrsearch query --json` prints."""
+"""The schema of what `cxrsearch query --json` prints."""
 ERROR: Final[Schema] = _object(error={**_STRING, "description": "One line: what is wrong, and what to do."})
 
 _REFUSALS: Final = {
-    400: "A field that cannot be meant.",
+    400: "A field is invalid.",
     401: "The token is missing or wrong.",
     408: "The body did not arrive in time.",
     413: "The body is too long.",
@@ -68,7 +68,7 @@ def upload(**more: Schema) -> dict[str, Any]:
 
 
 def parameters(*, filters_only: bool = False, **more: Schema) -> dict[str, Any]:
-    """The documentation of a request without one: fields of its query string."""
+    """The documentation of a request without an image: the fields of its query string."""
     fields = {**(FILTERS if filters_only else OPTIONS), **more}
     return {
         "parameters": [
@@ -79,8 +79,8 @@ def parameters(*, filters_only: bool = False, **more: Schema) -> dict[str, Any]:
 
 
 def answers(schema: Schema) -> dict[int | str, dict[str, Any]]:
-    """The documentation of an answer, and of what may come instead."""
-    found: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"schema": schema}}}}
+    """The documentation of an answer and of every refusal."""
+    responses: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"schema": schema}}}}
     for status, description in _REFUSALS.items():
-        found[status] = {"description": description, "content": {"application/json": {"schema": ERROR}}}
-    return found
+        responses[status] = {"description": description, "content": {"application/json": {"schema": ERROR}}}
+    return responses

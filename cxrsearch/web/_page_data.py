@@ -1,4 +1,4 @@
-"""What the page is told, as JSON: of the index, of its images, of an answer."""
+"""The data of the page, as JSON: about the index, its images, and an answer."""
 
 import base64
 from collections.abc import Sequence
@@ -21,28 +21,28 @@ from cxrsearch.report import style
 from cxrsearch.web._decoding import Picture, png
 
 EDGE = 95
-"""Percentile of typicality from which an image that is not flagged is not called ordinary either."""
+"""From this percentile of typicality, an image that is not flagged is not called ordinary either."""
 DOTS = 2000
-"""Images that the map shows, at most."""
+"""The embedding map shows at most this many images."""
 _BAND = 10
 _DIGITS = 4
 
 
 class PageData:
-    """The views of one open index.
+    """Makes the page's data from one open index.
 
     Args:
-        index: it.
-        source: where the indexed images are.
-        plane: of its embeddings; None where they are all equal.
-        upload_bytes: what an upload may have.
+        index: the open index.
+        source: the folder of the indexed images.
+        plane: the plane of the embedding map; None if all embeddings are equal.
+        upload_bytes: limit of an upload in bytes.
     """
 
     def __init__(self, index: Index, source: ImageSource, plane: Plane | None, upload_bytes: int) -> None:
         self._index, self._source, self._plane, self._upload_bytes = index, source, plane, upload_bytes
 
     def of_index(self) -> Json:
-        """What the index is, and what the page can do with it."""
+        """The index: its size, findings and encoder, and what the page can offer."""
         index, manifest = self._index, self._index.manifest
         frame = index.catalogue.frame
         return {
@@ -58,12 +58,12 @@ class PageData:
             "pixels": bool(index.stored.pixel_blocks),
             "uploads": manifest.encoder is not None,
             "upload_bytes": self._upload_bytes,
-            "map": None if self._plane is None else f"A map by {self._plane.description}.",
+            "map": None if self._plane is None else f"Embedding map by {self._plane.description}.",
             "disclaimer": style.DISCLAIMER,
         }
 
     def of_image(self, row: int) -> Json:
-        """One indexed image."""
+        """One indexed image: its id, patient, findings, view, sex, and age in decades."""
         catalogue, at = self._index.catalogue, self._index.catalogue.frame.iloc[row]
         findings = catalogue.findings(row)
         return {
@@ -78,12 +78,15 @@ class PageData:
         }
 
     def original_name(self, row: int) -> str | None:
-        """The indexed image's name, if its source still has it; only the catalogue says where."""
+        """The name of an indexed image's file, or None if its source no longer has it.
+
+        The name comes from the catalogue only, never from a request.
+        """
         name = self._index.catalogue.frame["path"].iloc[row]
         return None if pd.isna(name) or not self._source.has(str(name)) else str(name)
 
     def of_answer(self, answer: QueryResult, place: list[float] | None, maps: FindingMaps | None) -> Json:
-        """An answer as the page shows it; `answer` in it is what `cxrsearch query --json` prints."""
+        """An answer as the page shows it. Its entry `answer` is what `cxrsearch query --json` prints."""
         rows = [int(row) for row in answer.neighbours.row]
         places = self.places(rows)
         near = zip(rows, answer.neighbours.distance, places, strict=True)
@@ -91,7 +94,7 @@ class PageData:
             "answer": answer.to_json(),
             "heading": answer.heading(),
             "typical": _typical(answer.typicality),
-            "stored": None if not answer.pixels.size else encoded(png(Image.fromarray(answer.pixels))),
+            "stored": None if not answer.pixels.size else encode(png(Image.fromarray(answer.pixels))),
             "neighbours": [
                 {**self.of_image(row), "distance": float(distance), "place": at} for row, distance, at in near
             ],
@@ -100,52 +103,52 @@ class PageData:
         }
 
     def of_picture(self, picture: Picture, description: str) -> Json:
-        """An upload, to be looked at."""
+        """The picture of an upload, as base64 PNG, with its size and description."""
         return {
-            "png": encoded(picture.png),
+            "png": encode(picture.png),
             "width": picture.width,
             "height": picture.height,
             "description": description,
         }
 
     def places(self, rows: Sequence[int]) -> list[list[float] | None]:
-        """Where indexed images lie on the map."""
+        """The places of indexed images on the embedding map; None without one."""
         if self._plane is None or not rows:
             return [None] * len(rows)
-        return self.placed(self._index.stored.vectors.take(np.asarray(rows, dtype=np.int64)))
+        return self.place(self._index.stored.vectors.take(np.asarray(rows, dtype=np.int64)))
 
-    def placed(self, embeddings: NDArray[np.float32]) -> list[list[float] | None]:
-        """Where embeddings, float32 (q, dim), lie on the map."""
+    def place(self, embeddings: NDArray[np.float32]) -> list[list[float] | None]:
+        """The places of embeddings, float32 (q, dim), on the embedding map; None without one."""
         if self._plane is None:
             return [None] * len(embeddings)
         return [[round(float(v), _DIGITS) for v in place] for place in self._plane.place(embeddings)]
 
     def of_map(self) -> Json:
-        """The dots of the map: at most 2,000 rows, drawn without repeats (seed 0)."""
+        """The dots of the embedding map: at most 2,000 rows, drawn without replacement (seed 0)."""
         n = len(self._index)
         rows = np.sort(np.random.default_rng(0).choice(n, size=min(n, DOTS), replace=False))
         labels = self._index.catalogue.labels
         names = self._index.manifest.findings
         having = {} if labels is None else {f: np.flatnonzero(labels[rows, i]).tolist() for i, f in enumerate(names)}
-        shown = f"{len(rows):,} of {n:,} images, chosen at random" if len(rows) < n else f"all {n:,} images"
+        which = f"{len(rows):,} of {n:,} images, chosen at random" if len(rows) < n else f"all {n:,} images"
         images = [str(name) for name in self._index.catalogue.frame["id"].iloc[rows]]
         places = self.places(rows.tolist())
-        return {"rows": rows.tolist(), "images": images, "places": places, "with": having, "shown": shown}
+        return {"rows": rows.tolist(), "images": images, "places": places, "with": having, "shown": which}
 
 
 def band(age: int) -> str:
-    """An age as a decade, which tells less of who it is."""
+    """An age as a decade, which identifies a person less."""
     low = age // _BAND * _BAND
     return f"{low}–{low + _BAND - 1}"
 
 
-def of_similarity(own: NDArray[np.float64], other: NDArray[np.float64]) -> Json:
-    """Which regions of two images make them alike, float64 (h, w) each."""
-    return {"query": _rounded(own), "neighbour": _rounded(other)}
+def of_similarity(query: NDArray[np.float64], neighbour: NDArray[np.float64]) -> Json:
+    """The heat maps of what makes two images alike, float64 (h, w) each, as JSON."""
+    return {"query": _round(query), "neighbour": _round(neighbour)}
 
 
-def encoded(data: bytes) -> str:
-    """Bytes for JSON."""
+def encode(data: bytes) -> str:
+    """Bytes as base64 text, for JSON."""
     return base64.b64encode(data).decode("ascii")
 
 
@@ -160,10 +163,10 @@ def _typical(typical: Typicality) -> Json:
 
 
 def _maps(maps: FindingMaps) -> Json:
-    return {"findings": list(maps.findings), "values": [_rounded(values) for values in maps.maps]}
+    return {"findings": list(maps.findings), "values": [_round(values) for values in maps.maps]}
 
 
-def _rounded(values: NDArray[np.float64]) -> list[list[float]]:
+def _round(values: NDArray[np.float64]) -> list[list[float]]:
     return [[float(f"{value:.{_DIGITS}g}") for value in row] for row in values]
 
 

@@ -1,4 +1,4 @@
-"""The fields of a query, as `cxrsearch query` has its options: from text to `QueryOptions`, and their documentation."""
+"""The fields of a query, like the options of `cxrsearch query`: their documentation, and their parsing."""
 
 from collections.abc import Mapping
 from typing import Any, Final, cast
@@ -10,7 +10,7 @@ from cxrsearch.store.filtered_search import Filters, parse_years
 
 MOST_NEIGHBOURS: Final = 200
 VOTES: Final = ("uniform", "distance", "softmax")
-"""ML-kNN is fitted at each query, which takes as long as the bank is large: the command line has it."""
+"""Votes of the page. ML-kNN is left to the command line, because it is fitted anew for each query, which is slow."""
 
 FILTERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "view": {"type": "string", "enum": ["PA", "AP"], "description": "Only images of this view."},
@@ -23,60 +23,60 @@ OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
     "k": {"type": "integer", "minimum": 1, "maximum": MOST_NEIGHBOURS, "default": 20, "description": "Neighbours."},
     "vote": {"type": "string", "enum": list(VOTES), "default": "uniform", "description": "How neighbours vote."},
     "patient": {"type": "string", "description": "The query's patient, whose images are left out."},
-    "same_patient": {"type": "boolean", "default": False, "description": "Let the query's own patient answer too."},
+    "same_patient": {"type": "boolean", "default": False, "description": "Also allow images of the query's patient."},
     "alarm": {"type": "number", "default": ALARM, "description": "Share of ordinary images that may be flagged."},
     **FILTERS,
 }
 
 
 def filters_of(fields: Mapping[str, str]) -> Filters:
-    """The filters in fields; an empty field is none.
+    """The filters of a request. Empty fields are ignored.
 
     Raises:
-        UsageError: an age that cannot be meant.
+        UsageError: an invalid age.
     """
-    given = {name: text for name, text in fields.items() if text}
-    view, sex = given.get("view"), given.get("sex")
+    filled = {name: text for name, text in fields.items() if text}
+    view, sex = filled.get("view"), filled.get("sex")
     return Filters(
         view and view.upper(),
         sex and sex.upper(),
-        parse_years(given.get("age")),
-        _names(given.get("with", "")),
-        _names(given.get("without", "")),
+        parse_years(filled.get("age")),
+        _names(filled.get("with", "")),
+        _names(filled.get("without", "")),
     )
 
 
 def options_of(fields: Mapping[str, str]) -> QueryOptions:
-    """What is asked by fields; an empty one is as if it were not there.
+    """The options of a query. Empty fields are ignored.
 
     Raises:
         RequestError: an unknown field, or a value of the wrong kind.
-        UsageError: values that cannot be meant.
+        UsageError: invalid values.
     """
-    given = {name: text for name, text in fields.items() if text}
-    require_known(given, OPTIONS)
-    k = _whole(given.get("k", "20"))
+    filled = {name: text for name, text in fields.items() if text}
+    require_known(filled, OPTIONS)
+    k = _whole(filled.get("k", "20"))
     if k > MOST_NEIGHBOURS:
         raise RequestError(400, f"{k} neighbours", f"ask for at most {MOST_NEIGHBOURS}, or use `cxrsearch query`")
-    vote = given.get("vote", "uniform")
+    vote = filled.get("vote", "uniform")
     if vote not in VOTES:
         raise RequestError(400, f"the vote {_shown(vote)}", f"use one of {', '.join(VOTES)}, or `cxrsearch query`")
-    same = given.get("same_patient", "false").lower()
+    same = filled.get("same_patient", "false").lower()
     if same not in ("true", "false"):
         raise RequestError(400, f"same_patient is {_shown(same)}", "use true or false")
-    alarm = _number(given.get("alarm", str(ALARM)))
-    return QueryOptions(k, cast(Vote, vote), given.get("patient"), same == "true", filters_of(given), alarm)
+    alarm = _number(filled.get("alarm", str(ALARM)))
+    return QueryOptions(k, cast(Vote, vote), filled.get("patient"), same == "true", filters_of(filled), alarm)
 
 
-def require_known(given: Mapping[str, str], known: Mapping[str, Any]) -> None:
-    """Refuse a field that is misspelt: it would be left out in silence. Raises RequestError."""
-    unknown = sorted(set(given) - set(known))
+def require_known(fields: Mapping[str, str], known: Mapping[str, Any]) -> None:
+    """Refuse unknown fields, so that a misspelt one is not ignored silently. Raises RequestError."""
+    unknown = sorted(set(fields) - set(known))
     if unknown:
         raise RequestError(400, f"an unknown field {_shown(unknown[0])}", f"use {', '.join(known)}")
 
 
 def whole(text: str, name: str, most: int) -> int:
-    """A whole number from 0 to `most`. Raises RequestError."""
+    """The field's value as a whole number from 0 to `most`. Raises RequestError for any other value."""
     number = _whole(text)
     if not 0 <= number <= most:
         raise RequestError(400, f"{name} is {number}", f"use a number from 0 to {most}")

@@ -1,4 +1,4 @@
-"""An open index behind a server: decoding in processes, computing in one thread, so many requests at once."""
+"""An open index behind a server: images are decoded in processes, answers are computed in one thread."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -29,16 +29,16 @@ from cxrsearch.web._upload import Upload
 from cxrsearch.web.settings import Settings
 
 PLANE_ROWS = 20_000
-"""The map is fitted on at most so many images, drawn without repeats (seed 0)."""
+"""The embedding map is fitted on at most this many images, drawn without replacement (seed 0)."""
 _DECODERS = 2
 
 
 class Service:
-    """Answers what the routes ask; `start` it first, and `close` it.
+    """Answers the requests of the routes. Call `start` first, and `close` at the end.
 
     Args:
-        index: open.
-        settings: the server's.
+        index: an open index.
+        settings: the server's settings.
     """
 
     def __init__(self, index: Index, settings: Settings) -> None:
@@ -50,21 +50,21 @@ class Service:
         self._inside = 0
 
     async def start(self) -> None:
-        """Load the encoder, open the search structure and start the processes, so that no query waits for it."""
+        """Load the encoder, open the search structure and start the processes, so that no query waits for them."""
         self._decoder = Decoder(_DECODERS, self.settings.decode_seconds)
         self.batcher: Batcher[Pixels, Embedded] = Batcher(self.index.embed, wait=0.008)
         await asyncio.gather(self._decoder.warm(), self.look_row(0, QueryOptions()))
 
     async def close(self) -> None:
-        """End all that `start` began."""
+        """Stop the thread and the processes that `start` started."""
         await self.batcher.close()
         self._decoder.close()
 
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[None]:
-        """Let a request in, from its first byte to its answer. Raises RequestError, 503, where too many are inside."""
+        """Admit a request until it is answered. Raises RequestError, 503, if too many are being answered."""
         if self._inside >= self.settings.waiting:
-            raise RequestError(503, f"{self._inside} requests are being answered", "come again in a few seconds")
+            raise RequestError(503, f"{self._inside} requests are being answered", "try again in a few seconds")
         self._inside += 1
         try:
             yield
@@ -72,47 +72,47 @@ class Service:
             self._inside -= 1
 
     async def answer(self, upload: Upload, options: QueryOptions) -> QueryResult:
-        """What `Index.query` answers for a file of these bytes and this name."""
-        return (await self._asked(upload, options, show=False))[1]
+        """The answer to an upload, the same as `Index.query` gives for the file."""
+        return (await self._query(upload, options, show=False))[1]
 
     async def look(self, upload: Upload, options: QueryOptions) -> Json:
-        """All that the page shows of an upload, also which indexed images it is."""
-        prepared, answer, embedded = await self._asked(upload, options, show=True)
+        """Everything that the page shows about an upload, including its copies in the index."""
+        prepared, answer, embedded = await self._query(upload, options, show=True)
         maps = await self.batcher.run(self._maps, embedded)
         assert prepared.picture is not None
         more = {
             "picture": self.views.of_picture(prepared.picture, prepared.description),
             "indexed": self._images(np.flatnonzero(copies_of(self.index.stored, prepared))),
         }
-        return self.views.of_answer(answer, self.views.placed(embedded.embedding)[0], maps) | more
+        return self.views.of_answer(answer, self.views.place(embedded.embedding)[0], maps) | more
 
     async def look_row(self, row: int, options: QueryOptions) -> Json:
-        """All that the page shows of an indexed image."""
+        """Everything that the page shows about an indexed image."""
         answer = await self.batcher.run(self.index.answer_row, self.require_row(row), options)
         maps = await self.batcher.run(self._maps, answer.embedded)
         return self.views.of_answer(answer, self.views.places([row])[0], maps) | {"own": self.views.of_image(row)}
 
     async def similarity(self, upload: Upload, row: int) -> Json:
-        """Which regions make an upload and an indexed image alike."""
-        prepared = await self._prepared(upload, show=False)
+        """The heat maps of what makes an upload and an indexed image alike."""
+        prepared = await self._prepare(upload, show=False)
         maps = await self.batcher.run(self.index.similarity_maps, prepared.stored, self.require_row(row))
         return of_similarity(*maps)
 
     async def similarity_row(self, row: int, other: int) -> Json:
-        """Which regions make two indexed images alike."""
+        """The heat maps of what makes two indexed images alike."""
         pixels = self.stored_pixels(row)
         return of_similarity(*await self.batcher.run(self.index.similarity_maps, pixels, self.require_row(other)))
 
     async def sheet(self, answer: QueryResult) -> bytes:
-        """An answer as a contact sheet, PNG."""
+        """The contact sheet of an answer, as PNG."""
         return await self.batcher.run(lambda: png(query_sheet(self.index, answer)))
 
     async def answer_row(self, row: int, options: QueryOptions) -> QueryResult:
-        """The answer for an indexed image."""
+        """The answer to a query with an indexed image."""
         return await self.batcher.run(self.index.answer_row, self.require_row(row), options)
 
     async def original(self, row: int) -> Picture:
-        """An indexed image's own file. Raises RequestError, 404, where it is not to be had, with the reason."""
+        """The original file of an indexed image. Raises RequestError, 404, with the reason if it is not available."""
         name = self.views.original_name(self.require_row(row))
         if name is None:
             raise RequestError(404, "the original file is not where the index looks for it", "start with --images DIR")
@@ -123,29 +123,29 @@ class Service:
             raise RequestError(404, error.problem, error.fix) from None
 
     def picture(self, row: int) -> bytes:
-        """An indexed image's stored pixels, PNG."""
+        """The stored pixels of an indexed image, as PNG."""
         return picture_of(self.stored_pixels(row))
 
     def stored_pixels(self, row: int) -> Pixels:
-        """An indexed image's stored pixels. Raises RequestError, 404, in an index without."""
+        """The stored pixels of an indexed image. Raises RequestError, 404, if the index keeps none."""
         pixels = self.index.stored_pixels(self.require_row(row))
         if pixels is None:
             raise RequestError(404, "this index keeps no pixels", "build it without --no-pixels")
         return pixels
 
     def browse(self, filters: Filters, offset: int, limit: int) -> Json:
-        """Indexed images in an order that chance gives, so that the first are a sample of all."""
+        """Indexed images in a random but fixed order, so that the first ones are a random sample."""
         allowed = filters.rows(self.index.catalogue)
         rows = self._order if allowed is None else self._order[allowed[self._order]]
         return {"total": len(rows), "images": self._images(rows[offset : offset + limit])}
 
     def named(self, image: str) -> Json:
-        """The indexed images with this id: one, none, or several where the table had it twice."""
+        """The indexed images with this id: none, one, or several if the table has the id more than once."""
         rows = np.flatnonzero(self.index.catalogue.frame["id"].eq(image).to_numpy(dtype=bool))
         return {"total": len(rows), "images": self._images(rows)}
 
     def require_row(self, row: int) -> int:
-        """Raise RequestError, 404, unless there is such a row."""
+        """Return the row; raise RequestError, 404, if there is no such row."""
         if not 0 <= row < len(self.index):
             raise RequestError(404, f"no image {row} in an index of {len(self.index)}", "take a row of /api/images")
         return row
@@ -153,17 +153,17 @@ class Service:
     def _images(self, rows: NDArray[np.int64] | Sequence[int]) -> list[Json]:
         return [self.views.of_image(int(row)) for row in rows]
 
-    async def _asked(
+    async def _query(
         self, upload: Upload, options: QueryOptions, *, show: bool
     ) -> tuple[Prepared, QueryResult, Embedded]:
-        options.filters.rows(self.index.catalogue)  # refused before the work
-        prepared = await self._prepared(upload, show=show)
+        options.filters.rows(self.index.catalogue)  # refuses an unknown filter before the work
+        prepared = await self._prepare(upload, show=show)
         embedded = await self.batcher.submit(prepared.stored)
-        name = PurePosixPath(upload.name)
+        name = PurePosixPath(upload.name)  # pure: `identify` must not look for a file of this name
         answer = await self.batcher.run(self.index.answer, upload.name, name, prepared, embedded, options)
         return prepared, answer, embedded
 
-    async def _prepared(self, upload: Upload, *, show: bool) -> Prepared:
+    async def _prepare(self, upload: Upload, *, show: bool) -> Prepared:
         return await self._decoder.run(prepare, upload.data, self.index.preprocess.pixel_side, show)
 
     def _maps(self, embedded: Embedded) -> FindingMaps | None:

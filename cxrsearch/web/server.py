@@ -1,4 +1,4 @@
-"""Serving an application with uvicorn: a socket, and a limit on how long the head of a request may take."""
+"""Serve the application with uvicorn: open a socket, and limit how long the head of a request may take."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-lengt
 
 
 def listening(settings: Settings) -> socket.socket:
-    """A socket that listens where the settings say. Raises UsageError where it cannot."""
+    """Open a socket that is bound to the settings' host and port. Raises UsageError if that fails."""
     try:
         family, *_, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
         opened = socket.socket(family, socket.SOCK_STREAM)
@@ -37,19 +37,19 @@ def listening(settings: Settings) -> socket.socket:
 
 
 def address_of(opened: socket.socket) -> str:
-    """Where a browser finds it."""
+    """The URL of the page for a browser."""
     host, port = opened.getsockname()[:2]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{shown}:{port}/"
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{name}:{port}/"
 
 
 def server(index: Index, settings: Settings, ready: Callable[[], None] = lambda: None) -> uvicorn.Server:
-    """A server, yet to run on a socket of `listening`.
+    """Make a server, to be run on a socket of `listening`.
 
     Args:
-        index: open.
-        settings: what it lets in.
-        ready: called once it answers.
+        index: an open index.
+        settings: where it listens, and its limits.
+        ready: called when it answers requests.
     """
     config = uvicorn.Config(
         make_app(index, settings),
@@ -79,14 +79,14 @@ class _Server(uvicorn.Server):
 
 
 def _protocol(seconds: float) -> type[asyncio.Protocol]:
-    """uvicorn's protocol, which ends a connection whose request does not get past its head in time."""
+    """uvicorn's protocol with a time limit for the head of a request; a late connection is closed with status 408."""
 
     class Timed(H11Protocol):
         _clock: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self.access_log = False  # it would have paths in full wherever somebody listens to all loggers
+            self.access_log = False  # else full paths reach any handler of the root logger
             self._watch()
 
         def data_received(self, data: bytes) -> None:
@@ -100,7 +100,7 @@ def _protocol(seconds: float) -> type[asyncio.Protocol]:
         def _watch(self) -> None:
             if self.conn.their_state is not h11.IDLE:
                 self._stop()
-            elif self._clock is None:  # not wound again by each further byte
+            elif self._clock is None:  # started once per request: further bytes do not restart it
                 self._clock = self.loop.call_later(seconds, self._end)
 
         def _stop(self) -> None:

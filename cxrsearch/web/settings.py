@@ -1,4 +1,4 @@
-"""How the server is run, and what it lets in."""
+"""Where the server listens, and its limits."""
 
 import ipaddress
 import secrets
@@ -13,20 +13,21 @@ FEWEST_TOKEN_CHARACTERS = 16
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the server listens and its limits; checked as it is made.
+    """Where the server listens, and its limits. They are checked when the object is made.
 
     Attributes:
-        host, port: where it listens; port 0 takes a free one.
-        token: what a caller must know; None only where this machine alone can reach the server.
-        upload_bytes: of a request's body, counted as it is read.
-        images_root: where the indexed files lie now; None: where they lay when the index was built.
-        body_seconds: for a whole body to arrive.
-        header_seconds: for the head of a request to arrive.
-        decode_seconds: for one file to be decoded.
-        waiting: requests that may be uploading, decoding or computing at once; further ones are told to come again.
+        host: name or address where it listens.
+        port: port where it listens; 0: a free one.
+        token: the token that callers must send. None is allowed only if no other machine can reach the server.
+        upload_bytes: limit of a request's body in bytes, counted while it is read.
+        images_root: folder of the indexed files; None: where they were when the index was built.
+        body_seconds: time limit for a whole body to arrive.
+        header_seconds: time limit for the head of a request to arrive.
+        decode_seconds: time limit for decoding one file.
+        waiting: requests that may upload, decode or compute at once. Further ones are refused with status 503.
 
     Raises:
-        UsageError: values that cannot be meant, or a server that others reach without a token.
+        UsageError: invalid values, or a server that others can reach without a token.
     """
 
     host: str = "127.0.0.1"
@@ -42,12 +43,12 @@ class Settings:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535 or self.upload_bytes < 1 or self.waiting < 1:
             got = f"port {self.port}, {self.upload_bytes} bytes, {self.waiting} requests"
-            raise UsageError(f"a server that cannot be meant: {got}", "use a port up to 65535 and limits above 0")
+            raise UsageError(f"invalid server settings: {got}", "use a port up to 65535 and limits above 0")
         if self.token is None and not is_loopback(self.host):
             raise UsageError(f"a server at {self.host} without a token", "others can reach it: give a token")
         if self.token is not None and (len(self.token) < FEWEST_TOKEN_CHARACTERS or not _plain(self.token)):
             fix = f"use {FEWEST_TOKEN_CHARACTERS} or more letters, digits, - and _"
-            raise UsageError("a token that could be guessed, or not be sent", fix)
+            raise UsageError("the token is too easy to guess, or cannot be sent", fix)
 
 
 def _plain(token: str) -> bool:
@@ -55,7 +56,7 @@ def _plain(token: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens there."""
+    """Whether a server at this host can be reached only from this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -63,15 +64,15 @@ def is_loopback(host: str) -> bool:
 
 
 def new_token() -> str:
-    """A token nobody guesses."""
+    """A random token of 24 bytes, safe in a URL."""
     return secrets.token_urlsafe(24)
 
 
-def is_meant(host: str, settings: Settings) -> bool:
-    """Whether a Host header names this server: an address, or a name that is known to be its own.
+def names_this_server(host: str, settings: Settings) -> bool:
+    """Whether a Host header names this server: by an address, or by a name that belongs to it.
 
-    A page elsewhere whose own name was made to point here (DNS rebinding) sends that name, which is refused. Ports are
-    not compared: a tunnel has another one.
+    This stops DNS rebinding: a foreign page whose name was made to point here sends that name, which is refused. Ports
+    are not compared, because a tunnel has another one.
     """
     name = _without_port(host)
     if name in ("localhost", settings.host.lower()):

@@ -185,7 +185,7 @@ def test_a_part_of_a_split_is_indexed_and_recorded(data_set: DataSet, tmp_path: 
         build_index(
             data_set.images, data_set.labels, index=tmp_path / "x", split="patient-hash:1/0/0", part="val", **SMALL
         )
-    with pytest.raises(UsageError, match="of no split"):
+    with pytest.raises(UsageError, match="without a split"):
         build_index(data_set.images, data_set.labels, index=tmp_path / "x", part="val", **SMALL)
 
 
@@ -383,7 +383,7 @@ def test_an_index_of_other_images_or_another_encoder_is_not_replaced_unasked(dat
     before = digests(index)
     other = shutil.copytree(data_set.images, tmp_path / "other")
     said = (
-        r"is an index already: \d+ images of .*, encoder random:0 \(untrained\) — name another --index, or .* --replace"
+        r"already is an index: \d+ images of .*, encoder random:0 \(untrained\) — name another --index, or .* --replace"
     )
     for images, options in ((other, SMALL), (data_set.images, SMALL | {"weights": "random:1"})):
         with pytest.raises(StoreError, match=said):

@@ -320,7 +320,7 @@ def test_another_vocabulary_and_an_index_of_images_replaced(
     )
     options: dict[str, Any] = {"index": tmp_path / "index", "findings": ["Cold", "Flu"]}
     before = digests(tmp_path / "index")
-    with pytest.raises(StoreError, match=r"is an index already: 10 images of .* with --replace"):
+    with pytest.raises(StoreError, match=r"already is an index: 10 images of .* with --replace"):
         import_embeddings(source, table, **options)
     assert digests(tmp_path / "index") == before
     import_embeddings(source, table, replace_other=True, **options)

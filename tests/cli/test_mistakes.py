@@ -46,9 +46,9 @@ _MISTAKES: list[tuple[tuple[str, ...], int, str]] = [
     (("evaluate", "--index", "index", "--cache", "pixels"), 2, "--cache has no effect on an index"),
     (("evaluate", "--index", "index", "--out", "cv"), 2, "leave --out out, or add --cv"),
     (("novelty", "--index", "index", "--holdout", "Mass", "--set", "lr=1"), 2, "leave --set out, or add --retrain"),
-    (("train", *_IMAGES, "--freeze", "--epochs", "3"), 2, "epochs 3 for a head trained alone"),
-    (("train", *_IMAGES, "--strict"), 2, "strict, without a finding"),
-    (("train", "data/images", "--config", "unlabelled", "--findings", "Mass"), 2, "the findings Mass, without a table"),
+    (("train", *_IMAGES, "--freeze", "--epochs", "3"), 2, "epochs 3 has no effect with --freeze"),
+    (("train", *_IMAGES, "--strict"), 2, "strict without a held-out finding"),
+    (("train", "data/images", "--config", "unlabelled", "--findings", "Mass"), 2, "--findings Mass without a table"),
     *[
         ((name, *_IMAGES, "--set", "temperature=1"), 2, "temperature 1.0 with objective findings")
         for name in ("train", "tune")

@@ -85,9 +85,9 @@ def test_a_missing_extra_is_named(small_index: Path, monkeypatch: pytest.MonkeyP
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_what_cannot_be_meant_is_refused(small_index: Path, tmp_path: Path) -> None:
+def test_invalid_options_are_refused(small_index: Path, tmp_path: Path) -> None:
     for arguments, said in (
-        (["--token", "short"], "guessed"),
+        (["--token", "short"], "guess"),
         (["--max-upload", "0"], "--max-upload"),
         (["--port", "70000"], "--port"),
     ):

@@ -63,7 +63,7 @@ def test_boxes_are_in_pixels_of_the_file(index: Index, wide: Path) -> None:
 def test_the_resolution_of_the_maps_is_said(index: Index, wide: Path) -> None:
     result = localise_image(index.embedder, wide, findings=("Mass",))
     assert result.to_json()["cell"] == [200, 100]  # two cells a side
-    said = "The maps have 2 x 2 cells of 200 x 100 pixels each: nothing smaller can be located or outlined."
+    said = "The heat maps have 2 x 2 cells of 200 x 100 pixels each: nothing smaller can be located or outlined."
     assert result.resolution() == said
 
 
@@ -148,7 +148,7 @@ def test_the_command_prints_a_table_or_json_and_draws(trained_index: Path, data_
     table = asked(image, "--index", trained_index, "--boxes", "--overlay", drawn)
     assert table.exit_code == 0
     assert "(80 x 80 pixels): cam of made" in table.stdout
-    assert "The maps have 2 x 2 cells of 40 x 40 pixels each: " in table.stdout
+    assert "The heat maps have 2 x 2 cells of 40 x 40 pixels each: " in table.stdout
     with Image.open(drawn) as picture:
         assert picture.mode == "RGB"
     weights = trained_file(tmp_path / "made.safetensors")

@@ -170,7 +170,10 @@ def test_what_cannot_be_drawn_is_refused_before_the_work(
         raise AssertionError
 
     monkeypatch.setattr("cxrsearch.overview.embedding_map.project", unexpected)
-    for out, message in (([], "without a file"), (["map.pdf"], r"a map as 'map.pdf' — give names that end in .png")):
+    for out, message in (
+        ([], "without a file"),
+        (["map.pdf"], r"an embedding map as 'map.pdf' — give names that end in .png"),
+    ):
         with pytest.raises(UsageError, match=message):
             draw_map(index, out)
     with pytest.raises(WriteError, match="no folder"):
@@ -184,7 +187,7 @@ def test_what_cannot_be_drawn_is_refused_before_the_work(
 def test_too_few_images_and_a_single_patient_are_refused(tmp_path: Path) -> None:
     x = np.eye(6, dtype=np.float32)
     alone = imported(tmp_path, x, ["p"] * 6)
-    with pytest.raises(UsageError, match="novelty in an index of one patient"):
+    with pytest.raises(UsageError, match="novelty needs at least two patients"):
         draw_map(alone, [tmp_path / "map.png"], colour="novelty")
     assert draw_map(alone, [tmp_path / "map.png"], threads=1).patients == 1
     few = imported(tmp_path, x[:4], list("abcd"))

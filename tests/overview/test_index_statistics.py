@@ -216,7 +216,7 @@ def test_warnings_say_what_a_reader_must_know(result: StatisticsResult) -> None:
     assert not any("permutations are" in warning or "dimensions" in warning for warning in enough.warnings)
     for name in ("raw", "whitened"):
         warnings = embedding_statistics(embeddings(), catalogue(), space=name, **QUICK).warnings
-        assert f"the test is defined in the standardised space; here it is taken in the {name} one" in warnings
+        assert f"the test is defined in the standardised space; here it uses the {name} space" in warnings
     wide = np.random.default_rng(0).normal(size=(N, 2 * N))
     assert any("equally far" in w for w in embedding_statistics(wide, catalogue(), space="whitened", **QUICK).warnings)
 
@@ -237,7 +237,7 @@ def test_stratified_permutations_keep_views_apart() -> None:
     assert result.stratified == ("view", "sex")
     assert plain.stratified == ()
     missing = int(catalogue().frame["view"].isna().sum())
-    assert f"the view of {missing} of {N} images is not known: these are a stratum of their own" in result.warnings
+    assert f"the view of {missing} of {N} images is not known: these are a separate stratum" in result.warnings
     assert any("with a number of images of each view and sex that nobody shares" in w for w in result.warnings)
     assert [row.effect for row in result.groups] == [row.effect for row in plain.groups]
     assert [row.p_value for row in result.groups] != [row.p_value for row in plain.groups]

@@ -14,7 +14,7 @@ from cxrsearch.overview._scatter_colours import (
     by_finding,
     by_novelty,
     by_view,
-    highlighted,
+    highlight,
     rows_with,
 )
 from cxrsearch.report import style
@@ -82,11 +82,11 @@ def test_the_images_with_a_finding(catalogue: Catalogue) -> None:
 
 def test_one_finding_stands_out(catalogue: Catalogue) -> None:
     name, rows = rows_with(catalogue, "mass")
-    alone = highlighted(by_finding(catalogue), name, rows)
+    alone = highlight(by_finding(catalogue), name, rows)
     assert alone.classes == ("Mass", "other images")
     assert alone.colours == (style.ACCENT, QUIET)
     assert np.flatnonzero(alone.codes == 0).tolist() == [0, 1, 4, 8]
-    by_their_view = highlighted(by_view(catalogue), name, rows)
+    by_their_view = highlight(by_view(catalogue), name, rows)
     assert classes(by_their_view) == ["PA", "AP", *["other images"] * 2, "PA", *["other images"] * 3, "PA"]
     assert by_their_view.colours == (style.CATEGORIES[0], style.CATEGORIES[3], QUIET)
     assert by_their_view.title == "View: Mass"

@@ -33,7 +33,7 @@ def renamed(stored: StoredIndex, source: str = "table", **columns: list[str]) ->
 
 
 def left_out(identity: Identity) -> list[int]:
-    return [int(row) for row in np.flatnonzero(identity.own)]
+    return [int(row) for row in np.flatnonzero(identity.patient_rows)]
 
 
 def test_the_order_is_caller_copy_id_dicom_name(stored: StoredIndex) -> None:
@@ -62,18 +62,18 @@ def test_where_the_index_knows_another_patient_than_the_caller_both_are_left_out
     stored: StoredIndex,
 ) -> None:
     copy = scan(stored.files["source_sha256"][4])
-    note = "the index has this image of patient p2: that patient's images were left out as well"
+    note = "the index holds this image under patient p2: that patient's images were left out as well"
     for found in (identify(stored, Path("x.png"), copy, "p0"), identity_of_row(stored, 4, "p0")):
         assert (found.patient, left_out(found), found.warnings) == ("p0", [0, 1, 4, 5], (note,))
     assert identify(stored, Path("x.png"), copy, "p2").warnings == ()
 
 
 def test_what_a_patient_without_images_leaves_out_is_said_as_it_is(stored: StoredIndex) -> None:
-    written = "ids count as they are written"
+    written = "ids must match exactly"
     nobody = identify(stored, Path("x.png"), scan(), "nobody")
     assert (left_out(nobody), nobody.warnings) == (
         [],
-        (f"the patient that was given has no image in the index, so none was left out: {written}",),
+        (f"the named patient has no image in the index, so none was left out: {written}",),
     )
     alone = renamed(stored, patient=["p0"] * 4 + ["alone"] + ["p3"] * 5)
     copy = identify(alone, Path("x.png"), scan(stored.files["source_sha256"][4]), "nobody")

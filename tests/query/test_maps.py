@@ -145,5 +145,5 @@ def test_an_image_goes_through_the_network_once(index: Index, data_set: DataSet)
 
 def test_a_stored_embedding_has_no_maps() -> None:
     stored = Embedded(np.zeros((0, 0), np.uint8), np.zeros((1, 4), np.float32))
-    with pytest.raises(UsageError, match="an image without its feature map has no maps"):
+    with pytest.raises(UsageError, match="an image without its feature map has no heat maps"):
         similarity_maps(stored, stored)

@@ -36,7 +36,7 @@ def test_boxes_become_shares_of_what_the_network_sees() -> None:
     assert box_shares((64, 96, 64, 32), (256, 256), centre) == (0.0, 0.25, 0.5, 0.25)
     assert box_shares((0, 0, 128, 128), (256, 256), centre) == (0.0, 0.0, 0.5, 0.5)
     np.testing.assert_allclose(image_shares(np.array([[0.0, 0.25, 0.5, 0.25]]), centre), [[0.25, 0.375, 0.25, 0.125]])
-    with pytest.raises(UsageError, match="outside the middle"):
+    with pytest.raises(UsageError, match="outside the centre"):
         box_shares((0, 0, 60, 60), (256, 256), centre)
 
 
@@ -46,9 +46,9 @@ def test_boxes_become_shares_of_what_the_network_sees() -> None:
         ((0, 0, 0, 5), "has no area"),
         ((0, 0, 5, -1), "has no area"),
         ((0, 0, float("nan"), 5), "has no area"),
-        ((-1, 0, 5, 5), "leaves the image of 400 x 200 pixels"),
-        ((396, 0, 5, 5), "leaves the image"),
-        ((0, 190, 5, 11), "leaves the image"),
+        ((-1, 0, 5, 5), "is not inside the image of 400 x 200 pixels"),
+        ((396, 0, 5, 5), "is not inside the image"),
+        ((0, 190, 5, 11), "is not inside the image"),
     ],
 )
 def test_boxes_that_cannot_be_meant_are_refused(box: Any, problem: str) -> None:
@@ -115,10 +115,10 @@ def test_the_sheet_frames_the_regions(index: Index, data_set: DataSet) -> None:
 @pytest.mark.parametrize(
     ("wrong", "problem"),
     [
-        ({"box": (70, 0, 20, 20)}, "leaves the image of 80 x 80"),
+        ({"box": (70, 0, 20, 20)}, "is not inside the image of 80 x 80"),
         ({"box": BOX, "candidates": 1}, "1 candidates for 2 neighbours"),
         ({"box": BOX, "candidates": 2.5}, "2.5 candidates"),
-        ({"box": BOX, "vote": "mlknn"}, "ML-kNN of regions"),
+        ({"box": BOX, "vote": "mlknn"}, "mlknn does not support --box"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(index: Index, data_set: DataSet, wrong: dict[str, Any], problem: str) -> None:

@@ -37,7 +37,7 @@ def test_a_batch_holds_augmentations_of_every_image(tmp_path: Path) -> None:
 
 def test_the_validation_loss_is_that_of_batches_in_order() -> None:
     answers = np.random.default_rng(1).normal(size=(7, 2 * PROJECTED))
-    found = Contrastive(temperature=0.2, batch_size=3).validated(np.zeros((7, 0), bool), answers)
+    found = Contrastive(temperature=0.2, batch_size=3).validate(np.zeros((7, 0), bool), answers)
     rows = torch.from_numpy(answers.reshape(14, PROJECTED))
     three, *two = (float(contrastive_loss(part, 0.2)) for part in (rows[:6], rows[6:10], rows[10:]))
     expected = (3 * three + 2 * sum(two)) / 7

@@ -75,14 +75,14 @@ def test_what_cannot_be_meant_is_refused(changes: dict[str, Any], message: str) 
     [
         (
             {"label_smoothing": 0.1},
-            "label_smoothing 0.1 with objective contrastive, whose loss knows no labels — set label_",
+            "label_smoothing 0.1 with objective contrastive, whose loss has no labels — set label_",
         ),
         ({"gamma_positive": 1}, "gamma_positive 1.0 with objective contrastive"),
         ({"gamma_negative": 2.0}, "gamma_negative 2.0 with objective contrastive"),
         ({"margin": 0.05}, "margin 0.05 with objective contrastive"),
         (
             {"class_weights": False},
-            "class_weights False with objective contrastive, whose loss knows no findings — leave",
+            "class_weights False with objective contrastive, whose loss has no findings — leave",
         ),
         ({"evaluation_crops": "ten", "crop": "random", "smallest_area": 1}, "ten crops with objective contrastive"),
         ({"batch_size": 1}, "batch_size 1 with objective contrastive, .* — set batch_size >= 2"),

@@ -113,7 +113,7 @@ def test_a_finished_run_is_not_trained_again_and_other_settings_are_refused(
     before = (run / STATE).stat().st_mtime_ns
     assert len(train(data_set.images, split_table, TRAINING, out=run).epochs) == 2
     assert (run / STATE).stat().st_mtime_ns == before
-    said = r"other settings: recipe\.epochs is 2, asked for 3, seed is 0, asked for 1 — go on with"
+    said = r"other settings: recipe\.epochs is 2, asked for 3, seed is 0, asked for 1 — continue with"
     with pytest.raises(UsageError, match=said):
         train(data_set.images, split_table, replace(TRAINING, seed=1, changes=CHANGES | {"epochs": 3}), out=run)
 
@@ -129,7 +129,7 @@ def test_a_run_of_a_version_whose_recipe_had_fewer_entries_goes_on(
         del config["settings"]["recipe"][name]
     (older / "config.json").write_text(json.dumps(config))
     assert len(train(data_set.images, split_table, TRAINING, out=older).epochs) == 2
-    said = r"other settings: recipe\.exposure is 0\.0, asked for 0\.5 — go on with"
+    said = r"other settings: recipe\.exposure is 0\.0, asked for 0\.5 — continue with"
     with pytest.raises(UsageError, match=said):
         train(data_set.images, split_table, replace(TRAINING, changes=CHANGES | {"exposure": 0.5}), out=older)
 
@@ -282,10 +282,10 @@ def test_a_default_run_is_named_by_what_decides_it(
         (["--labels", "T", "--config", "best"], 2, "unknown recipe 'best'"),
         (["--labels", "T", "--device", "tpu"], 2, "unknown device"),
         (["--labels", "T", "--max-minutes", -1], 2, "a limit of -1.0 minutes"),
-        (["--labels", "T", "--devices", 2, "--freeze"], 2, "on several devices"),
-        (["--labels", "T", "--epochs", 2, "--freeze"], 2, "epochs 2 for a head trained alone"),
-        (["--labels", "T", "--strict"], 2, "strict, without a finding to hold out"),
-        (["--config", "unlabelled", "--findings", "Mass"], 2, "the findings Mass, without a table"),
+        (["--labels", "T", "--devices", 2, "--freeze"], 2, "--freeze with several devices"),
+        (["--labels", "T", "--epochs", 2, "--freeze"], 2, "epochs 2 has no effect with --freeze"),
+        (["--labels", "T", "--strict"], 2, "strict without a held-out finding"),
+        (["--config", "unlabelled", "--findings", "Mass"], 2, "--findings Mass without a table"),
         (["--config", "unlabelled", "--set", "objective=findings"], 2, "name the table with --labels"),
     ],
 )

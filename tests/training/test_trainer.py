@@ -24,7 +24,7 @@ from cxrsearch.images.preprocess import Preprocess
 from cxrsearch.training._augment import step_seed
 from cxrsearch.training._batches import BatchOrder, epoch_batches, training_batches
 from cxrsearch.training._clock import Clock
-from cxrsearch.training._findings_objective import finding_loss, validated
+from cxrsearch.training._findings_objective import finding_loss, validate
 from cxrsearch.training._schedule import learning_rate
 from cxrsearch.training.recipe import MODERN, PAPER
 from cxrsearch.training.state import EpochRecord
@@ -148,7 +148,7 @@ def test_a_finding_without_both_classes_stays_out_of_the_mean() -> None:
     labels = np.array([[1, 1, 0], [0, 0, 0], [1, 0, 0], [0, 0, 0]], dtype=bool)
     probabilities = np.array([[0.9, 0.2, 0.5], [0.1, 0.5, 0.5], [0.05, 0.1, 0.5], [0.2, 0.3, 0.5]])
     loss = finding_loss(PAPER, labels, torch.device("cpu"))
-    known = validated(small.auroc, loss, labels, probabilities)
+    known = validate(small.auroc, loss, labels, probabilities)
     assert known["auroc"] == (pytest.approx(0.5), pytest.approx(1 / 3), None)
     assert known["mean_auroc"] == pytest.approx(5 / 12)
     positive, negative = np.array([0.5, 0.75, 1]), np.array([0.5, 0.25, 0])
@@ -202,7 +202,7 @@ def test_the_kept_encoder_is_that_of_the_best_epoch(finished: tuple[Path, list[A
     assert read_header(folder / "best.safetensors").extra["best_epoch"] == best.epoch
     work = small.task(tmp_path)
     probabilities = Trainer(small.fabric(), load_checkpoint(folder / "best.safetensors"), work).evaluate()
-    known = validated(
+    known = validate(
         small.auroc, finding_loss(work.recipe, work.train.labels, torch.device("cpu")), work.val.labels, probabilities
     )
     assert known["auroc"] == best.auroc
@@ -309,13 +309,13 @@ def test_memory_that_does_not_suffice_is_said(tmp_path: Path, monkeypatch: pytes
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(trainer, "module", full)
-    with pytest.raises(CxrsearchError, match="the memory of cpu does not hold a training step of 4 images"):
+    with pytest.raises(CxrsearchError, match="a training step of 4 images does not fit in the memory of cpu"):
         trainer.run()
 
 
 def test_less_than_a_batch_is_refused(tmp_path: Path) -> None:
     recipe = small.RECIPE.changed({"batch_size": 12})
-    with pytest.raises(UsageError, match="11 training images are less than a batch of 12"):
+    with pytest.raises(UsageError, match="11 training images are fewer than one batch of 12"):
         Trainer(small.fabric(), small.encoder(recipe), small.task(tmp_path, recipe))
 
 

@@ -35,7 +35,7 @@ from cxrsearch.training._run_folder import CONFIG
 from cxrsearch.training.recipe import PAPER, load_recipe
 from cxrsearch.training.request import Training
 from cxrsearch.training.search._space import Choices, Range, SearchSpace
-from cxrsearch.training.search._suggest import PRUNING_TRIALS, Study
+from cxrsearch.training.search._suggest import PRUNING_TRIALS, Suggester
 from cxrsearch.training.search.trial import Trial
 from cxrsearch.training.state import EpochRecord
 from cxrsearch.training.train import TrainResult, train
@@ -100,7 +100,7 @@ def test_the_best_recipe_trains_the_best_trial_again(
 
 def test_a_search_says_that_its_best_is_optimistic(found: TuneResult) -> None:
     (warning,) = (warning for warning in found.warnings if "optimistic" in warning)
-    assert f"mean AUROC {found.best.best:.3f} is optimistic: the best of 2 complete trials, on the 2" in warning
+    assert f"mean AUROC {found.best.best:.3f} is optimistic: it is the best of 2 complete trials, on the 2" in warning
     assert f"evaluate --weights {found.best_run} --part test" in warning
     assert any("no training image shows Atelectasis" in warning for warning in found.warnings)
     with Image.open(found.plot) as image:
@@ -219,7 +219,7 @@ def search(data_set: DataSet, split_table: Path, tmp_path: Path, monkeypatch: py
 
     def run(trials: int, *, played: Played | None = None, out: str = "study", **options: Any) -> TuneResult:
         monkeypatch.setattr(cxrsearch.training.tune, "train", played or Played(by_rate))
-        monkeypatch.setattr(cxrsearch.training.tune, "study_plot", lambda *_, **__: Image.new("RGB", (1, 1)))
+        monkeypatch.setattr(cxrsearch.training.tune, "search_plot", lambda *_, **__: Image.new("RGB", (1, 1)))
         settings = OPTIONS | {"changes": CHANGES | {"epochs": 3}, "cache": tmp_path / "pixels"} | options
         searched = {name: settings.pop(name) for name in ("space", "prune", "report") if name in settings}
         return tune(data_set.images, split_table, Training(**settings), trials=trials, out=tmp_path / out, **searched)
@@ -279,11 +279,11 @@ def test_who_falls_behind_in_the_last_epoch_is_complete(search: Any) -> None:
 def test_a_finished_trial_that_is_not_recorded_yet_is_not_trained_again(
     search: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(self: Study, trial: Trial) -> None:
+    def killed(self: Suggester, trial: Trial) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Study, "add", killed)
+        patch.setattr(Suggester, "add", killed)
         with pytest.raises(KeyboardInterrupt):
             search(1)
     played = Played(by_rate)
@@ -331,9 +331,9 @@ def test_a_study_of_other_settings_is_refused_by_name(search: Any) -> None:
     search(1)
     space = SearchSpace({"lr": Range(1e-4, 1e-2), "dropout": Choices((0.1, 0.2))})
     for options, message in (
-        ({"seed": 1}, r"other settings: seed is 0, asked for 1 — go on"),
-        ({"prune": False}, r"other settings: prune is True, asked for False — go on"),
-        ({"changes": CHANGES | {"epochs": 4}}, r"other settings: recipe\.epochs is 3, asked for 4 — go on"),
+        ({"seed": 1}, r"other settings: seed is 0, asked for 1 — continue"),
+        ({"prune": False}, r"other settings: prune is True, asked for False — continue"),
+        ({"changes": CHANGES | {"epochs": 4}}, r"other settings: recipe\.epochs is 3, asked for 4 — continue"),
         (
             {"space": space},
             r"space\.lr is {'high': 0\.01, 'log': True.*, space\.lr_decay is .*, space\.weight_decay is ",
@@ -365,9 +365,9 @@ def test_before_anything_is_trained_settings_may_be_corrected(search: Any, tmp_p
 def test_what_is_set_is_not_searched(search: Any) -> None:
     assert set(search(1, changes=CHANGES | {"lr": 1e-3}).best.values) == {"weight_decay", "dropout", "lr_decay"}
     space = SearchSpace({"lr": Range(1e-4, 1e-2)})
-    with pytest.raises(UsageError, match="lr is set and searched at once"):
+    with pytest.raises(UsageError, match="lr is both set and searched"):
         search(1, out="other", space=space, changes=CHANGES | {"lr": 1e-3})
-    with pytest.raises(UsageError, match="anything to vary"):
+    with pytest.raises(UsageError, match="nothing to vary"):
         search(1, out="other", changes=CHANGES | {"lr": 1e-3, "weight_decay": 0, "dropout": 0.1, "lr_decay": 0.2})
     with pytest.raises(UsageError, match="recipe entry lr = 1000"):
         search(1, out="other", space=SearchSpace({"lr": Range(1e-4, 1e3)}))
@@ -390,8 +390,8 @@ def test_what_cannot_be_searched_is_refused(
     for trials, options, message in (
         (0, {}, "use trials >= 1"),
         (1, {"seed": -1}, "use a seed >= 0"),
-        (1, {"devices": 2}, "a training with devices 2, which has to be 1 here"),
-        (1, {"freeze": True, "changes": {"size": 32}}, "a training with freeze True"),
+        (1, {"devices": 2}, "devices 2 cannot be set here: it must be 1"),
+        (1, {"freeze": True, "changes": {"size": 32}}, "freeze True cannot be set here: it must be False"),
     ):
         with pytest.raises(UsageError, match=message):
             search(trials, **options)

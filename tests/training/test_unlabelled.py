@@ -36,7 +36,7 @@ def run(data_set: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "first"
     result = train(data_set.images, None, TRAINING, out=folder)
     assert (result.findings, result.n_train + result.n_val, len(result.epochs)) == ((), 10, 1)
-    assert result.warnings == ("10 files count as a patient each: images of one patient may be in both parts",)
+    assert result.warnings == ("10 files count, each as its own patient: images of one patient may be in both parts",)
     return folder
 
 
@@ -111,13 +111,13 @@ def test_an_index_is_built_with_it(run: Path, data_set: DataSet, tmp_path: Path)
 def test_what_needs_labels_is_refused_without_them(data_set: DataSet, split_table: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="the findings of these images are not known"):
         train(data_set.images, None, replace(TRAINING, config="paper"), out=tmp_path / "a")
-    with pytest.raises(UsageError, match="left out by their findings or boxes, without a table"):
+    with pytest.raises(UsageError, match="left out by findings or boxes without a table"):
         train(data_set.images, None, replace(TRAINING, holdout="Mass"), out=tmp_path / "b")
-    with pytest.raises(UsageError, match="a head trained alone, without labels"):
+    with pytest.raises(UsageError, match="--freeze with a recipe that learns without labels"):
         replace(TRAINING, freeze=True)
-    with pytest.raises(UsageError, match="the findings Mass, without a table that has them"):
+    with pytest.raises(UsageError, match="--findings Mass without a table"):
         train(data_set.images, None, replace(TRAINING, findings=["Mass"]), out=tmp_path / "d")
-    with pytest.raises(UsageError, match="a search by AUROC with the recipe unlabelled"):
+    with pytest.raises(UsageError, match="a search by AUROC with recipe unlabelled"):
         tune(data_set.images, split_table, TRAINING, out=tmp_path / "c")
     with pytest.raises(UsageError, match="ten crops with objective contrastive"):
         replace(TRAINING, changes=CHANGES | {"crop": "random", "smallest_area": 1.0, "evaluation_crops": "ten"})

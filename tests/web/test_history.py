@@ -72,7 +72,7 @@ def test_after_a_reload_an_upload_is_gone_and_an_indexed_image_is_not(page: Page
     page.upload(xray(real_data))
     page.until("#query-name", xray(real_data).name)
     page.page.reload()
-    page.until("#problem", "is not here any more")
+    page.until("#problem", "is no longer here")
     assert page.page.is_visible("#drop")
     page.page.go_back()
     page.until("#query-known", known)
@@ -83,13 +83,13 @@ def test_that_an_upload_is_gone_is_said_each_time(page: Page, real_data: Path) -
     page.upload(xray(real_data))
     page.page.reload()
     for _ in range(2):
-        page.until("#problem", "this page only the last 20 answers, until it is loaded anew: open it again")
+        page.until("#problem", "this page keeps only the last 20 answers until it is reloaded: open the image again")
         page.page.wait_for_selector("#grid button.card")
         page.page.go_back()
         page.page.wait_for_selector("#problem", state="hidden")
         page.page.wait_for_selector("#grid button.card")
         page.page.go_forward()
-    page.until("#problem", "is not here any more")
+    page.until("#problem", "is no longer here")
 
 
 def test_skipping_to_the_images_leaves_the_answer(page: Page, real_data: Path) -> None:

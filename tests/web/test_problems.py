@@ -50,7 +50,7 @@ def test_an_upload_that_the_server_did_not_answer_can_be_asked_again(page: Page,
         page.page.set_input_files("#file", xray(real_data))
         emptied(page)
         assert page.text("#problem p >> nth=0") == NO_ANSWER
-        assert page.text("#cases-note") == "The images of the index could not be had."
+        assert page.text("#cases-note") == "The images of the index could not be loaded."
     page.page.click("#retry")
     page.until("#query-name", xray(real_data).name)
     assert not page.page.is_visible("#problem")

@@ -1,4 +1,4 @@
-"""The parts of a hyper-parameter search.
+"""The parts of a hyper-parameter search; `cxrsearch.training.tune` runs one.
 
 trial       one training of a search
 """

@@ -1,4 +1,4 @@
-"""A search as a figure: the AUROC of its trials in their order, and against every value that was varied."""
+"""The figure of a search: the AUROC of its trials in order, and against every entry that was varied."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -15,10 +15,10 @@ from cxrsearch.training.search.trial import State, Trial, best_of, shown
 
 _COLUMNS = 4
 _PANEL = (340, 300)
-"""Width and height of what a value was varied over, axis included; the trials in their order go over the full width."""
+"""Width and height of the panel of one entry, axis included. The panel of all trials in order has the full width."""
 _AXIS, _ABOVE, _BELOW = 40, 28, 44
-"""Room at the left of a panel for its scale, for its heading above it, and for its values below."""
-_OPTIMISTIC = "Chosen by these validation images, so the best is optimistic: judge it on the test part"
+"""Room for a panel's scale at its left, its heading above, and its values below."""
+_OPTIMISTIC = "Chosen by these validation images, so the best is optimistic: evaluate it on the test part"
 
 _MARKERS: dict[State, tuple[str, str]] = {
     "complete": ("o", style.CATEGORIES[0]),
@@ -28,13 +28,13 @@ _MARKERS: dict[State, tuple[str, str]] = {
 _BEST = style.CATEGORIES[2]
 
 
-def study_plot(trials: Sequence[Trial], space: SearchSpace, *, title: str) -> Image.Image:
-    """Draw a search, an RGB image; the same trials give the same pixels.
+def search_plot(trials: Sequence[Trial], space: SearchSpace, *, title: str) -> Image.Image:
+    """Draw a search as an RGB image. The same trials give the same pixels.
 
     Args:
-        trials: the finished ones, by number.
-        space: what was varied: a panel each.
-        title: what the figure shows.
+        trials: the finished trials, by number.
+        space: the entries that were varied, one panel each.
+        title: the figure's title.
     """
     columns = min(_COLUMNS, len(space.entries))
     rows = 1 + -(-len(space.entries) // columns)
@@ -43,7 +43,7 @@ def study_plot(trials: Sequence[Trial], space: SearchSpace, *, title: str) -> Im
 
 
 def _draw(trials: Sequence[Trial], space: SearchSpace, columns: int, sheet: PixelFigure, top: int) -> None:
-    """The trials in their order over the full width, and under them a panel for everything that was varied."""
+    """Draw the trials in order over the full width, and below them one panel per entry."""
     left, height = style.WIDE + _AXIS, _PANEL[1] - _ABOVE - _BELOW
     room = sheet.width - left - style.WIDE
     _draw_order(sheet.axes(left, top + _ABOVE, room, height), trials)
@@ -56,7 +56,7 @@ def _draw(trials: Sequence[Trial], space: SearchSpace, columns: int, sheet: Pixe
 
 
 def _draw_order(axes: Axes, trials: Sequence[Trial]) -> None:
-    """The trials by number, and the highest AUROC so far."""
+    """Draw the trials by number, and the highest AUROC so far."""
     axes.set_title("Mean validation AUROC by trial")
     _draw_trials(axes, trials, [float(trial.number) for trial in trials])
     complete = [trial for trial in trials if trial.state == "complete"]
@@ -69,7 +69,7 @@ def _draw_order(axes: Axes, trials: Sequence[Trial]) -> None:
 
 
 def _draw_values(axes: Axes, trials: Sequence[Trial], space: SearchSpace, name: str, *, first: bool) -> None:
-    """The trials by one of their values."""
+    """Draw the AUROC of the trials against one entry."""
     entry = space.entries[name]
     axes.set_title(name)
     axes.tick_params(labelleft=first)
@@ -88,7 +88,7 @@ def _draw_values(axes: Axes, trials: Sequence[Trial], space: SearchSpace, name: 
 
 
 def _draw_trials(axes: Axes, trials: Sequence[Trial], x: Sequence[float]) -> None:
-    """A mark each; a failed trial has no AUROC that counts, so its mark is at the bottom."""
+    """Draw one mark per trial. A failed trial has no valid AUROC, so its mark is at the bottom."""
     for state, (marker, colour) in _MARKERS.items():
         failed = state == "failed"
         points = [

@@ -1,9 +1,8 @@
-"""A study: the finished trials in a file, and what Optuna makes of them.
+"""Suggest trials with Optuna, and keep the finished ones in a file.
 
-The file is an Optuna journal, which its own tools read too. It holds finished trials only, one a line, and is replaced
-as a whole, so a killed process leaves no half of a trial. What comes next is asked of a copy of the study in memory
-with a sampler of its own: it is a function of the seed, the trial's number and the finished trials, and so the same
-however often the search was interrupted.
+The file is an Optuna journal, which Optuna's own tools can read. It holds finished trials only, one per line. It is
+replaced as a whole, so a killed process never leaves half a trial. A suggestion comes from a copy in memory with a new
+sampler. So it depends only on the seed, the trial's number and the finished trials, and interruptions do not change it.
 """
 
 import json
@@ -36,11 +35,11 @@ _STATES: dict[State, TrialState] = {
 _REASON = "reason"
 
 PRUNING_TRIALS, PRUNING_EPOCH = 5, 2
-"""Pruning begins when so many trials are complete, and in this epoch of a trial."""
+"""Pruning begins once this many trials are complete, and in this epoch of a trial."""
 
 
 class _Lines(BaseJournalBackend):
-    """A journal for one process at a time, an entry a line."""
+    """An Optuna journal for one process at a time, with one JSON entry per line."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -57,14 +56,14 @@ class _Lines(BaseJournalBackend):
         self._entries = json.loads(json.dumps(entries))
 
 
-class Study:
-    """The finished trials of a search.
+class Suggester:
+    """Suggests the trials of a search, and records the finished ones.
 
     Args:
-        path: the journal; a new one when missing. Nobody else writes it, see `claimed`.
-        space: what is searched.
-        seed: of the suggestions.
-        first: the values of trial 0, where they are not to be suggested.
+        path: the journal; a new one is made if missing. No other process writes it; see `claim`.
+        space: the search space.
+        seed: seed of the suggestions.
+        first: the values of trial 0; None: they are suggested as well.
 
     Raises:
         CheckpointError: the journal cannot be read.
@@ -86,12 +85,12 @@ class Study:
     def finished(self) -> tuple[Trial, ...]:
         """The finished trials, by number."""
         trials = self._study.get_trials(deepcopy=False, states=tuple(_STATES.values()))
-        return tuple(_thawed(trial) for trial in trials)
+        return tuple(_from_optuna(trial) for trial in trials)
 
     def suggest(self) -> Trial:
-        """The next trial, running; nothing is recorded.
+        """Suggest the next trial, with state `running`. Nothing is recorded.
 
-        By the tree-structured Parzen estimator (Bergstra et al. 2011), after ten trials at random.
+        The first ten trials are random; then the tree-structured Parzen estimator (Bergstra et al. 2011) suggests.
         """
         number = len(self.finished)
         if number == 0 and self._first is not None:
@@ -99,30 +98,30 @@ class Study:
         seed = int(np.random.default_rng((self._seed, number)).integers(2**32))
         with _quiet():
             copy = self._copy(sampler=TPESampler(seed=seed))
-            asked = copy.ask({name: _distribution(entry) for name, entry in self._space.entries.items()})
-        return Trial(number, {name: asked.params[name] for name in self._space.entries})
+            suggested = copy.ask({name: _distribution(entry) for name, entry in self._space.entries.items()})
+        return Trial(number, {name: suggested.params[name] for name in self._space.entries})
 
     def is_behind(self, trial: Trial) -> bool:
-        """Whether a running trial's best epoch is below the median of the complete trials' at the same epoch."""
+        """Whether a running trial's best epoch is below the median of the complete trials at the same epoch."""
         with _quiet():
             copy = self._copy(pruner=MedianPruner(n_startup_trials=PRUNING_TRIALS, n_warmup_steps=PRUNING_EPOCH))
-            asked = copy.ask()
+            running = copy.ask()
             for epoch, auroc in enumerate(trial.auroc, 1):
-                asked.report(auroc, epoch)
-            return bool(asked.should_prune())
+                running.report(auroc, epoch)
+            return bool(running.should_prune())
 
     def add(self, trial: Trial) -> None:
         """Record a finished trial. Raises WriteError."""
         with _quiet():
-            self._study.add_trial(self._frozen(trial))
+            self._study.add_trial(self._to_optuna(trial))
 
     def _copy(self, **options: Any) -> optuna.Study:
-        """The study in memory, where a trial may begin without a trace."""
+        """A copy in memory, where a trial can begin without changing the journal."""
         copy = optuna.create_study(direction="maximize", **options)
         copy.add_trials(self._study.get_trials(deepcopy=False))
         return copy
 
-    def _frozen(self, trial: Trial) -> FrozenTrial:
+    def _to_optuna(self, trial: Trial) -> FrozenTrial:
         return create_trial(
             state=_STATES[trial.state],
             value=trial.best if trial.state == "complete" else None,
@@ -133,7 +132,7 @@ class Study:
         )
 
 
-def _thawed(trial: FrozenTrial) -> Trial:
+def _from_optuna(trial: FrozenTrial) -> Trial:
     state = next(name for name, state in _STATES.items() if state == trial.state)
     auroc = tuple(value for _, value in sorted(trial.intermediate_values.items()))
     return Trial(trial.number, dict(trial.params), auroc, state, trial.user_attrs.get(_REASON, ""))
@@ -149,7 +148,7 @@ def _distribution(entry: Entry) -> BaseDistribution:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Optuna announces every step on stderr, and calls much of its interface experimental."""
+    """Silence Optuna: it logs every step on stderr, and warns that much of its interface is experimental."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

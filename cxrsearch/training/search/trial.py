@@ -1,4 +1,4 @@
-"""A trial: one training with suggested values, and what came of it."""
+"""A trial: one training with suggested values, and its result."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,10 +15,10 @@ class Trial:
     """One training of a search.
 
     Attributes:
-        number: counted from 0, which is its folder's name.
-        values: of the recipe's entries that are searched.
-        auroc: the mean validation AUROC of each of its epochs.
-        state: `pruned`: stopped, as it was behind the others; `failed`: it diverged, or memory did not suffice.
+        number: counted from 0; the run's folder is named by it.
+        values: the values of the searched recipe entries.
+        auroc: the mean validation AUROC after each epoch.
+        state: `pruned`: stopped because it was behind the others; `failed`: it diverged or ran out of memory.
         reason: why it failed.
     """
 
@@ -39,7 +39,7 @@ class Trial:
         return max(self.auroc, default=None)
 
     def after(self, epoch: int, auroc: float) -> "Trial":
-        """The trial after an epoch, counted from 1; one that is repeated replaces what it gave before."""
+        """The trial after an epoch, counted from 1. A repeated epoch replaces its earlier result."""
         return replace(self, auroc=(*self.auroc[: epoch - 1], auroc))
 
     def to_json(self) -> Json:
@@ -48,24 +48,24 @@ class Trial:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Trial":
-        """What `to_json` gave. Raises KeyError or TypeError where it did not."""
+        """The trial of an object that `to_json` made. Raises KeyError or TypeError for any other object."""
         return cls(
             int(value["number"]), dict(value["values"]), tuple(value["auroc"]), value["state"], str(value["reason"])
         )
 
 
-def ranked(trials: Sequence[Trial]) -> list[Trial]:
-    """The best first: complete ones, then pruned, then failed ones, each by AUROC; equals in their order."""
+def rank_trials(trials: Sequence[Trial]) -> list[Trial]:
+    """Sort trials, best first: complete, then pruned, then failed ones, each by AUROC; ties by number."""
     order = ("complete", "pruned", "failed", "running")
     return sorted(trials, key=lambda trial: (order.index(trial.state), -(trial.best or 0.0), trial.number))
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """The complete trial with the highest AUROC, the first of equals; None where no trial is complete."""
-    first = ranked(trials)[:1]
+    """The complete trial with the highest AUROC, the first of ties; None if no trial is complete."""
+    first = rank_trials(trials)[:1]
     return first[0] if first and first[0].state == "complete" else None
 
 
 def shown(value: Value) -> str:
-    """A value for people: numbers with three digits, the rest as TOML has it."""
+    """A value as text for people: floats with three significant digits, other values as in TOML."""
     return f"{value:.3g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)

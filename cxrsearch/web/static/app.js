@@ -39,7 +39,7 @@ function titleOf(error, file = null) {
   if (error.status === 422) return file ? `${file.name || "The pasted image"} cannot be used` : "This image cannot be used";
   if (error.status === 413) return "This file is too large";
   if (error.status === 503) return "The server is busy";
-  if (error.status === 401) return "This server asks for its token again: load the page anew";
+  if (error.status === 401) return "This server asks for its token again: reload the page";
   return error.status ? "That did not work" : "No answer";
 }
 
@@ -154,7 +154,7 @@ function showGate(look) {
   gate.className = flagged === null ? "unsure" : flagged ? "unlike" : edge ? "edge" : "ordinary";
   gate.querySelector("h3").textContent = flagged === null ? "Cannot be compared with the index"
     : flagged ? "Warning: this image is unlike the index" : edge ? "At the edge of the index" : "An image like those of the index";
-  gate.querySelector("p").textContent = flagged ? `${sentence} Neighbours, votes and heat maps may mean nothing for it.` : sentence;
+  gate.querySelector("p").textContent = flagged ? `${sentence} Its neighbours, votes and heat maps may be meaningless.` : sentence;
   const others = look.answer.warnings.filter((warning) => warning !== look.answer.typicality.warning);
   byId("warnings").replaceChildren(...others.map((warning) => make("li", {}, `${warning[0].toUpperCase()}${warning.slice(1).replace(/ \(--[^)]*\)/, "")}.`)));
 }
@@ -194,7 +194,7 @@ function showCases() {
   byId("cases-note").textContent = `${look.heading}. Click one to see it side by side.${filtered}`;
   const asked = { blob: shown.blob, source: shown.source, name: look.answer.query, stored: look.stored && decoded(look.stored), row };
   fillGrid(look.neighbours, {
-    ranked: true, pixels: state.index.pixels, chosen: finding, clear: clearFilters, empty: "No image may answer: the filters leave none.",
+    ranked: true, pixels: state.index.pixels, chosen: finding, clear: clearFilters, empty: "No image matches the filters.",
     open: (place) => compare(asked, look.neighbours, place, (image) => askRow(image.row)),
   });
 }
@@ -207,7 +207,7 @@ function askRow(row) {
 function askFile(file) {
   if (!file) return undefined;
   scrollTo({ top: 0 });
-  if (!state.index.uploads) return problem("This index takes no uploads", new Error("its embeddings were made elsewhere, so no image can be embedded; start from an indexed image"), null, state.now);
+  if (!state.index.uploads) return problem("This index takes no uploads", new Error("its embeddings were imported, so no image can be embedded; start from an indexed image"), null, state.now);
   if (file.size > state.index.upload_bytes) return problem(`${file.name} is too large`, new Error(`it has ${(file.size / 1e6).toFixed(1)} MB; the server takes ${state.index.upload_bytes / 1e6} MB`), null, state.now);
   byId("patient-id").value = "";
   return ask({ file, row: null, patient: "", filters: filters() });
@@ -231,7 +231,7 @@ async function browse(offset) {
     const found = await api.images({ ...filters(), offset, limit: PAGE }, signal);
     past.stay(offset);
     byId("cases-note").textContent = `${counted(found.total, "image")}, in an order that chance gave. Click one to ask for its neighbours.`;
-    fillGrid(found.images, { ranked: false, pixels: state.index.pixels, chosen: null, clear: clearFilters, empty: "No image of the index passes these filters.", open: (place) => askRow(found.images[place].row) });
+    fillGrid(found.images, { ranked: false, pixels: state.index.pixels, chosen: null, clear: clearFilters, empty: "No image of the index matches these filters.", open: (place) => askRow(found.images[place].row) });
     showPager(offset, found.total);
     say(byId("cases-note").textContent);
   } catch (error) {
@@ -244,7 +244,7 @@ function unbrowsed(error, offset) {
   if (byId("problem").hidden) problem(titleOf(error), error, () => browse(offset));
   byId("grid").ariaBusy = "false";
   byId("grid").replaceChildren();
-  byId("cases-note").textContent = "The images of the index could not be had.";
+  byId("cases-note").textContent = "The images of the index could not be loaded.";
 }
 
 function showPager(offset, total) {
@@ -269,7 +269,7 @@ async function follow() {
   settled();
   if (former) return restore(former);
   setFilters(fields);
-  if (past.isLost()) problem("The X-ray you had opened is not here any more", new Error("the server keeps no image, and this page only the last 20 answers, until it is loaded anew: open it again"), null);
+  if (past.isLost()) problem("The X-ray that you opened is no longer here", new Error("the server stores no image, and this page keeps only the last 20 answers until it is reloaded: open the image again"), null);
   if (!image) return home({ keep: true });
   try {
     const found = await api.images({ id: image }, signal);
@@ -299,7 +299,7 @@ async function copyLink() {
   setTimeout(() => { button.textContent = "Copy link"; }, 2000);
 }
 
-const KEYS = [["← →", "the next neighbour"], ["Enter", "open it side by side"], ["H", "heat map on and off; side by side: where the two are alike"], ["1 … 9, 0", "the finding with this number"], ["/", "filters"], ["Esc", "close what is open"], ["?", "this page"], ["wheel, + −", "zoom"], ["drag, Shift + arrows", "move the image, when zoomed"], ["arrows, Enter", "on the map: the next dot that way, and ask for its image"], ["Shift + drag", "window and level, also with the right button"]];
+const KEYS = [["← →", "the next neighbour"], ["Enter", "open it side by side"], ["H", "heat map on and off; side by side: where the two are alike"], ["1 … 9, 0", "the finding with this number"], ["/", "filters"], ["Esc", "close what is open"], ["?", "this page"], ["wheel, + −", "zoom"], ["drag, Shift + arrows", "move the image, when zoomed"], ["arrows, Enter", "on the embedding map: the next dot in that direction; query with its image"], ["Shift + drag", "window and level, also with the right button"]];
 
 function pressed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;

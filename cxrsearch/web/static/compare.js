@@ -1,4 +1,4 @@
-// A query and a neighbour side by side: one view for both, and a map of where they are alike.
+// A query and a neighbour side by side: both zoom and move together, and heat maps show where they are alike.
 import { api, picture } from "./api.js";
 import { byId, factsOf, findingsOf, say } from "./dom.js";
 import { average, highest, painted, scale } from "./heat.js";
@@ -36,13 +36,13 @@ export async function go(place) {
   byId("alike-note").textContent = "Comparing …";
   caption(1, `Neighbour ${at + 1}`, `${findingsOf(image)} · ${factsOf(image)} · distance ${image.distance.toPrecision(3)}`, "loading …");
   const [shown, found] = await Promise.allSettled([picture(image), alike(image)]);
-  if (own !== turn) return; // somebody went on meanwhile
+  if (own !== turn) return; // another neighbour was chosen meanwhile
   if (shown.status === "fulfilled") await panes[1].show(shown.value.blob);
   else await panes[1].show(null);
   const source = shown.status === "fulfilled" ? shown.value.source : `not available: ${shown.reason.message}`;
   caption(1, `Neighbour ${at + 1}`, `${findingsOf(image)} · ${factsOf(image)} · distance ${image.distance.toPrecision(3)} · patient ${image.patient} · ${image.image}`, source);
   maps = found.status === "fulfilled" ? found.value : null;
-  byId("alike-note").textContent = maps ? "What each place adds to the product of the two embeddings." : `No map: ${found.reason.message}`;
+  byId("alike-note").textContent = maps ? "Heat maps: what each cell adds to the product of the two embeddings." : `No heat map: ${found.reason.message}`;
   heat();
 }
 
@@ -60,7 +60,7 @@ function alike(image) {
 }
 
 function heat() {
-  // Every place adds something to a product of embeddings that are not negative: what is above the even share stands out.
+  // Embeddings are not negative, so every cell adds to their product: only what is above the even share is coloured.
   const most = maps ? Math.max(highest(maps.query), highest(maps.neighbour)) : 0, least = maps ? average(maps.query) : 0;
   const shown = maps && byId("alike").checked, opacity = Number(byId("alike-opacity").value) / 100;
   panes[0].heat(shown ? painted(maps.query, most, least) : null, opacity);

@@ -33,7 +33,7 @@ export function showFindings(look, choose) {
   byId("findings").tBodies[0].replaceChildren(...lines);
   byId("findings-note").textContent = !answer.votes
     ? "No votes: the findings of the indexed images are not known."
-    : `Of ${counted(n, "neighbour")}, beside the share among all images that could have answered. Choose a finding to see ${look.maps ? "where the network sees it" : "which neighbours have it"}.`;
+    : `Of ${counted(n, "neighbour")}, beside the share among all images that could be neighbours. Choose a finding to see ${look.maps ? "where the network sees it" : "which neighbours have it"}.`;
 }
 
 // Mark the chosen finding; the lines stay, so that the keyboard's focus does.

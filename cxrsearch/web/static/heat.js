@@ -1,4 +1,4 @@
-// Maps of few places as colour: values are interpolated first and coloured then, on one scale from dark to light.
+// Heat maps of few cells as colour: values are interpolated first and then coloured, on one scale from dark to light.
 import { colour } from "./dom.js";
 
 const STEPS = 5, SIDE = 160;
@@ -32,7 +32,7 @@ function interpolated(values, y, x) {
 
 export const average = (values) => values.flat().reduce((sum, value) => sum + value, 0) / values.flat().length;
 
-// A canvas of a map, (h, w) numbers, coloured from `least` to `most`; what is below is left clear.
+// A canvas of a heat map, (h, w) numbers, coloured from `least` to `most`; lower values stay transparent.
 export function painted(values, most, least = 0) {
   const canvas = new OffscreenCanvas(SIDE, SIDE), pen = canvas.getContext("2d"), image = pen.createImageData(SIDE, SIDE);
   const tints = colours();

@@ -11,7 +11,7 @@ export function makeMap(found, text, heard) {
   dots = dotsOf(found);
   open = heard;
   byId("map").hidden = false;
-  byId("map-note").textContent = `${text} ${found.shown[0].toUpperCase()}${found.shown.slice(1)}. It flattens all but two directions: near here need not be near in the index. Click a dot to ask for its image; by keys, arrows lead from dot to dot and Enter asks.`;
+  byId("map-note").textContent = `${text} ${found.shown[0].toUpperCase()}${found.shown.slice(1)}. It keeps two directions only: images that are near here may be far apart in the index. Click a dot to query with its image. With the keyboard, arrows move from dot to dot, and Enter queries.`;
   new ResizeObserver(draw).observe(canvas);
 }
 
@@ -70,7 +70,7 @@ function keys() {
   ].filter(Boolean));
 }
 
-// What can be asked for and lies nearest, by `far`, a distance or Infinity: a dot, or a neighbour, which need not be one.
+// The nearest image by `far`, a distance or Infinity: one of the dots, or a neighbour, which may have no dot.
 function nearest(far) {
   const near = new Set(shown.neighbours.map((image) => image.row));
   const all = [...shown.neighbours, ...dots.filter(({ row }) => !near.has(row))].sort((one, other) => one.row - other.row);
@@ -82,7 +82,7 @@ function nearest(far) {
   return found;
 }
 
-// The nearest within the quarter of the map that an arrow points to; those in one place lie side by side.
+// The nearest image in the quarter of the embedding map that an arrow points to; images in one place count as side by side.
 function towards([right, up]) {
   const { row, place: [x, y] } = reached;
   return nearest((target) => {
@@ -120,7 +120,7 @@ canvas.addEventListener("keydown", (event) => {
   const arrow = ARROWS[event.key];
   if (event.ctrlKey || event.metaKey || event.altKey || !(arrow || event.key === "Enter")) return;
   event.preventDefault();
-  event.stopPropagation(); // elsewhere arrows lead from case to case
+  event.stopPropagation(); // elsewhere, arrows move from case to case
   if (!reached) begin();
   else if (arrow) reach(towards(arrow) ?? reached);
   else ask(reached);

@@ -7,7 +7,7 @@ from PIL import ImageColor
 from scipy import ndimage
 
 from cxrsearch.report import style
-from cxrsearch.training.search._search_figure import study_plot
+from cxrsearch.training.search._search_figure import search_plot
 from cxrsearch.training.search._space import Choices, Range, SearchSpace
 from cxrsearch.training.search.trial import State, Trial
 
@@ -31,7 +31,7 @@ TRIALS = [
 
 
 def drawn(trials: list[Trial], space: SearchSpace = SPACE) -> NDArray[np.uint8]:
-    return np.asarray(study_plot(trials, space, title="Search first"))
+    return np.asarray(search_plot(trials, space, title="Search first"))
 
 
 def marks(pixels: NDArray[np.uint8], colour: str, rows: slice) -> NDArray[np.float64]:
@@ -90,10 +90,10 @@ def test_panels_are_in_rows_of_four_and_long_names_are_cut() -> None:
     choices = Choices(("imagenet", "/a/very/long/path/to/some/run/of/a/network/best.safetensors"))
     names = ["lr", "dropout", "ema", "margin", "flip"]
     few, many = ({name: Range(0.0, 0.5) for name in names[:n]} for n in (1, 5))
-    assert study_plot([], SearchSpace(few), title="").size == (3 * 340 + 32, 746)
-    wide = study_plot([], SearchSpace(many), title="")
+    assert search_plot([], SearchSpace(few), title="").size == (3 * 340 + 32, 746)
+    wide = search_plot([], SearchSpace(many), title="")
     assert wide.size == (4 * 340 + 32, 1026)
-    cut = np.asarray(study_plot([], SearchSpace({"weights": choices}), title="m$a$" * 100))
+    cut = np.asarray(search_plot([], SearchSpace({"weights": choices}), title="m$a$" * 100))
     edge = cut[:, -24:]
     assert (edge == ImageColor.getrgb(style.BACKGROUND)).all()
 

@@ -14,8 +14,8 @@ from optuna.storages.journal import JournalFileBackend
 
 from cxrsearch.errors import CheckpointError, WriteError
 from cxrsearch.training.search._space import PAPER_SPACE, Choices, Range, SearchSpace
-from cxrsearch.training.search._suggest import PRUNING_TRIALS, Study
-from cxrsearch.training.search.trial import State, Trial, best_of, ranked, shown
+from cxrsearch.training.search._suggest import PRUNING_TRIALS, Suggester
+from cxrsearch.training.search.trial import State, Trial, best_of, rank_trials, shown
 
 SPACE = SearchSpace(
     {
@@ -35,11 +35,11 @@ def judged(trial: Trial) -> Trial:
     return replace(trial, auroc=(auroc - 0.05, auroc), state="complete")
 
 
-def grown(path: Path, trials: int, space: SearchSpace = SPACE, seed: int = 0, reopened: bool = False) -> Study:
+def grown(path: Path, trials: int, space: SearchSpace = SPACE, seed: int = 0, reopened: bool = False) -> Suggester:
     """A study of judged trials; every fifth one failed."""
-    study = Study(path, space, seed)
+    study = Suggester(path, space, seed)
     while len(study.finished) < trials:
-        study = Study(path, space, seed) if reopened else study
+        study = Suggester(path, space, seed) if reopened else study
         trial = judged(study.suggest())
         study.add(replace(trial, state="failed", reason="nan") if trial.number % 5 == 4 else trial)
     return study
@@ -54,7 +54,7 @@ def test_interrupted_after_every_trial_a_study_is_the_same(tmp_path: Path) -> No
     parts = grown(tmp_path / "parts.log", 16, reopened=True)
     assert parts.finished == whole.finished
     assert whole.suggest() == whole.suggest() == parts.suggest()
-    assert Study(tmp_path / "whole.log", SPACE, 0).finished == whole.finished
+    assert Suggester(tmp_path / "whole.log", SPACE, 0).finished == whole.finished
     values = [trial.values for trial in whole.finished]
     assert all(a != b for i, a in enumerate(values) for b in values[:i])
     others = [trial.values for trial in grown(tmp_path / "other.log", 16, seed=1).finished]
@@ -84,17 +84,17 @@ def test_suggestions_gather_where_trials_were_good(tmp_path: Path) -> None:
 
 def test_the_first_trial_may_be_given(tmp_path: Path) -> None:
     first = {"lr": 1e-4, "weight_decay": 0.0, "dropout": 0.1, "lr_decay": 0.2}
-    study = Study(tmp_path / "study.log", PAPER_SPACE, 0, first)
+    study = Suggester(tmp_path / "study.log", PAPER_SPACE, 0, first)
     assert study.suggest() == Trial(0, first)
     study.add(judged(study.suggest()))
-    free = Study(tmp_path / "study.log", PAPER_SPACE, 0).suggest()
+    free = Suggester(tmp_path / "study.log", PAPER_SPACE, 0).suggest()
     assert study.suggest() == free
     assert free.values != first
 
 
 def test_a_trial_is_behind_below_the_median_at_its_epoch(tmp_path: Path) -> None:
     """Its own best epoch counts, and of the others those alone that are complete and got there."""
-    study = Study(tmp_path / "study.log", PAPER_SPACE, 0)
+    study = Suggester(tmp_path / "study.log", PAPER_SPACE, 0)
     rng = np.random.default_rng(0)
     curves = rng.uniform(0.6, 0.8, (PRUNING_TRIALS + 1, 4)).round(3)
     for i, curve in enumerate(curves):
@@ -136,7 +136,7 @@ def test_a_trial_that_cannot_be_written_leaves_the_study_as_it_was(
         with pytest.raises(WriteError, match="No space left"):
             study.add(judged(study.suggest()))
     assert (tmp_path / "study.log").read_bytes() == data
-    assert study.finished == Study(tmp_path / "study.log", SPACE, 0).finished == before
+    assert study.finished == Suggester(tmp_path / "study.log", SPACE, 0).finished == before
     study.add(judged(study.suggest()))
     assert study.finished == grown(tmp_path / "undisturbed.log", 4).finished
 
@@ -146,7 +146,7 @@ def test_a_damaged_journal_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "study.log"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(CheckpointError, match=r"cannot read .*study\.log"):
-        Study(path, SPACE, 0)
+        Suggester(path, SPACE, 0)
 
 
 def test_optuna_says_nothing_and_speaks_as_before_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +185,7 @@ def test_the_best_come_first_and_only_complete_ones_are_the_best() -> None:
         Trial(4, {}, (0.5, 0.7), "complete"),
         Trial(5, {}, (), "failed", "nan"),
     ]
-    assert [trial.number for trial in ranked(trials)] == [3, 4, 0, 2, 1, 5]
+    assert [trial.number for trial in rank_trials(trials)] == [3, 4, 0, 2, 1, 5]
     assert best_of(trials) == trials[3]
     assert best_of(trials[1:3]) is None
     assert best_of([]) is None
