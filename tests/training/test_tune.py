@@ -141,8 +141,8 @@ def test_a_training_that_diverges_is_a_failed_trial(
 
 KILLED = """
 import json, os, signal, sys
-from cxrsearch.training_request import Training
-from cxrsearch.tuning import tune
+from cxrsearch.training.request import Training
+from cxrsearch.training.tune import tune
 
 def report(trial, event):
     if trial.number == 1 and getattr(event, "step", None) == 3:
